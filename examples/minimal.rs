@@ -1,0 +1,28 @@
+//! The least a program needs: install once, one guard a call.
+//!
+//! `cargo run --example minimal`, then `curl http://127.0.0.1:9464/metrics`.
+
+use std::time::Duration;
+
+use botticelli_obs::{LlmCall, Usage};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let telemetry = botticelli_obs::install()?;
+    for prompt in ["What is a fresco?", "Who was Simonetta Vespucci?"] {
+        let mut call = LlmCall::start("ollama", "llama3.2");
+        let (tokens_in, tokens_out) = ask(prompt);
+        call.record_usage(Usage::new(tokens_in, tokens_out));
+        call.finish();
+    }
+    print!("{}", telemetry.render());
+    if let Err(lost) = telemetry.shutdown(Duration::from_secs(5)) {
+        eprintln!("{lost}");
+    }
+    Ok(())
+}
+
+/// Stands for a client crate; see `bot_server.rs` for a real one.
+fn ask(prompt: &str) -> (u64, u64) {
+    std::thread::sleep(Duration::from_millis(120));
+    (prompt.len() as u64 / 4, 42)
+}

@@ -1,0 +1,149 @@
+//! Every metric of this crate: the only place with their names.
+
+use metrics::{KeyName, Recorder, SharedString, Unit};
+
+/// What a metric is on the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MetricKind {
+    /// A number that only grows; `u64`.
+    Counter,
+    /// A number that goes up and down; `f64`.
+    Gauge,
+    /// A distribution in fixed buckets; `f64`.
+    Histogram,
+}
+
+impl MetricKind {
+    /// Returns the word the Prometheus text format uses after `# TYPE`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric of the catalogue, see [`METRICS`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Metric {
+    /// The name in code, such as `llm.requests`.
+    pub name: &'static str,
+    /// The name of the family on the page, such as `llm_requests_total`.
+    pub prometheus: &'static str,
+    /// What it is.
+    pub kind: MetricKind,
+    /// The unit of its values: `s` for seconds, empty for a plain count.
+    pub unit: &'static str,
+    /// The label names, in order.
+    pub labels: &'static [&'static str],
+    /// The upper bounds of a histogram's buckets, ascending, without infinity; empty for other kinds.
+    pub buckets: &'static [f64],
+    /// One sentence that says what is counted or measured; the `# HELP` text.
+    pub description: &'static str,
+}
+
+impl Metric {
+    /// Describes the metric to a recorder, with the unit only where the page's name carries it.
+    ///
+    /// `llm.duration` is in seconds but the name `llm_duration` is fixed, and the exporter would append what it is told.
+    pub(crate) fn describe(&self, recorder: &dyn Recorder) {
+        let (name, description) = (KeyName::from_const_str(self.name), SharedString::const_str(self.description));
+        let unit = self.prometheus.ends_with("_seconds").then_some(Unit::Seconds);
+        match self.kind {
+            MetricKind::Counter => recorder.describe_counter(name, unit, description),
+            MetricKind::Gauge => recorder.describe_gauge(name, unit, description),
+            MetricKind::Histogram => recorder.describe_histogram(name, unit, description),
+        }
+    }
+
+    /// Whether it has a series for each provider and model.
+    pub(crate) fn is_per_model(&self) -> bool {
+        self.labels.starts_with(PAIR)
+    }
+}
+
+const PAIR: &[&str] = &["provider", "model"];
+
+/// Bounds of the OpenTelemetry GenAI conventions v1.41.1, continued by three doublings: a call may take ten minutes.
+const DURATIONS: &[f64] =
+    &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36];
+
+/// The same with two finer bounds: fast models send a chunk every few milliseconds.
+const GAPS: &[f64] = &[
+    0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84,
+    327.68, 655.36,
+];
+
+/// Buckets of every histogram that is not in the catalogue and has none of its own: four a decade, 1 ms to 10,000.
+#[cfg(feature = "install")]
+pub(crate) const DEFAULT_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0,
+    1000.0, 2500.0, 5000.0, 10000.0,
+];
+
+macro_rules! catalog {
+    ($($(#[doc = $description:literal])+ $id:ident: $kind:ident $name:literal = $prometheus:literal $unit:literal $labels:expr, $buckets:expr;)+) => {
+        $(pub(crate) const $id: Metric = Metric {
+            name: $name,
+            prometheus: $prometheus,
+            kind: MetricKind::$kind,
+            unit: $unit,
+            labels: $labels,
+            buckets: $buckets,
+            description: concat!($($description),+).trim_ascii_start(),
+        };)+
+
+        /// Every metric this crate records, in the order of the README's table.
+        pub const METRICS: &[Metric] = &[$($id),+];
+    };
+}
+
+catalog! {
+    /// Logical LLM calls that ended, whatever the outcome.
+    REQUESTS: Counter "llm.requests" = "llm_requests_total" "" PAIR, &[];
+    /// Logical LLM calls that did not succeed.
+    ERRORS: Counter "llm.errors" = "llm_errors_total" "" &["provider", "model", "error_type"], &[];
+    /// Time from the start of a logical call to its end, every outcome, in seconds.
+    DURATION: Histogram "llm.duration" = "llm_duration" "s" PAIR, DURATIONS;
+    /// All tokens: prompt and completion.
+    TOKENS: Counter "llm.tokens" = "llm_tokens_total" "" PAIR, &[];
+    /// Prompt tokens, those read from or written to a cache included.
+    TOKENS_PROMPT: Counter "llm.tokens.prompt" = "llm_tokens_prompt_total" "" PAIR, &[];
+    /// Completion tokens, reasoning included.
+    TOKENS_COMPLETION: Counter "llm.tokens.completion" = "llm_tokens_completion_total" "" PAIR, &[];
+    /// Logical calls that have started and not ended.
+    IN_FLIGHT: Gauge "llm.in_flight" = "llm_in_flight" "" PAIR, &[];
+    /// Time from the start of a streamed call to its first chunk.
+    FIRST_CHUNK: Histogram "llm.time_to_first_chunk" = "llm_time_to_first_chunk_seconds" "s" PAIR, DURATIONS;
+    /// Time between two chunks of a stream.
+    CHUNK_GAP: Histogram "llm.time_per_output_chunk" = "llm_time_per_output_chunk_seconds" "s" PAIR, GAPS;
+    /// Prompt tokens that were read from a cache; part of the prompt tokens.
+    TOKENS_CACHE_READ: Counter "llm.tokens.cache_read" = "llm_tokens_cache_read_total" "" PAIR, &[];
+    /// Prompt tokens that were written to a cache; part of the prompt tokens.
+    TOKENS_CACHE_WRITE: Counter "llm.tokens.cache_write" = "llm_tokens_cache_write_total" "" PAIR, &[];
+    /// Completion tokens spent on reasoning; part of the completion tokens.
+    TOKENS_REASONING: Counter "llm.tokens.reasoning" = "llm_tokens_reasoning_total" "" PAIR, &[];
+    /// Calls that succeeded without telling how many tokens they used.
+    USAGE_MISSING: Counter "llm.usage.missing" = "llm_usage_missing_total" "" PAIR, &[];
+    /// Why generation stopped, one for each finished choice.
+    FINISH: Counter "llm.finish" = "llm_finish_total" "" &["provider", "model", "finish_reason"], &[];
+    /// Unix time of the last call that succeeded.
+    LAST_SUCCESS: Gauge "llm.last_success_timestamp" = "llm_last_success_timestamp_seconds" "s" PAIR, &[];
+    /// Constant 1; who exports this page, as OpenTelemetry's rules for Prometheus have it.
+    TARGET_INFO: Gauge "target_info" = "target_info" "" &["service_name", "service_version", "service_instance_id"], &[];
+    /// Constant 1; the version of botticelli_obs.
+    BUILD_INFO: Gauge "botticelli.obs.build_info" = "botticelli_obs_build_info" "" &["version"], &[];
+    /// 1 while the pipeline works as configured, 0 when it could not start.
+    PIPELINE_UP: Gauge "botticelli.obs.pipeline_up" = "botticelli_obs_pipeline_up" "" &["pipeline"], &[];
+    /// Spans the trace backend has taken.
+    SPANS_EXPORTED: Counter "botticelli.obs.spans_exported" = "botticelli_obs_spans_exported_total" "" &[], &[];
+    /// Spans that were sampled and lost.
+    SPANS_DROPPED: Counter "botticelli.obs.spans_dropped" = "botticelli_obs_spans_dropped_total" "" &["reason"], &[];
+    /// Exports the backend refused or did not answer.
+    EXPORT_FAILURES: Counter "botticelli.obs.export_failures" = "botticelli_obs_export_failures_total" "" &["signal"], &[];
+    /// Histogram samples dropped because they were not finite, or negative in a metric of this crate.
+    INVALID_SAMPLES: Counter "botticelli.obs.invalid_samples" = "botticelli_obs_invalid_samples_total" "" &["metric"], &[];
+}

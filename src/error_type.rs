@@ -1,0 +1,122 @@
+//! The classes of failure a call can end in.
+
+use std::fmt;
+
+macro_rules! error_types {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// Why a call did not succeed: the `error_type` label and the span's `error.type`.
+        ///
+        /// A closed set, so that the label can never grow without bound.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorType {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl ErrorType {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Returns the label value, such as `rate_limit`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+error_types! {
+    /// The provider refused for quota or rate (HTTP 429).
+    RateLimit = "rate_limit",
+    /// The key is missing, wrong, or may not do this (HTTP 401, 403).
+    Auth = "auth",
+    /// The provider could not be reached: DNS, connect, TLS, reset.
+    Network = "network",
+    /// No answer in time (HTTP 408, 504, or the client's own limit).
+    Timeout = "timeout",
+    /// The request was wrong (other HTTP 4xx).
+    InvalidRequest = "invalid_request",
+    /// The model or route does not exist (HTTP 404).
+    NotFound = "not_found",
+    /// The provider failed (other HTTP 5xx).
+    ServerError = "server_error",
+    /// The provider is over capacity (HTTP 503, 529).
+    Overloaded = "overloaded",
+    /// The prompt does not fit the model's context.
+    ContextLength = "context_length",
+    /// The provider's content filter refused.
+    ContentFilter = "content_filter",
+    /// The answer could not be read.
+    Decode = "decode",
+    /// A stream broke off.
+    Stream = "stream",
+    /// The caller dropped the call before it ended.
+    Cancelled = "cancelled",
+    /// The code around the call panicked.
+    Panic = "panic",
+    /// None of these.
+    Unknown = "unknown",
+}
+
+impl ErrorType {
+    /// Classifies an HTTP status code; anything below 400 is [`Unknown`](Self::Unknown).
+    ///
+    /// ```
+    /// use botticelli_obs::ErrorType;
+    /// assert_eq!(ErrorType::from_http_status(429), ErrorType::RateLimit);
+    /// assert_eq!(ErrorType::from_http_status(529), ErrorType::Overloaded);
+    /// ```
+    pub const fn from_http_status(status: u16) -> Self {
+        match status {
+            429 => Self::RateLimit,
+            401 | 403 => Self::Auth,
+            404 => Self::NotFound,
+            408 | 504 => Self::Timeout,
+            503 | 529 => Self::Overloaded,
+            400..=499 => Self::InvalidRequest,
+            500..=599 => Self::ServerError,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The place of this value in [`ALL`](Self::ALL).
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for ErrorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Says which class of failure an error is.
+///
+/// Implement it for a client's error, by its variants and status codes, never by its text.
+///
+/// ```
+/// use botticelli_obs::{ClassifyError, ErrorType, LlmCall};
+///
+/// struct ApiError { status: u16 }
+///
+/// impl ClassifyError for ApiError {
+///     fn error_type(&self) -> ErrorType {
+///         ErrorType::from_http_status(self.status)
+///     }
+/// }
+///
+/// LlmCall::start("gemini", "gemini-2.5-flash").fail(&ApiError { status: 503 });
+/// ```
+pub trait ClassifyError {
+    /// Returns the class of this error.
+    fn error_type(&self) -> ErrorType;
+}
+
+impl<E: ClassifyError + ?Sized> From<&E> for ErrorType {
+    fn from(error: &E) -> Self {
+        error.error_type()
+    }
+}

@@ -1,0 +1,266 @@
+//! What a program may choose.
+
+use std::fmt;
+
+use metrics::Recorder;
+use tracing::Subscriber;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, Registry};
+
+use super::error::InstallError;
+use super::ladder::{PageHandle, TraceGuard};
+use super::telemetry::Telemetry;
+use crate::scrape::{ExtraRecorder, PageRecorder};
+use crate::spans::logs::LogFormat;
+use crate::spans::{OtlpProtocol, Sampler};
+
+/// Where spans go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TraceExporter {
+    /// To a backend such as Jaeger, by OTLP.
+    Otlp,
+    /// To standard output, a line a span: for a look without any backend.
+    Stdout,
+    /// Nowhere.
+    None,
+}
+
+/// What happens when a pipeline can't start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailurePolicy {
+    /// Nothing is installed, and `install` returns the error.
+    #[default]
+    Fail,
+    /// The pipeline stays off, with one line of level ERROR and `botticelli_obs_pipeline_up{pipeline} 0`.
+    Degrade,
+}
+
+/// Where the page is served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Listen {
+    #[default]
+    ByEnvironment,
+    At(String),
+    Off,
+}
+
+/// Everything [`install`](crate::install) can be told in code; what is not set comes from the environment.
+///
+/// ```
+/// use botticelli_obs::{Builder, LogFormat};
+///
+/// let telemetry = Builder::new()
+///     .with_service_name("bot-server")
+///     .with_prometheus_endpoint("127.0.0.1:0")
+///     .with_log_format(LogFormat::Json)
+///     .add_model("gemini", "gemini-2.5-flash")
+///     .install()?;
+/// assert!(telemetry.render().contains(r#"llm_requests_total{provider="gemini",model="gemini-2.5-flash"} 0"#));
+/// # Ok::<(), botticelli_obs::InstallError>(())
+/// ```
+#[derive(Default)]
+#[must_use = "a builder does nothing until `install` is called"]
+pub struct Builder {
+    pub(super) service_name: Option<String>,
+    pub(super) listen: Listen,
+    pub(super) without_subscriber: bool,
+    pub(super) trace_exporter: Option<TraceExporter>,
+    pub(super) otlp_endpoint: Option<String>,
+    pub(super) otlp_protocol: Option<OtlpProtocol>,
+    pub(super) sampler: Option<Sampler>,
+    pub(super) log_filter: Option<String>,
+    pub(super) span_filter: Option<String>,
+    pub(super) log_format: Option<LogFormat>,
+    pub(super) buckets: Vec<(String, Vec<f64>)>,
+    pub(super) failure_policy: Option<FailurePolicy>,
+    pub(super) networks: Vec<String>,
+    pub(super) global_labels: Vec<(String, String)>,
+    pub(super) models: Vec<(String, String)>,
+    pub(super) layers: Vec<Box<dyn Layer<Registry> + Send + Sync>>,
+    pub(super) recorders: Vec<ExtraRecorder>,
+}
+
+impl Builder {
+    /// Creates a builder that leaves everything to the environment.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the name of the service, on spans and in `target_info`. Defaults to `OTEL_SERVICE_NAME`, then the name of the
+    /// executable.
+    pub fn with_service_name(mut self, name: impl Into<String>) -> Self {
+        self.service_name = Some(name.into());
+        self
+    }
+
+    /// Sets where the page is served: `ip:port`, `host:port`, `[v6]:port`, `:port` or a port (on 127.0.0.1), `off`, or a
+    /// `SocketAddr`. Port 0 takes any free one, see [`Telemetry::metrics_addr`]. Defaults to `PROMETHEUS_ENDPOINT`, then
+    /// `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`, then `127.0.0.1:9464`.
+    pub fn with_prometheus_endpoint(mut self, endpoint: impl fmt::Display) -> Self {
+        self.listen = Listen::At(endpoint.to_string());
+        self
+    }
+
+    /// Opens no port: the page is only in [`Telemetry::render`].
+    pub fn without_listener(mut self) -> Self {
+        self.listen = Listen::Off;
+        self
+    }
+
+    /// Leaves the global subscriber to the program: no log output, no spans. See [`trace_layer`](Self::trace_layer).
+    pub fn without_subscriber(mut self) -> Self {
+        self.without_subscriber = true;
+        self
+    }
+
+    /// Sets where spans go. Defaults to `OTEL_TRACES_EXPORTER`, then `OTEL_EXPORTER`, then `Otlp` if an endpoint is set,
+    /// else `None`.
+    pub fn with_trace_exporter(mut self, exporter: TraceExporter) -> Self {
+        self.trace_exporter = Some(exporter);
+        self
+    }
+
+    /// Sets the OTLP endpoint, such as `http://localhost:4317`; `/v1/traces` is appended for OTLP/HTTP. Defaults to
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT`, then port 4317 (gRPC) or 4318 (HTTP) of
+    /// localhost.
+    pub fn with_otlp_endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.otlp_endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// Sets the transport of OTLP. Defaults to `OTEL_EXPORTER_OTLP_PROTOCOL`, then gRPC where it is compiled in.
+    pub fn with_otlp_protocol(mut self, protocol: OtlpProtocol) -> Self {
+        self.otlp_protocol = Some(protocol);
+        self
+    }
+
+    /// Sets which traces are exported. Defaults to `OTEL_TRACES_SAMPLER`, then `ParentBasedAlwaysOn`.
+    pub fn with_sampler(mut self, sampler: Sampler) -> Self {
+        self.sampler = Some(sampler);
+        self
+    }
+
+    /// Sets what is logged, as directives such as `info,hyper=warn`. Defaults to `RUST_LOG`, then `info`.
+    pub fn with_log_filter(mut self, directives: impl Into<String>) -> Self {
+        self.log_filter = Some(directives.into());
+        self
+    }
+
+    /// Sets which spans and events are exported, as directives; spans of calls always are. Defaults to
+    /// `BOTTICELLI_OBS_SPAN_FILTER`, then `info`: client crates put prompts into the fields of DEBUG spans.
+    pub fn with_span_filter(mut self, directives: impl Into<String>) -> Self {
+        self.span_filter = Some(directives.into());
+        self
+    }
+
+    /// Sets how log lines look. Defaults to `BOTTICELLI_OBS_LOG_FORMAT`, then `Text`.
+    pub fn with_log_format(mut self, format: LogFormat) -> Self {
+        self.log_format = Some(format);
+        self
+    }
+
+    /// Sets the upper bounds of a histogram's buckets, in the metric's unit; the metric by its name in code. Defaults to the
+    /// bounds of the table for the crate's own metrics, and to bounds from 1 ms to 10,000 for others.
+    pub fn with_buckets(mut self, metric: impl Into<String>, bounds: impl Into<Vec<f64>>) -> Self {
+        self.buckets.push((metric.into(), bounds.into()));
+        self
+    }
+
+    /// Sets what happens when a pipeline can't start. Defaults to `BOTTICELLI_OBS_ON_FAILURE`, then `Fail`.
+    pub fn with_failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.failure_policy = Some(policy);
+        self
+    }
+
+    /// Adds a network that may scrape the page, such as `10.0.0.0/8`; others get status 403. Defaults to
+    /// `BOTTICELLI_OBS_ALLOWED_NETWORKS`, then every network.
+    pub fn add_allowed_network(mut self, network: impl fmt::Display) -> Self {
+        self.networks.push(network.to_string());
+        self
+    }
+
+    /// Adds a label to every series of the page; a series' own label of that name wins.
+    pub fn add_global_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.global_labels.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a provider and model whose series are on the page from the start, see [`declare`](crate::declare).
+    pub fn add_model(mut self, provider: impl Into<String>, model: impl Into<String>) -> Self {
+        self.models.push((provider.into(), model.into()));
+        self
+    }
+
+    /// Adds a layer to the subscriber.
+    pub fn add_layer(mut self, layer: impl Layer<Registry> + Send + Sync) -> Self {
+        self.layers.push(layer.boxed());
+        self
+    }
+
+    /// Adds a recorder beside the page: it is given everything that is recorded, with the same names and labels.
+    pub fn add_recorder(mut self, recorder: impl Recorder + Send + Sync + 'static) -> Self {
+        self.recorders.push(Box::new(recorder));
+        self
+    }
+
+    /// Installs the recorder and the subscriber of the process and starts the pipelines.
+    ///
+    /// # Errors
+    ///
+    /// When a setting can't be used, the port is taken, the process has another recorder or subscriber, or an earlier call
+    /// succeeded. Nothing is left behind then, and a later call can succeed.
+    pub fn install(self) -> Result<Telemetry, InstallError> {
+        super::run::install(self)
+    }
+
+    /// Builds the recorder and its page without touching the process' recorder, for a program that serves the page itself
+    /// or puts layers of its own around the recorder. Upkeep runs on a thread that lives as long as the handle.
+    ///
+    /// ```
+    /// let (recorder, page) = botticelli_obs::Builder::new().recorder()?;
+    /// botticelli_obs::metrics::with_local_recorder(&recorder, || {
+    ///     botticelli_obs::llm_request!("ollama", "llama3.2");
+    /// });
+    /// assert!(page.render().contains(r#"llm_requests_total{provider="ollama",model="llama3.2"} 1"#));
+    /// # Ok::<(), botticelli_obs::InstallError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When a setting of the metrics can't be used or the system gives no thread.
+    pub fn recorder(self) -> Result<(PageRecorder, PageHandle), InstallError> {
+        super::ladder::recorder(self)
+    }
+
+    /// Builds the layer that exports spans without touching the process' subscriber, for a program that has its own. The
+    /// layer does nothing if no exporter is set; propagators are set for the process.
+    ///
+    /// ```
+    /// use botticelli_obs::{Builder, Registry};
+    /// use tracing_subscriber::layer::SubscriberExt;
+    ///
+    /// let (layer, guard) = Builder::new().trace_layer::<Registry>()?;
+    /// let subscriber = Registry::default().with(layer);
+    /// # drop(subscriber);
+    /// # drop(guard);
+    /// # Ok::<(), botticelli_obs::InstallError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When a setting of the traces can't be used or the exporter can't be built.
+    pub fn trace_layer<S>(self) -> Result<(Box<dyn Layer<S> + Send + Sync>, TraceGuard), InstallError>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        super::ladder::trace_layer(self)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("service_name", &self.service_name).finish_non_exhaustive()
+    }
+}

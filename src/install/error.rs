@@ -1,0 +1,155 @@
+//! What can go wrong at start and at the end.
+
+use std::error::Error;
+use std::fmt;
+
+/// Why nothing was installed.
+///
+/// Opaque, with predicates for what a program may want to act on; [`source`](Error::source) is the system's error where there
+/// is one. `Debug` prints the same text as `Display` with the sources, so that `fn main() -> Result<(), Box<dyn Error>>` tells
+/// its reader what to do.
+pub struct InstallError {
+    kind: Kind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    AlreadyInstalled,
+    InvalidSetting,
+    Start,
+    ForeignRecorder,
+    ForeignSubscriber,
+}
+
+impl InstallError {
+    pub(super) fn already_installed() -> Self {
+        Self::new(
+            Kind::AlreadyInstalled,
+            "botticelli_obs is installed already: call `install` once, at the start of `main`, and keep what it returns",
+        )
+    }
+
+    /// A setting that can't be used; `why` says what is wrong and what would be right.
+    pub(super) fn invalid(name: &str, value: &str, why: impl fmt::Display) -> Self {
+        // Debug formatting keeps a hostile value on one line, and the limit keeps it short.
+        let shown: String = value.chars().take(100).collect();
+        Self::new(Kind::InvalidSetting, format!("{name}={shown:?}: {why}"))
+    }
+
+    /// A setting that can't be used and whose value may be a secret.
+    pub(super) fn invalid_secret(name: &str, why: impl fmt::Display) -> Self {
+        Self::new(Kind::InvalidSetting, format!("{name}: {why}"))
+    }
+
+    pub(super) fn start(message: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
+        Self { source: Some(Box::new(source)), ..Self::new(Kind::Start, message) }
+    }
+
+    pub(super) fn foreign_recorder() -> Self {
+        Self::new(
+            Kind::ForeignRecorder,
+            "the program has a global `metrics` recorder already, and there can be only one: remove it, or build yours \
+             around `Builder::recorder`, or add it by `Builder::add_recorder`, or set OTEL_METRICS_EXPORTER=none",
+        )
+    }
+
+    pub(super) fn foreign_subscriber() -> Self {
+        Self::new(
+            Kind::ForeignSubscriber,
+            "the program has a global `tracing` subscriber already, and there can be only one: remove it, or keep it with \
+             `Builder::without_subscriber` and add the layer of `Builder::trace_layer` to it",
+        )
+    }
+
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// Whether an earlier `install` succeeded in this process.
+    pub fn is_already_installed(&self) -> bool {
+        self.kind == Kind::AlreadyInstalled
+    }
+
+    /// Whether a variable or a builder option has a value that can't be used.
+    pub fn is_invalid_setting(&self) -> bool {
+        self.kind == Kind::InvalidSetting
+    }
+
+    /// Whether a pipeline could not start, as when the port is taken.
+    pub fn is_start_failure(&self) -> bool {
+        self.kind == Kind::Start
+    }
+
+    /// Whether another global `metrics` recorder was there first.
+    pub fn is_foreign_recorder(&self) -> bool {
+        self.kind == Kind::ForeignRecorder
+    }
+
+    /// Whether another global `tracing` subscriber was there first.
+    pub fn is_foreign_subscriber(&self) -> bool {
+        self.kind == Kind::ForeignSubscriber
+    }
+}
+
+impl fmt::Display for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let mut source = self.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl Error for InstallError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
+    }
+}
+
+/// What a flush or a shutdown could not bring to the trace backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlushError {
+    lost: u64,
+    waiting: u64,
+}
+
+impl FlushError {
+    pub(super) fn new(lost: u64, waiting: u64) -> Self {
+        Self { lost, waiting }
+    }
+
+    /// Returns how many spans are lost for good.
+    pub fn lost_spans(&self) -> u64 {
+        self.lost
+    }
+
+    /// Returns how many spans were still waiting when the time was up; 0 after a shutdown.
+    pub fn waiting_spans(&self) -> u64 {
+        self.waiting
+    }
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.lost, self.waiting) {
+            (lost, 0) => write!(f, "{lost} spans were lost: the trace backend did not take them"),
+            (0, waiting) => write!(f, "{waiting} spans are still waiting for the trace backend"),
+            (lost, waiting) => {
+                write!(f, "{lost} spans were lost and {waiting} are still waiting for the trace backend")
+            }
+        }
+    }
+}
+
+impl Error for FlushError {}

@@ -1,0 +1,93 @@
+//! For programs that own a part of the set-up: the recorder alone, the layer alone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Identity;
+use tracing_subscriber::registry::LookupSpan;
+
+use super::builder::Builder;
+use super::environment::Environment;
+use super::error::{FlushError, InstallError};
+use super::plan::Plan;
+use super::run;
+use crate::scrape::{self, PageRecorder};
+use crate::spans;
+
+/// The page of a recorder that a program installs itself, see [`Builder::recorder`].
+///
+/// Cheap to clone. Upkeep runs while a clone lives; after that the recorder takes nothing more.
+#[derive(Clone, Debug)]
+#[must_use = "the recorder takes nothing any more when its handle is dropped: keep it where the page is served"]
+pub struct PageHandle {
+    pipeline: Arc<scrape::Pipeline>,
+}
+
+impl PageHandle {
+    /// Returns the page, in the Prometheus text format 0.0.4.
+    pub fn render(&self) -> String {
+        self.pipeline.render()
+    }
+
+    /// Returns the `Content-Type` of the page.
+    pub fn content_type(&self) -> &'static str {
+        scrape::CONTENT_TYPE
+    }
+}
+
+/// Keeps the export of spans alive, see [`Builder::trace_layer`].
+///
+/// Dropping it flushes and stops, within 2 seconds and without a word about what was lost.
+#[derive(Debug)]
+#[must_use = "dropping this stops the export of spans: keep it until the program ends"]
+pub struct TraceGuard {
+    pipeline: Option<spans::Pipeline>,
+}
+
+impl TraceGuard {
+    /// Exports every span that has ended, blocking this thread for `timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// When spans were lost or are still waiting.
+    pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.flush(Instant::now() + timeout).map_err(FlushError::from),
+            None => Ok(()),
+        }
+    }
+
+    /// Exports every span that has ended and stops, blocking this thread for `timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// When spans were lost.
+    pub fn shutdown(mut self, timeout: Duration) -> Result<(), FlushError> {
+        match self.pipeline.take() {
+            Some(pipeline) => pipeline.shutdown(Instant::now() + timeout).map_err(FlushError::from),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn recorder(builder: Builder) -> Result<(PageRecorder, PageHandle), InstallError> {
+    let plan = Plan::resolve(&builder, &Environment::of_process())?;
+    // The program has asked for the recorder in so many words, and has a route of its own for the page.
+    let config = scrape::Config { listen: None, ..plan.metrics?.unwrap_or_default() };
+    let pipeline = run::start_metrics(&config, &mut { builder.recorders })?;
+    Ok((pipeline.recorder().clone(), PageHandle { pipeline: Arc::new(pipeline) }))
+}
+
+pub(super) fn trace_layer<S>(builder: Builder) -> Result<(Box<dyn Layer<S> + Send + Sync>, TraceGuard), InstallError>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    let Some(config) = Plan::resolve(&builder, &Environment::of_process())?.traces? else {
+        return Ok((Identity::new().boxed(), TraceGuard { pipeline: None }));
+    };
+    let pipeline = metrics::with_recorder(|recorder| run::start_traces(&config, recorder))?;
+    pipeline.set_propagators();
+    Ok((pipeline.layer(), TraceGuard { pipeline: Some(pipeline) }))
+}

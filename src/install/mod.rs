@@ -1,0 +1,25 @@
+//! What `main` touches: environment and code, through one plan, to the running pipelines.
+
+mod builder;
+mod environment;
+mod error;
+mod globals;
+mod ladder;
+mod plan;
+mod run;
+mod setting;
+mod telemetry;
+
+pub use builder::{Builder, FailurePolicy, TraceExporter};
+pub use error::{FlushError, InstallError};
+pub use ladder::{PageHandle, TraceGuard};
+pub use telemetry::Telemetry;
+
+/// Installs metrics, traces and log output as the environment says: [`Builder::install`] with nothing set in code.
+///
+/// # Errors
+///
+/// See [`Builder::install`].
+pub fn install() -> Result<Telemetry, InstallError> {
+    Builder::new().install()
+}

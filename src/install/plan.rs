@@ -1,0 +1,397 @@
+//! What to install: code before environment before default.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use super::builder::{Builder, FailurePolicy, Listen, TraceExporter};
+use super::environment::Environment;
+use super::error::InstallError;
+use super::setting;
+use crate::scrape;
+use crate::spans::logs::{self, LogFormat};
+use crate::spans::{self, Backend, Batch, Limits, Propagator, Sampler};
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
+
+/// Each pipeline's configuration, `None` where it is off; what is wrong with one says nothing about the others.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) metrics: Result<Option<scrape::Config>, InstallError>,
+    pub(super) traces: Result<Option<spans::Config>, InstallError>,
+    pub(super) logs: Result<logs::Config, InstallError>,
+    pub(super) policy: FailurePolicy,
+}
+
+impl Plan {
+    /// Resolves everything.
+    ///
+    /// # Errors
+    ///
+    /// When the failure policy itself can't be used: nothing says then what to do about it.
+    pub(super) fn resolve(builder: &Builder, environment: &Environment) -> Result<Self, InstallError> {
+        let instance = instance_id();
+        let resolver = Resolver { builder, environment, instance: &instance };
+        Ok(Self {
+            policy: resolver.policy()?,
+            metrics: resolver.metrics(),
+            traces: resolver.traces(),
+            logs: resolver.logs(),
+        })
+    }
+}
+
+struct Resolver<'a> {
+    builder: &'a Builder,
+    environment: &'a Environment,
+    instance: &'a str,
+}
+
+impl Resolver<'_> {
+    fn policy(&self) -> Result<FailurePolicy, InstallError> {
+        let words = [("fail", FailurePolicy::Fail), ("degrade", FailurePolicy::Degrade)];
+        match self.builder.failure_policy {
+            Some(policy) => Ok(policy),
+            None => Ok(self
+                .variable("BOTTICELLI_OBS_ON_FAILURE", |name, value| setting::word(name, value, &words))?
+                .unwrap_or_default()),
+        }
+    }
+
+    fn metrics(&self) -> Result<Option<scrape::Config>, InstallError> {
+        let resource = self.resource()?;
+        if self.disabled()? || !self.prometheus_wanted()? {
+            return Ok(None);
+        }
+        let builder = self.builder;
+        let allowed = match builder.networks.as_slice() {
+            [] => self.variable("BOTTICELLI_OBS_ALLOWED_NETWORKS", |name, value| {
+                setting::list(value).map(|network| setting::network(name, network)).collect::<Result<Vec<_>, _>>()
+            })?,
+            networks => {
+                Some(networks.iter().map(|network| setting::network("add_allowed_network", network)).collect::<Result<
+                    Vec<_>,
+                    _,
+                >>(
+                )?)
+            }
+        };
+        let buckets = builder.buckets.iter();
+        let labels = builder.global_labels.iter();
+        Ok(Some(scrape::Config {
+            listen: self.listen()?,
+            allowed: allowed.unwrap_or_default(),
+            buckets: buckets
+                .map(|(metric, bounds)| Ok((metric.clone(), setting::bounds(metric, bounds)?)))
+                .collect::<Result<_, InstallError>>()?,
+            global_labels: labels.map(|(name, value)| setting::global_label(name, value)).collect::<Result<_, _>>()?,
+            models: builder.models.clone(),
+            target: resource,
+        }))
+    }
+
+    /// Whether `OTEL_METRICS_EXPORTER` asks for the page.
+    fn prometheus_wanted(&self) -> Result<bool, InstallError> {
+        let name = "OTEL_METRICS_EXPORTER";
+        let Some(value) = self.environment.get(name)? else { return Ok(true) };
+        let words = [("prometheus", Some(true)), ("none", Some(false)), ("otlp", None)];
+        let exporters: Vec<Option<bool>> =
+            setting::list(value).map(|item| setting::word(name, item, &words)).collect::<Result<_, _>>()?;
+        if exporters.contains(&None) {
+            let why = "metrics can't be pushed by OTLP in this version: let Prometheus scrape them, with `prometheus`";
+            return Err(InstallError::invalid(name, value, why));
+        }
+        if exporters.contains(&Some(false)) && exporters.len() > 1 {
+            return Err(InstallError::invalid(name, value, "`none` stands alone"));
+        }
+        let wanted = exporters != [Some(false)];
+        let endpoint = self.environment.get("PROMETHEUS_ENDPOINT")?;
+        if !wanted && endpoint.is_some_and(|endpoint| !endpoint.eq_ignore_ascii_case("off")) {
+            let why = "PROMETHEUS_ENDPOINT is set, but `prometheus` is not in this list: unset one of the two";
+            return Err(InstallError::invalid(name, value, why));
+        }
+        Ok(wanted)
+    }
+
+    fn listen(&self) -> Result<Option<String>, InstallError> {
+        match &self.builder.listen {
+            Listen::Off => return Ok(None),
+            Listen::At(endpoint) => return setting::listen("with_prometheus_endpoint", endpoint.trim()),
+            Listen::ByEnvironment => {}
+        }
+        if let Some(listen) = self.variable("PROMETHEUS_ENDPOINT", setting::listen)? {
+            return Ok(listen);
+        }
+        let host = self.variable("OTEL_EXPORTER_PROMETHEUS_HOST", setting::listen_host)?;
+        let port = self.variable("OTEL_EXPORTER_PROMETHEUS_PORT", setting::count::<u16>)?;
+        Ok(Some(match (host, port) {
+            (None, None) => DEFAULT_LISTEN.to_owned(),
+            (host, port) => format!("{}:{}", host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(9464)),
+        }))
+    }
+
+    fn traces(&self) -> Result<Option<spans::Config>, InstallError> {
+        let resource = self.resource()?;
+        let exporter = self.trace_exporter()?;
+        // Checked even when nothing is exported: a typing error must not wait for the day somebody switches it on.
+        let filter = match &self.builder.span_filter {
+            Some(filter) => setting::directives("with_span_filter", filter)?,
+            None => {
+                self.variable("BOTTICELLI_OBS_SPAN_FILTER", setting::directives)?.unwrap_or_else(|| "info".to_owned())
+            }
+        };
+        let sampler = self.sampler()?;
+        let (limits, batch, propagators) = (self.limits()?, self.batch()?, self.propagators()?);
+        let backend = match exporter {
+            _ if self.disabled()? => return Ok(None),
+            TraceExporter::None => return Ok(None),
+            TraceExporter::Stdout => Backend::Stdout,
+            TraceExporter::Otlp => self.otlp()?,
+        };
+        Ok(Some(spans::Config { backend, filter, sampler, limits, batch, propagators, resource }))
+    }
+
+    fn trace_exporter(&self) -> Result<TraceExporter, InstallError> {
+        const SPECIFIED: &[(&str, TraceExporter)] =
+            &[("otlp", TraceExporter::Otlp), ("console", TraceExporter::Stdout), ("none", TraceExporter::None)];
+        const OWNERS: &[(&str, TraceExporter)] =
+            &[("otlp", TraceExporter::Otlp), ("stdout", TraceExporter::Stdout), ("none", TraceExporter::None)];
+        if let Some(exporter) = self.builder.trace_exporter {
+            return Ok(exporter);
+        }
+        let word = |words| move |name: &str, value: &str| setting::word(name, value, words);
+        if let Some(exporter) = self.variable("OTEL_TRACES_EXPORTER", word(SPECIFIED))? {
+            return Ok(exporter);
+        }
+        if let Some(exporter) = self.variable("OTEL_EXPORTER", word(OWNERS))? {
+            return Ok(exporter);
+        }
+        let endpoint_is_set =
+            self.builder.otlp_endpoint.is_some() || self.environment.first(TRACES_ENDPOINTS)?.is_some();
+        Ok(if endpoint_is_set { TraceExporter::Otlp } else { TraceExporter::None })
+    }
+
+    fn sampler(&self) -> Result<Sampler, InstallError> {
+        if let Some(sampler) = self.builder.sampler {
+            return match sampler {
+                Sampler::TraceIdRatio(ratio) | Sampler::ParentBasedTraceIdRatio(ratio)
+                    if !(0.0..=1.0).contains(&ratio) =>
+                {
+                    Err(InstallError::invalid("with_sampler", &ratio.to_string(), "not a ratio from 0.0 to 1.0"))
+                }
+                sampler => Ok(sampler),
+            };
+        }
+        let argument =
+            self.variable("OTEL_TRACES_SAMPLER_ARG", |name, value| Ok((name.to_owned(), value.to_owned())))?;
+        let ratio = || argument.as_ref().map_or(Ok(1.0), |(name, value)| setting::ratio(name, value));
+        let sampler =
+            self.variable("OTEL_TRACES_SAMPLER", |name, value| setting::word(name, value, setting::SAMPLERS))?;
+        Ok(match sampler {
+            Some(Sampler::TraceIdRatio(_)) => Sampler::TraceIdRatio(ratio()?),
+            Some(Sampler::ParentBasedTraceIdRatio(_)) => Sampler::ParentBasedTraceIdRatio(ratio()?),
+            Some(sampler) => sampler,
+            None => Sampler::ParentBasedAlwaysOn,
+        })
+    }
+
+    fn limits(&self) -> Result<Limits, InstallError> {
+        let default = Limits::default();
+        Ok(Limits {
+            attributes: self.variable("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", setting::count)?.unwrap_or(default.attributes),
+            events: self.variable("OTEL_SPAN_EVENT_COUNT_LIMIT", setting::count)?.unwrap_or(default.events),
+            links: self.variable("OTEL_SPAN_LINK_COUNT_LIMIT", setting::count)?.unwrap_or(default.links),
+            value_length: self.variable("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", setting::count)?,
+        })
+    }
+
+    fn batch(&self) -> Result<Batch, InstallError> {
+        let default = Batch::default();
+        let size_name = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
+        let queue = self.variable("OTEL_BSP_MAX_QUEUE_SIZE", setting::positive)?.unwrap_or(default.queue);
+        let size = match self.variable(size_name, setting::positive)? {
+            Some(size) if size > queue => {
+                let why = format!("larger than the queue of {queue} spans (OTEL_BSP_MAX_QUEUE_SIZE)");
+                return Err(InstallError::invalid(size_name, &size.to_string(), why));
+            }
+            Some(size) => size,
+            None => default.size.min(queue),
+        };
+        Ok(Batch {
+            delay: self.variable("OTEL_BSP_SCHEDULE_DELAY", setting::milliseconds)?.unwrap_or(default.delay),
+            export_timeout: self
+                .variable("OTEL_BSP_EXPORT_TIMEOUT", setting::milliseconds)?
+                .unwrap_or(default.export_timeout),
+            queue,
+            size,
+        })
+    }
+
+    fn propagators(&self) -> Result<Vec<Propagator>, InstallError> {
+        let words =
+            [("tracecontext", Some(Propagator::TraceContext)), ("baggage", Some(Propagator::Baggage)), ("none", None)];
+        let listed = self.variable("OTEL_PROPAGATORS", |name, value| {
+            let listed: Vec<Option<Propagator>> =
+                setting::list(value).map(|item| setting::word(name, item, &words)).collect::<Result<_, _>>()?;
+            if listed.contains(&None) && listed.len() > 1 {
+                return Err(InstallError::invalid(name, value, "`none` stands alone"));
+            }
+            Ok(listed.into_iter().flatten().collect())
+        })?;
+        Ok(listed.unwrap_or_else(|| vec![Propagator::TraceContext, Propagator::Baggage]))
+    }
+
+    #[cfg(not(any(feature = "otlp-grpc", feature = "otlp-http")))]
+    fn otlp(&self) -> Result<Backend, InstallError> {
+        let why = "OTLP needs the feature `otlp-grpc` or `otlp-http` of botticelli_obs, and neither is compiled in";
+        Err(InstallError::invalid("OTEL_TRACES_EXPORTER", "otlp", why))
+    }
+
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    fn otlp(&self) -> Result<Backend, InstallError> {
+        use crate::spans::{OtlpProtocol, otlp};
+
+        let protocol = self.otlp_protocol()?;
+        let default = match protocol {
+            OtlpProtocol::Grpc => "http://localhost:4317",
+            OtlpProtocol::HttpProtobuf => "http://localhost:4318",
+        };
+        let (name, endpoint) = match &self.builder.otlp_endpoint {
+            Some(endpoint) => ("with_otlp_endpoint", endpoint.trim()),
+            None => self.environment.first(TRACES_ENDPOINTS)?.unwrap_or(("default", default)),
+        };
+        let base = name != "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        let timeout =
+            self.first(&["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"], setting::milliseconds)?;
+        let compressions = [("gzip", true), ("none", false)];
+        let gzip = self
+            .first(&["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"], |name, value| {
+                setting::word(name, value, &compressions)
+            })?;
+        let headers =
+            self.first(&["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"], setting::headers)?;
+        let certificate =
+            self.first(&["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"], |name, path| {
+                if !cfg!(feature = "otlp-tls") {
+                    let why = "needs the feature `otlp-tls` of botticelli_obs, which is not compiled in";
+                    return Err(InstallError::invalid(name, path, why));
+                }
+                std::fs::read(path).map_err(|error| InstallError::invalid(name, path, error))
+            })?;
+        Ok(Backend::Otlp(otlp::Config {
+            protocol,
+            endpoint: setting::otlp_endpoint(name, endpoint, protocol, base)?,
+            headers: headers.unwrap_or_default(),
+            timeout: timeout.unwrap_or(std::time::Duration::from_secs(10)),
+            gzip: gzip.unwrap_or(false),
+            certificate,
+        }))
+    }
+
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    fn otlp_protocol(&self) -> Result<crate::spans::OtlpProtocol, InstallError> {
+        use crate::spans::OtlpProtocol;
+
+        let words = [("grpc", OtlpProtocol::Grpc), ("http/protobuf", OtlpProtocol::HttpProtobuf)];
+        let compiled = |name: &str, protocol| {
+            let (feature, shown, compiled) = match protocol {
+                OtlpProtocol::Grpc => ("otlp-grpc", "grpc", cfg!(feature = "otlp-grpc")),
+                OtlpProtocol::HttpProtobuf => ("otlp-http", "http/protobuf", cfg!(feature = "otlp-http")),
+            };
+            if compiled {
+                return Ok(protocol);
+            }
+            let why = format!("needs the feature `{feature}` of botticelli_obs, which is not compiled in");
+            Err(InstallError::invalid(name, shown, why))
+        };
+        if let Some(protocol) = self.builder.otlp_protocol {
+            return compiled("with_otlp_protocol", protocol);
+        }
+        let set = self
+            .first(&["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"], |name, value| {
+                compiled(name, setting::word(name, value, &words)?)
+            })?;
+        let default = if cfg!(feature = "otlp-grpc") { OtlpProtocol::Grpc } else { OtlpProtocol::HttpProtobuf };
+        Ok(set.unwrap_or(default))
+    }
+
+    fn logs(&self) -> Result<logs::Config, InstallError> {
+        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("off", LogFormat::Off)];
+        let default = logs::Config::default();
+        let format = match self.builder.log_format {
+            Some(format) => Some(format),
+            None => self.variable("BOTTICELLI_OBS_LOG_FORMAT", |name, value| setting::word(name, value, &formats))?,
+        };
+        let filter = match &self.builder.log_filter {
+            Some(filter) => Some(setting::directives("with_log_filter", filter)?),
+            None => self.variable("RUST_LOG", setting::directives)?,
+        };
+        Ok(logs::Config { format: format.unwrap_or(default.format), filter: filter.unwrap_or(default.filter) })
+    }
+
+    fn disabled(&self) -> Result<bool, InstallError> {
+        Ok(self.variable("OTEL_SDK_DISABLED", setting::boolean)?.unwrap_or(false))
+    }
+
+    /// Resource attributes of the spans and labels of `target_info`; `service.name` comes first.
+    fn resource(&self) -> Result<Vec<(String, String)>, InstallError> {
+        let mut attributes = self.variable("OTEL_RESOURCE_ATTRIBUTES", setting::pairs)?.unwrap_or_default();
+        let mut take = |wanted: &str| {
+            let found = attributes.iter().rposition(|(key, _)| key == wanted)?;
+            let value = attributes.swap_remove(found).1;
+            attributes.retain(|(key, _)| key != wanted);
+            Some(value).filter(|value| !value.is_empty())
+        };
+        let (listed_name, listed_instance) = (take("service.name"), take("service.instance.id"));
+        let name = match &self.builder.service_name {
+            Some(name) if name.trim().is_empty() => {
+                return Err(InstallError::invalid("with_service_name", name, "the name is blank"));
+            }
+            Some(name) => name.clone(),
+            None => match self.environment.get("OTEL_SERVICE_NAME")? {
+                Some(name) => name.to_owned(),
+                None => listed_name.unwrap_or_else(executable_name),
+            },
+        };
+        let instance = listed_instance.unwrap_or_else(|| self.instance.to_owned());
+        let own = [("service.name", name), ("service.instance.id", instance)];
+        Ok(own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(attributes).collect())
+    }
+
+    fn variable<T>(
+        &self,
+        name: &'static str,
+        parse: impl FnOnce(&str, &str) -> Result<T, InstallError>,
+    ) -> Result<Option<T>, InstallError> {
+        self.first(&[name], parse)
+    }
+
+    fn first<T>(
+        &self,
+        names: &[&'static str],
+        parse: impl FnOnce(&str, &str) -> Result<T, InstallError>,
+    ) -> Result<Option<T>, InstallError> {
+        self.environment.first(names)?.map(|(name, value)| parse(name, value)).transpose()
+    }
+}
+
+const TRACES_ENDPOINTS: &[&str] = &["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
+fn executable_name() -> String {
+    let path = std::env::current_exe().ok();
+    let name = path.as_ref().and_then(|path| path.file_stem()).map(|name| name.to_string_lossy().into_owned());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown_service".to_owned())
+}
+
+/// A random UUID (version 4), by the random keys of the standard library's hash maps.
+fn instance_id() -> String {
+    let random = || RandomState::new().build_hasher().finish();
+    let (high, low) = (random(), random());
+    let (high, low) = ((high & !0xf000) | 0x4000, (low & !(0b11 << 62)) | (0b10 << 62));
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}

@@ -1,0 +1,178 @@
+//! The one way in: everything that can fail first, the globals last.
+
+use std::sync::Arc;
+
+use metrics::NoopRecorder;
+use once_cell::sync::OnceCell;
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::builder::{Builder, FailurePolicy};
+use super::environment::Environment;
+use super::error::InstallError;
+use super::globals;
+use super::plan::Plan;
+use super::telemetry::Telemetry;
+use crate::scrape::{self, ExtraRecorder};
+use crate::spans::{self, logs};
+
+/// Filled by the install that succeeded.
+static INSTALLED: OnceCell<()> = OnceCell::new();
+
+pub(super) fn install(builder: Builder) -> Result<Telemetry, InstallError> {
+    let mut telemetry = None;
+    INSTALLED.get_or_try_init(|| install_first(builder).map(|first| telemetry = Some(first)))?;
+    telemetry.ok_or_else(InstallError::already_installed)
+}
+
+fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
+    let plan = Plan::resolve(&builder, &Environment::of_process())?;
+    let mut failures = Failures { policy: plan.policy, degraded: Vec::new() };
+
+    let log_config = failures.or_else("logs", plan.logs, logs::Config::default)?;
+    let metrics = match failures.or_else("metrics", plan.metrics, || Some(scrape::Config::default()))? {
+        Some(config) => failures.start_metrics(config, builder.recorders)?,
+        None => None,
+    };
+    let config = failures.or_else("traces", plan.traces, || None)?;
+    let traces = match config.as_ref().filter(|_| !builder.without_subscriber) {
+        Some(config) => {
+            let started = match &metrics {
+                Some(metrics) => start_traces(config, metrics.recorder()),
+                None => start_traces(config, &NoopRecorder),
+            };
+            failures.or_else("traces", started.map(Some), || None)?
+        }
+        None => None,
+    };
+
+    // The recorder comes first: until it is armed it does nothing, while a subscriber works from the moment it is set.
+    let claimed = if metrics.is_some() { globals::claim_recorder() } else { Ok(()) };
+    let claimed = failures.or_else("metrics", claimed.map(|()| true), || false)?;
+    let subscribed = if builder.without_subscriber {
+        Ok(())
+    } else {
+        let mut layers = Vec::from_iter(traces.as_ref().map(spans::Pipeline::layer));
+        layers.extend(logs::layer(&log_config));
+        layers.extend(builder.layers);
+        if layers.is_empty() { Ok(()) } else { globals::set_subscriber(Registry::default().with(layers)) }
+    };
+    // The pipeline that the program's own subscriber would never feed goes.
+    let traces = failures.or_else("traces", subscribed.map(|()| traces), || None)?;
+
+    // Nothing fails from here on.
+    if let Some(metrics) = metrics.as_ref().filter(|_| claimed) {
+        globals::arm_recorder(Arc::new(metrics.recorder().clone()));
+    }
+    if let Some(traces) = &traces {
+        traces.set_propagators();
+    }
+    failures.announce(metrics.as_ref(), traces.as_ref());
+    Ok(Telemetry::new(metrics, traces))
+}
+
+/// Starts the metrics pipeline.
+///
+/// # Errors
+///
+/// When the listener can't bind or the system gives no thread.
+pub(super) fn start_metrics(
+    config: &scrape::Config,
+    extra: &mut Vec<ExtraRecorder>,
+) -> Result<scrape::Pipeline, InstallError> {
+    scrape::Pipeline::start(config, extra).map_err(|error| {
+        let message = match &config.listen {
+            Some(listen) => format!(
+                "metrics: can't listen on {listen}: free the port, or set PROMETHEUS_ENDPOINT to another address, to port \
+                 0 for any, or to `off`"
+            ),
+            None => "metrics: can't start the upkeep".to_owned(),
+        };
+        InstallError::start(message, error)
+    })
+}
+
+/// Starts the traces pipeline, its health counted by the recorder.
+///
+/// # Errors
+///
+/// When the exporter can't be built or the system gives no thread.
+pub(super) fn start_traces(
+    config: &spans::Config,
+    health: &dyn metrics::Recorder,
+) -> Result<spans::Pipeline, InstallError> {
+    spans::Pipeline::start(config, health)
+        .map_err(|error| InstallError::start(format!("traces: can't start the export, {}", config.backend), error))
+}
+
+/// What the failure policy makes of errors.
+struct Failures {
+    policy: FailurePolicy,
+    degraded: Vec<(&'static str, InstallError)>,
+}
+
+impl Failures {
+    /// Returns the value, or under `Degrade` a stand-in with the error kept for later.
+    fn or_else<T>(
+        &mut self,
+        pipeline: &'static str,
+        result: Result<T, InstallError>,
+        stand_in: impl FnOnce() -> T,
+    ) -> Result<T, InstallError> {
+        match (result, self.policy) {
+            (Ok(value), _) => Ok(value),
+            (Err(error), FailurePolicy::Fail) => Err(error),
+            (Err(error), FailurePolicy::Degrade) => {
+                self.degraded.push((pipeline, error));
+                Ok(stand_in())
+            }
+        }
+    }
+
+    /// Starts the metrics; when the listener can't, the page is left to `render`, where it says so.
+    fn start_metrics(
+        &mut self,
+        config: scrape::Config,
+        mut extra: Vec<ExtraRecorder>,
+    ) -> Result<Option<scrape::Pipeline>, InstallError> {
+        let started = start_metrics(&config, &mut extra).map(Some);
+        match self.or_else("metrics", started, || None)? {
+            Some(pipeline) => Ok(Some(pipeline)),
+            None => {
+                let config = scrape::Config { listen: None, ..config };
+                let started = start_metrics(&config, &mut extra).map(Some);
+                self.or_else("metrics", started, || None)
+            }
+        }
+    }
+
+    /// Says where each pipeline goes, or why it doesn't; also on the page.
+    fn announce(&self, metrics: Option<&scrape::Pipeline>, traces: Option<&spans::Pipeline>) {
+        let is_up = |pipeline| self.degraded.iter().all(|(degraded, _)| *degraded != pipeline);
+        for (pipeline, error) in &self.degraded {
+            tracing::error!(target: "botticelli_obs", "{pipeline}: off, and the program goes on without: {error:?}");
+        }
+        match metrics {
+            Some(metrics) if is_up("metrics") => match metrics.addr() {
+                Some(addr) => tracing::info!(target: "botticelli_obs", "metrics: http://{addr}/metrics"),
+                None => tracing::info!(target: "botticelli_obs", "metrics: no listener, the page is in `render()`"),
+            },
+            None if is_up("metrics") => tracing::info!(target: "botticelli_obs", "metrics: off"),
+            _ => {}
+        }
+        match traces {
+            Some(traces) => tracing::info!(target: "botticelli_obs", "traces: {}", traces.backend()),
+            None if is_up("traces") => tracing::info!(
+                target: "botticelli_obs",
+                "traces: off; to send them, set OTEL_EXPORTER_OTLP_ENDPOINT, or OTEL_TRACES_EXPORTER=console for a look"
+            ),
+            None => {}
+        }
+        if let Some(metrics) = metrics {
+            metrics.publish_up("metrics", is_up("metrics"));
+            if traces.is_some() || !is_up("traces") {
+                metrics.publish_up("traces", is_up("traces"));
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Labels the page can show, whatever a program or its users put into them.
+
+use std::borrow::Cow;
+
+use metrics::{Key, Label};
+use metrics_exporter_prometheus::formatting::sanitize_label_key;
+
+/// The longest label value, in bytes; a longer one is cut at a character.
+const MAX_VALUE_BYTES: usize = 128;
+
+/// What a blank provider or model becomes.
+const UNKNOWN: &str = "unknown";
+
+/// Returns the labels of a key as the page can show them, or `None` when they are so already.
+pub(super) fn clean(key: &Key) -> Option<Vec<Label>> {
+    let of_llm = key.name().starts_with("llm.");
+    let labels = key.labels().as_slice();
+    let dirty = labels.iter().enumerate().any(|(index, label)| {
+        !is_label_name(label.key())
+            || labels[..index].iter().any(|earlier| earlier.key() == label.key())
+            || clean_label_value(of_llm, label.key(), label.value()) != label.value()
+    });
+    dirty.then(|| {
+        let mut clean: Vec<Label> = Vec::with_capacity(labels.len());
+        for label in labels {
+            let name = clean_name(label.key());
+            // Prometheus refuses the whole page for one label name that comes twice; the first one stays.
+            if clean.iter().all(|earlier| earlier.key() != name) {
+                let value = clean_label_value(of_llm, label.key(), label.value()).into_owned();
+                clean.push(Label::new(name, value));
+            }
+        }
+        clean
+    })
+}
+
+/// Whether the exporter and Prometheus take this as the name of a label of ours.
+///
+/// `le` and `quantile` are the exporter's own, and names that start with two underscores are Prometheus' own.
+pub(crate) fn is_label_name(name: &str) -> bool {
+    let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty()
+        && name.chars().all(valid)
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.starts_with("__")
+        && !matches!(name, "le" | "quantile")
+}
+
+fn clean_name(name: &str) -> String {
+    match name {
+        "le" | "quantile" => format!("exported_{name}"),
+        "" => "_".to_owned(),
+        _ if name.starts_with("__") => format!("_{}", sanitize_label_key(name.trim_start_matches('_'))),
+        _ => sanitize_label_key(name),
+    }
+}
+
+fn clean_label_value<'a>(of_llm: bool, name: &str, value: &'a str) -> Cow<'a, str> {
+    match name {
+        "provider" | "model" if of_llm => {
+            let value = value.trim();
+            // Gemini lists its models with this prefix and takes them with and without.
+            let value = value.strip_prefix("models/").unwrap_or(value);
+            if value.is_empty() { Cow::Borrowed(UNKNOWN) } else { clean_value(value) }
+        }
+        _ => clean_value(value),
+    }
+}
+
+/// Cuts a value to its limit and replaces what the exporter can't escape: its escaping guesses, and maps `a"b` and `a\"b`
+/// to one text, which would be one series twice.
+pub(super) fn clean_value(value: &str) -> Cow<'_, str> {
+    let value = &value[..value.floor_char_boundary(MAX_VALUE_BYTES)];
+    if !value.contains(|c: char| replacement(c) != c) {
+        return Cow::Borrowed(value);
+    }
+    let clean: String = value.chars().map(replacement).collect();
+    Cow::Owned(clean)
+}
+
+fn replacement(c: char) -> char {
+    match c {
+        '"' => '\'',
+        '\\' => '/',
+        c if c.is_control() => '_',
+        c => c,
+    }
+}

@@ -1,0 +1,185 @@
+//! The metrics pipeline: call sites, through the recorder, to the page that Prometheus scrapes.
+
+mod label;
+mod listener;
+mod recorder;
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use metrics::{Key, Label, Recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::layers::{Fanout, FanoutBuilder};
+
+use crate::catalog::{self, DEFAULT_BUCKETS, METRICS, MetricKind};
+use crate::series::{self, METADATA};
+use crate::worker::Worker;
+
+pub(crate) use label::is_label_name;
+pub use recorder::PageRecorder;
+
+/// How often histogram samples are folded into their buckets; until then each takes 16 bytes.
+const UPKEEP: Duration = Duration::from_millis(500);
+
+/// What the pipeline is built from; every value is valid.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    /// Where to listen, as `host:port`, or `None` for no listener.
+    pub(crate) listen: Option<String>,
+    /// Networks that may scrape, in CIDR notation; empty for all.
+    pub(crate) allowed: Vec<String>,
+    /// Bucket bounds by metric name, ascending and finite.
+    pub(crate) buckets: Vec<(String, Vec<f64>)>,
+    pub(crate) global_labels: Vec<(String, String)>,
+    /// Provider and model of the series that exist from the start.
+    pub(crate) models: Vec<(String, String)>,
+    /// Labels of `target_info`.
+    pub(crate) target: Vec<(String, String)>,
+}
+
+/// A recorder that a program adds beside the page.
+pub(crate) type ExtraRecorder = Box<dyn Recorder + Send + Sync>;
+
+/// The running pipeline; dropping it stops the listener and makes the recorder inert.
+pub(crate) struct Pipeline {
+    recorder: PageRecorder,
+    page: PrometheusHandle,
+    addr: Option<SocketAddr>,
+    // Stops the listener and the upkeep.
+    _worker: Worker,
+}
+
+impl Pipeline {
+    /// Builds the recorder, binds the listener and starts upkeep; takes the extra recorders if it succeeds.
+    ///
+    /// # Errors
+    ///
+    /// The system's error when no thread can be had, or none of the addresses can be bound.
+    pub(crate) fn start(config: &Config, extra: &mut Vec<ExtraRecorder>) -> io::Result<Self> {
+        let worker = Worker::start("botticelli-obs-metrics")?;
+        let (prometheus, addr) = match &config.listen {
+            None => (exporter(config).build_recorder(), None),
+            Some(listen) => {
+                let (recorder, addr) = listener::start(&worker, listen, || exporter(config))?;
+                (recorder, Some(addr))
+            }
+        };
+        let page = prometheus.handle();
+        if addr.is_none() {
+            let page = page.clone();
+            worker.handle().spawn(async move {
+                loop {
+                    tokio::time::sleep(UPKEEP).await;
+                    page.run_upkeep();
+                }
+            });
+        }
+        for metric in METRICS {
+            metric.describe(&prometheus);
+        }
+        let recorder = if extra.is_empty() {
+            PageRecorder::new(Box::new(prometheus))
+        } else {
+            let fanout = extra.drain(..).fold(FanoutBuilder::default().add_recorder(prometheus), |fanout, extra| {
+                for metric in METRICS {
+                    metric.describe(&*extra);
+                }
+                fanout.add_recorder(extra)
+            });
+            // Leaked as the process' recorder always is: the fan-out can't be sent between threads, a reference to it can.
+            let fanout: &'static Fanout = Box::leak(Box::new(fanout.build()));
+            PageRecorder::new(Box::new(fanout))
+        };
+        let pipeline = Self { recorder, page, addr, _worker: worker };
+        pipeline.publish_constants(config);
+        Ok(pipeline)
+    }
+
+    fn publish_constants(&self, config: &Config) {
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        self.recorder.register_gauge(&key(&catalog::BUILD_INFO, version), &METADATA).set(1.0);
+        self.recorder.register_gauge(&key(&catalog::TARGET_INFO, config.target.clone()), &METADATA).set(1.0);
+        for metric in METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram) {
+            self.recorder.invalid_samples(metric.prometheus).increment(0);
+        }
+        for (provider, model) in &config.models {
+            series::declare_to(&self.recorder, provider, model);
+        }
+    }
+
+    /// Publishes whether a pipeline works as configured.
+    pub(crate) fn publish_up(&self, pipeline: &'static str, up: bool) {
+        let key = key(&catalog::PIPELINE_UP, [("pipeline", pipeline)]);
+        self.recorder.register_gauge(&key, &METADATA).set(f64::from(u8::from(up)));
+    }
+
+    pub(crate) fn recorder(&self) -> &PageRecorder {
+        &self.recorder
+    }
+
+    pub(crate) fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+
+    pub(crate) fn render(&self) -> String {
+        self.page.render()
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.recorder.close();
+    }
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+/// The `Content-Type` of what [`Pipeline::render`] returns.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+fn key<K, V>(metric: &catalog::Metric, labels: impl IntoIterator<Item = (K, V)>) -> Key
+where
+    K: Into<metrics::SharedString>,
+    V: Into<metrics::SharedString>,
+{
+    let labels: Vec<Label> = labels.into_iter().map(|(name, value)| Label::new(name, value)).collect();
+    Key::from_parts(metric.name, labels)
+}
+
+/// Whether the exporter takes this as a network that may scrape.
+pub(crate) fn is_network(cidr: &str) -> bool {
+    PrometheusBuilder::new().add_allowed_address(cidr).is_ok()
+}
+
+fn exporter(config: &Config) -> PrometheusBuilder {
+    let own = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
+    let own = own.map(|metric| (metric.name.to_owned(), metric.buckets.to_vec()));
+    // The last one set for a name counts, so the program's own come last.
+    let buckets = own.chain(config.buckets.iter().cloned());
+    let builder = PrometheusBuilder::new().with_recommended_naming(true).upkeep_timeout(UPKEEP);
+    let builder = config
+        .global_labels
+        .iter()
+        .fold(builder, |builder, (name, value)| builder.add_global_label(name, label::clean_value(value)));
+    // A listener on `[::]` sees IPv4 peers at addresses such as `::ffff:10.0.0.1`.
+    let mapped = config.allowed.iter().filter_map(|network| {
+        let (ip, prefix) = network.split_once('/')?;
+        let ip: Ipv4Addr = ip.parse().ok()?;
+        Some(format!("{}/{}", ip.to_ipv6_mapped(), 96 + prefix.parse::<u8>().ok()?))
+    });
+    let builder =
+        config.allowed.iter().cloned().chain(mapped).fold(builder, |builder, network| {
+            builder.add_allowed_address(network).expect("the network has been checked")
+        });
+    // Setting buckets fails on an empty list only, and no list here is empty.
+    let builder = builder.set_buckets(DEFAULT_BUCKETS).expect("bounds are not empty");
+    buckets.fold(builder, |builder, (name, bounds)| {
+        builder.set_buckets_for_metric(Matcher::Full(name), &bounds).expect("bounds are not empty")
+    })
+}

@@ -1,0 +1,89 @@
+//! The exporter as the batch thread sees it: bounded in time, counted, and quiet.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use tokio::runtime::Handle;
+
+use super::queue::Account;
+use crate::worker::mark_own_thread;
+
+/// How often a backend that is away is reported.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// An exporter whose every export ends in time, is booked, and is reported when it fails, once a minute at most.
+#[derive(Debug)]
+pub(super) struct Observed<E> {
+    inner: E,
+    target: String,
+    timeout: Duration,
+    account: Arc<Account>,
+    runtime: Handle,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    reported: Instant,
+    unreported: u64,
+}
+
+impl<E> Observed<E> {
+    pub(super) fn new(inner: E, target: String, timeout: Duration, account: Arc<Account>, runtime: Handle) -> Self {
+        Self { inner, target, timeout, account, runtime, trouble: Mutex::new(None) }
+    }
+
+    fn report(&self, result: &OTelSdkResult, spans: u64) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (result, &mut *trouble) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => {
+                *trouble = None;
+                tracing::info!(target: "botticelli_obs", "traces: {} takes spans again", self.target);
+            }
+            (Err(_), Some(known)) if known.reported.elapsed() < REPORT_INTERVAL => known.unreported += spans,
+            (Err(error), known) => {
+                let lost = known.as_ref().map_or(0, |known| known.unreported) + spans;
+                *known = Some(Trouble { reported: Instant::now(), unreported: 0 });
+                tracing::warn!(
+                    target: "botticelli_obs",
+                    "traces: {} takes no spans, {lost} lost: {error}; the program goes on, and so do the tries",
+                    self.target
+                );
+            }
+        }
+    }
+}
+
+impl<E: SpanExporter> SpanExporter for Observed<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        // The batch thread is the SDK's, but its work is ours.
+        mark_own_thread();
+        let spans = batch.len() as u64;
+        let limited = {
+            // The batch thread has no runtime, and the time limit needs one.
+            let _entered = self.runtime.enter();
+            tokio::time::timeout(self.timeout, self.inner.export(batch))
+        };
+        let result = limited.await.unwrap_or(Err(OTelSdkError::Timeout(self.timeout)));
+        match &result {
+            Ok(()) => self.account.book_exported(spans),
+            Err(_) => self.account.book_failed(spans),
+        }
+        self.report(&result, spans);
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}

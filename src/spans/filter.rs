@@ -1,0 +1,63 @@
+//! Which spans and events are exported.
+
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Context, Filter};
+
+use crate::call;
+use crate::worker::is_own_thread;
+
+/// Call spans always; the program's own by the directives; those of the crate's own threads never: the exporter's HTTP stack
+/// would trace itself, while the same stack used by the program is wanted.
+pub(super) struct SpanFilter {
+    directives: EnvFilter,
+}
+
+impl SpanFilter {
+    pub(super) fn new(directives: &str) -> Self {
+        Self { directives: EnvFilter::new(directives) }
+    }
+}
+
+impl<S: Subscriber> Filter<S> for SpanFilter {
+    fn enabled(&self, metadata: &Metadata<'_>, cx: &Context<'_, S>) -> bool {
+        !is_own_thread() && (metadata.target() == call::TARGET || Filter::<S>::enabled(&self.directives, metadata, cx))
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let interest = Filter::<S>::callsite_enabled(&self.directives, metadata);
+        if interest.is_never() && metadata.target() != call::TARGET {
+            return interest;
+        }
+        // Never "always": it depends on the thread.
+        Interest::sometimes()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        // Call spans are of level INFO.
+        Filter::<S>::max_level_hint(&self.directives).map(|level| level.max(LevelFilter::INFO))
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, cx: Context<'_, S>) {
+        Filter::<S>::on_new_span(&self.directives, attributes, id, cx);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, cx: Context<'_, S>) {
+        Filter::<S>::on_record(&self.directives, id, values, cx);
+    }
+
+    fn on_enter(&self, id: &Id, cx: Context<'_, S>) {
+        Filter::<S>::on_enter(&self.directives, id, cx);
+    }
+
+    fn on_exit(&self, id: &Id, cx: Context<'_, S>) {
+        Filter::<S>::on_exit(&self.directives, id, cx);
+    }
+
+    fn on_close(&self, id: Id, cx: Context<'_, S>) {
+        Filter::<S>::on_close(&self.directives, id, cx);
+    }
+}

@@ -1,0 +1,289 @@
+//! The traces pipeline: spans, through the subscriber's layer, to a backend such as Jaeger; and the log output beside it.
+
+mod export;
+mod filter;
+pub(crate) mod logs;
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+pub(crate) mod otlp;
+mod queue;
+mod sampler;
+mod stdout;
+
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use metrics::Recorder;
+use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry::{InstrumentationScope, KeyValue, global};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter};
+use tracing::Subscriber;
+use tracing_subscriber::layer::Layer;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::worker::Worker;
+use export::Observed;
+use filter::SpanFilter;
+use queue::{Account, Gate};
+pub use sampler::Sampler;
+
+/// What the pipeline is built from; every value is valid.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) backend: Backend,
+    /// Directives of an `EnvFilter`.
+    pub(crate) filter: String,
+    pub(crate) sampler: Sampler,
+    pub(crate) limits: Limits,
+    pub(crate) batch: Batch,
+    pub(crate) propagators: Vec<Propagator>,
+    /// Resource attributes, `service.name` among them.
+    pub(crate) resource: Vec<(String, String)>,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug)]
+pub(crate) enum Backend {
+    Stdout,
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    Otlp(otlp::Config),
+}
+
+/// The transport of OTLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OtlpProtocol {
+    /// OTLP/gRPC, usually on port 4317; needs the feature `otlp-grpc`.
+    Grpc,
+    /// OTLP/HTTP with protobuf bodies, usually on port 4318; needs the feature `otlp-http`.
+    HttpProtobuf,
+}
+
+/// Limits of one span, `OTEL_SPAN_*_LIMIT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) attributes: u32,
+    pub(crate) events: u32,
+    pub(crate) links: u32,
+    /// The longest attribute value, in characters.
+    pub(crate) value_length: Option<usize>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { attributes: 128, events: 128, links: 128, value_length: None }
+    }
+}
+
+/// Batching, `OTEL_BSP_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) delay: Duration,
+    pub(crate) export_timeout: Duration,
+    pub(crate) queue: usize,
+    pub(crate) size: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { delay: Duration::from_secs(5), export_timeout: Duration::from_secs(30), queue: 2048, size: 512 }
+    }
+}
+
+/// A way to carry a trace over process borders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Propagator {
+    TraceContext,
+    Baggage,
+}
+
+/// The running pipeline.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    provider: SdkTracerProvider,
+    account: Arc<Account>,
+    config: Config,
+    worker: Option<Worker>,
+}
+
+impl Pipeline {
+    /// Builds exporter, queue and provider; its health is counted by the recorder.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread, or the exporter can't be built, as for a certificate that can't be read.
+    pub(crate) fn start(config: &Config, health: &dyn Recorder) -> io::Result<Self> {
+        let worker = Worker::start("botticelli-obs-traces")?;
+        let account = Arc::new(Account::new(health));
+        let provider = match &config.backend {
+            Backend::Stdout => provider(config, &account, &worker, config.batch.export_timeout, stdout::Exporter),
+            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            Backend::Otlp(otlp) => {
+                let limit = otlp.timeout.min(config.batch.export_timeout);
+                provider(config, &account, &worker, limit, otlp::exporter(otlp, &worker)?)
+            }
+        };
+        Ok(Self { provider, account, config: config.clone(), worker: Some(worker) })
+    }
+
+    /// Says where spans go.
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.config.backend
+    }
+
+    /// Returns the layer that turns the program's spans into exported ones.
+    pub(crate) fn layer<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        let scope =
+            InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build();
+        tracing_opentelemetry::layer()
+            .with_tracer(self.provider.tracer_with_scope(scope))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_target(false)
+            // A logged error that the program recovers from does not make the call a failed one.
+            .with_error_events_to_status(false)
+            .with_filter(SpanFilter::new(&self.config.filter))
+            .boxed()
+    }
+
+    /// Makes the propagators the program's.
+    pub(crate) fn set_propagators(&self) {
+        let propagators =
+            self.config.propagators.iter().map(|propagator| -> Box<dyn TextMapPropagator + Send + Sync> {
+                match propagator {
+                    Propagator::TraceContext => Box::new(TraceContextPropagator::new()),
+                    Propagator::Baggage => Box::new(BaggagePropagator::new()),
+                }
+            });
+        global::set_text_map_propagator(TextMapCompositePropagator::new(propagators.collect()));
+    }
+
+    /// Exports what has ended, waiting at most until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// How many spans were lost or are still waiting.
+    pub(crate) fn flush(&self, deadline: Instant) -> Result<(), Lost> {
+        let before = self.account.lost();
+        let provider = self.provider.clone();
+        let account = Arc::clone(&self.account);
+        wait_for("botticelli-obs-flush", deadline, move || drain(&provider, &account, deadline));
+        self.account.since(before)
+    }
+
+    /// Exports what has ended and stops, waiting at most until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// How many spans were lost.
+    pub(crate) fn shutdown(mut self, deadline: Instant) -> Result<(), Lost> {
+        self.stop(deadline)
+    }
+
+    fn stop(&mut self, deadline: Instant) -> Result<(), Lost> {
+        let Some(worker) = self.worker.take() else { return Ok(()) };
+        let before = self.account.lost();
+        let provider = self.provider.clone();
+        let account = Arc::clone(&self.account);
+        wait_for("botticelli-obs-shutdown", deadline, move || {
+            drain(&provider, &account, deadline);
+            // The result says nothing about the last export; the account does.
+            let _ = provider.shutdown_with_timeout(deadline.saturating_duration_since(Instant::now()));
+        });
+        self.account.abandon_pending();
+        // The transport goes with its runtime, which ends whatever export is still hanging.
+        drop(worker);
+        self.account.since(before)
+    }
+}
+
+/// How long a pipeline that is dropped may take.
+pub(crate) const DROP_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        let _ = self.stop(Instant::now() + DROP_TIMEOUT);
+    }
+}
+
+/// Spans that did not reach the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) lost: u64,
+    pub(crate) waiting: u64,
+}
+
+/// Flushes until nothing waits any more; the SDK gives up after 5 s each time.
+fn drain(provider: &SdkTracerProvider, account: &Account, deadline: Instant) {
+    while account.pending() > 0 && Instant::now() < deadline {
+        match provider.force_flush() {
+            Err(OTelSdkError::AlreadyShutdown) => return,
+            // A failed export is in the account; what is left is tried until the time is up.
+            Ok(()) | Err(_) => thread::yield_now(),
+        }
+    }
+}
+
+/// Runs something that may hang on a thread of its own, and waits for it until the deadline.
+fn wait_for(name: &str, deadline: Instant, work: impl FnOnce() + Send + 'static) {
+    let (done, finished) = mpsc::channel();
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        crate::worker::mark_own_thread();
+        work();
+        // Nobody listens any more when the deadline has passed.
+        let _ = done.send(());
+    });
+    if thread.is_ok() {
+        let _ = finished.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn provider<E: SpanExporter + 'static>(
+    config: &Config,
+    account: &Arc<Account>,
+    worker: &Worker,
+    timeout: Duration,
+    exporter: E,
+) -> SdkTracerProvider {
+    let target = config.backend.to_string();
+    let exporter = Observed::new(exporter, target, timeout, Arc::clone(account), worker.handle().clone());
+    let batch = BatchConfigBuilder::default()
+        .with_scheduled_delay(config.batch.delay)
+        .with_max_queue_size(config.batch.queue)
+        .with_max_export_batch_size(config.batch.size)
+        .build();
+    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batch).build();
+    let gate = Gate::new(processor, Arc::clone(account), config.batch.queue, config.limits.value_length);
+    let resource = Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(config.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
+        .build();
+    SdkTracerProvider::builder()
+        .with_span_processor(gate)
+        .with_sampler(config.sampler.to_sdk())
+        .with_max_attributes_per_span(config.limits.attributes)
+        .with_max_events_per_span(config.limits.events)
+        .with_max_links_per_span(config.limits.links)
+        .with_resource(resource)
+        .build()
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            Self::Otlp(otlp) => otlp.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The gate in front of the batch queue, and the account of every span that passes it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::{Counter, Key, Label, Recorder};
+use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
+
+use super::Lost;
+use crate::catalog::{self, Metric};
+use crate::series::METADATA;
+
+/// Where each sampled span is: waiting, exported, or dropped; also on the /metrics page.
+#[derive(Debug)]
+pub(super) struct Account {
+    pending: AtomicU64,
+    lost: AtomicU64,
+    exported: Counter,
+    failures: Counter,
+    queue_full: Counter,
+    export_failed: Counter,
+    shut_down: Counter,
+}
+
+impl Account {
+    pub(super) fn new(recorder: &dyn Recorder) -> Self {
+        let counter = |metric: &Metric, value: Option<&'static str>| {
+            let label = metric.labels.first().zip(value).map(|(&name, value)| Label::from_static_parts(name, value));
+            recorder.register_counter(&Key::from_parts(metric.name, Vec::from_iter(label)), &METADATA)
+        };
+        Self {
+            pending: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            exported: counter(&catalog::SPANS_EXPORTED, None),
+            failures: counter(&catalog::EXPORT_FAILURES, Some("traces")),
+            queue_full: counter(&catalog::SPANS_DROPPED, Some("queue_full")),
+            export_failed: counter(&catalog::SPANS_DROPPED, Some("export_failed")),
+            shut_down: counter(&catalog::SPANS_DROPPED, Some("shutdown")),
+        }
+    }
+
+    /// Spans that have ended and neither been exported nor lost.
+    pub(super) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Says what was lost since the account stood at `before`, and what still waits.
+    pub(super) fn since(&self, before: u64) -> Result<(), Lost> {
+        let state = Lost { lost: self.lost().saturating_sub(before), waiting: self.pending() };
+        if state.lost == 0 && state.waiting == 0 { Ok(()) } else { Err(state) }
+    }
+
+    /// Gives up what still waits.
+    pub(super) fn abandon_pending(&self) {
+        let abandoned = self.pending.swap(0, Ordering::AcqRel);
+        self.lost.fetch_add(abandoned, Ordering::AcqRel);
+        self.shut_down.increment(abandoned);
+    }
+
+    /// Books a batch that the backend has taken.
+    pub(super) fn book_exported(&self, spans: u64) {
+        self.exported.increment(self.settle(spans));
+    }
+
+    /// Books a batch that was lost.
+    pub(super) fn book_failed(&self, spans: u64) {
+        let spans = self.settle(spans);
+        self.lost.fetch_add(spans, Ordering::AcqRel);
+        self.failures.increment(1);
+        self.export_failed.increment(spans);
+    }
+
+    /// Takes spans off the waiting ones; fewer, if a shutdown has given them up already.
+    fn settle(&self, spans: u64) -> u64 {
+        let before = self
+            .pending
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |pending| Some(pending.saturating_sub(spans)))
+            .unwrap_or_else(|pending| pending);
+        before.min(spans)
+    }
+}
+
+/// Lets no more spans into the batch queue than it holds, so that none is dropped there unseen.
+#[derive(Debug)]
+pub(super) struct Gate<P> {
+    inner: P,
+    account: Arc<Account>,
+    capacity: u64,
+    value_length: Option<usize>,
+}
+
+impl<P> Gate<P> {
+    pub(super) fn new(inner: P, account: Arc<Account>, capacity: usize, value_length: Option<usize>) -> Self {
+        Self { inner, account, capacity: capacity as u64, value_length }
+    }
+}
+
+impl<P: SpanProcessor> SpanProcessor for Gate<P> {
+    fn on_start(&self, span: &mut Span, cx: &Context) {
+        self.inner.on_start(span, cx);
+    }
+
+    fn on_end(&self, mut span: SpanData) {
+        if !span.span_context.is_sampled() {
+            return;
+        }
+        if self.account.pending.fetch_add(1, Ordering::AcqRel) >= self.capacity {
+            self.account.settle(1);
+            self.account.lost.fetch_add(1, Ordering::AcqRel);
+            self.account.queue_full.increment(1);
+            return;
+        }
+        if let Some(length) = self.value_length {
+            let events = span.events.events.iter_mut().flat_map(|event| &mut event.attributes);
+            let links = span.links.links.iter_mut().flat_map(|link| &mut link.attributes);
+            for attribute in span.attributes.iter_mut().chain(events).chain(links) {
+                cut(attribute, length);
+            }
+        }
+        self.inner.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// Cuts strings to a number of characters: the SDK has no such limit.
+fn cut(attribute: &mut KeyValue, length: usize) {
+    let cut = |text: &mut StringValue| {
+        if let Some((end, _)) = text.as_str().char_indices().nth(length) {
+            *text = StringValue::from(text.as_str()[..end].to_owned());
+        }
+    };
+    match &mut attribute.value {
+        Value::String(text) => cut(text),
+        Value::Array(Array::String(texts)) => texts.iter_mut().for_each(cut),
+        _ => {}
+    }
+}

@@ -1,0 +1,45 @@
+//! Spans on standard output, for a look without any backend.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use opentelemetry::trace::{SpanId, Status};
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+
+/// Writes a line a span. Unlike `opentelemetry-stdout` it does not panic when standard output is closed.
+#[derive(Debug)]
+pub(super) struct Exporter;
+
+impl SpanExporter for Exporter {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let lines: String = batch.iter().map(line).collect();
+        let mut stdout = io::stdout().lock();
+        stdout
+            .write_all(lines.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(|error| OTelSdkError::InternalFailure(format!("standard output: {error}")))
+    }
+}
+
+/// `span chat gpt-4o client 1.234s error trace=… id=… parent=… key=value…`
+fn line(span: &SpanData) -> String {
+    let took = span.end_time.duration_since(span.start_time).unwrap_or(Duration::ZERO);
+    let status = match span.status {
+        Status::Unset => "unset",
+        Status::Ok => "ok",
+        Status::Error { .. } => "error",
+    };
+    let kind = format!("{:?}", span.span_kind).to_lowercase();
+    let (trace, id) = (span.span_context.trace_id(), span.span_context.span_id());
+    let mut line = format!("span {:?} {kind} {:.3}s {status} trace={trace} id={id}", span.name, took.as_secs_f64());
+    if span.parent_span_id != SpanId::INVALID {
+        let _ = write!(line, " parent={}", span.parent_span_id);
+    }
+    for attribute in &span.attributes {
+        let _ = write!(line, " {}={:?}", attribute.key, attribute.value.as_str());
+    }
+    line.push('\n');
+    line
+}

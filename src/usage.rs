@@ -1,0 +1,79 @@
+//! How many tokens a call used.
+
+/// Tokens of one call, in the arithmetic of the OpenTelemetry GenAI conventions v1.41.1.
+///
+/// The prompt includes what was read from or written to a cache, the completion includes reasoning. Anthropic reports the
+/// cached tokens beside `input_tokens`, and Gemini reports `thoughtsTokenCount` beside `candidatesTokenCount`: add them.
+///
+/// ```
+/// use botticelli_obs::Usage;
+///
+/// let usage = Usage::new(1_200, 300).with_cache_read(1_000).with_reasoning(120);
+/// assert_eq!(usage.total(), 1_500);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    prompt: u64,
+    completion: u64,
+    cache_read: u64,
+    cache_write: u64,
+    reasoning: u64,
+}
+
+impl Usage {
+    /// Creates a usage of `prompt` and `completion` tokens.
+    pub const fn new(prompt: u64, completion: u64) -> Self {
+        Self { prompt, completion, cache_read: 0, cache_write: 0, reasoning: 0 }
+    }
+
+    /// Sets how many of the prompt tokens were read from a cache. Defaults to 0.
+    #[must_use]
+    pub const fn with_cache_read(mut self, tokens: u64) -> Self {
+        self.cache_read = tokens;
+        self
+    }
+
+    /// Sets how many of the prompt tokens were written to a cache. Defaults to 0.
+    #[must_use]
+    pub const fn with_cache_write(mut self, tokens: u64) -> Self {
+        self.cache_write = tokens;
+        self
+    }
+
+    /// Sets how many of the completion tokens were spent on reasoning. Defaults to 0.
+    #[must_use]
+    pub const fn with_reasoning(mut self, tokens: u64) -> Self {
+        self.reasoning = tokens;
+        self
+    }
+
+    /// Returns the prompt tokens.
+    pub const fn prompt(&self) -> u64 {
+        self.prompt
+    }
+
+    /// Returns the completion tokens.
+    pub const fn completion(&self) -> u64 {
+        self.completion
+    }
+
+    /// Returns the prompt tokens read from a cache.
+    pub const fn cache_read(&self) -> u64 {
+        self.cache_read
+    }
+
+    /// Returns the prompt tokens written to a cache.
+    pub const fn cache_write(&self) -> u64 {
+        self.cache_write
+    }
+
+    /// Returns the completion tokens spent on reasoning.
+    pub const fn reasoning(&self) -> u64 {
+        self.reasoning
+    }
+
+    /// Returns prompt and completion together, capped at `u64::MAX`.
+    pub const fn total(&self) -> u64 {
+        self.prompt.saturating_add(self.completion)
+    }
+}

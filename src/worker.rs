@@ -1,0 +1,71 @@
+//! A thread of the crate's own with a tokio runtime on it: nothing of a pipeline ever runs on the program's runtime.
+
+use std::cell::Cell;
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+thread_local! {
+    static OWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks the current thread as one of the crate's own.
+pub(crate) fn mark_own_thread() {
+    OWN.set(true);
+}
+
+/// Whether the current thread is one of the crate's own, whose work must never be traced: it would trace its own export.
+pub(crate) fn is_own_thread() -> bool {
+    OWN.get()
+}
+
+/// The thread; dropping it stops the runtime and everything on it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts a thread of this name with a single-threaded runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread or no event queue.
+    pub(crate) fn start(name: &str) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .thread_name(format!("{name}-blocking"))
+            .max_blocking_threads(4)
+            .on_thread_start(mark_own_thread)
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            mark_own_thread();
+            // Either way of ending is the order to stop: sent, or its sender dropped.
+            let _ = runtime.block_on(stopped);
+            // A name look-up may hang in the blocking pool: it must not hold up whoever shuts down.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Returns the handle of the runtime, to spawn on it or to enter its context.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
+            // A panic on that thread has been reported by the panic hook; there is nothing left to do about it.
+            let _ = thread.join();
+        }
+    }
+}
