@@ -1,0 +1,163 @@
+//! Real servers as child processes: started on loopback, stopped by dropping them.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::{find_program, free_port, get, wait_for};
+
+/// A child process that is killed when it is dropped.
+#[derive(Debug)]
+pub struct Process(pub Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A folder that is removed when it is dropped.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("botticelli-obs-{name}-{}-{}", std::process::id(), free_port()));
+        fs::create_dir_all(&path).expect("the temporary folder can be written");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A real Prometheus.
+#[derive(Debug)]
+pub struct Prometheus {
+    _process: Process,
+    folder: Folder,
+    addr: SocketAddr,
+}
+
+impl Prometheus {
+    /// Starts Prometheus with one job `botticelli` that scrapes this target; `None` where it is not installed.
+    pub fn scraping(target: SocketAddr, interval: &str) -> Option<Self> {
+        let program = find_program("prometheus")?;
+        let folder = Folder::new("prometheus");
+        let config = folder.path().join("prometheus.yml");
+        let text = format!(
+            "global:\n  scrape_interval: {interval}\n  scrape_timeout: {interval}\nscrape_configs:\n  - job_name: botticelli\n    static_configs:\n      - targets: ['{target}']\n"
+        );
+        fs::write(&config, text).expect("the configuration can be written");
+        let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let log = File::create(folder.path().join("log")).expect("the log can be written");
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address={addr}"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("prometheus starts");
+        let prometheus = Self { _process: Process(child), folder, addr };
+        wait_for("prometheus is ready", Duration::from_secs(20), || {
+            get(addr, "/-/ready", Duration::from_secs(1)).ok().filter(|response| response.status == 200)
+        });
+        Some(prometheus)
+    }
+
+    /// Returns the answer to an instant query: labels and value of each series.
+    pub fn query(&self, query: &str) -> Vec<(serde_json::Map<String, serde_json::Value>, f64)> {
+        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let path = format!("/api/v1/query?query={encoded}");
+        let response = get(self.addr, &path, Duration::from_secs(5)).expect("prometheus answers");
+        assert_eq!(response.status, 200, "{query}: {}", response.body);
+        let answer: serde_json::Value = serde_json::from_str(&response.body).expect("prometheus answers in JSON");
+        let result = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+        let value = |series: &serde_json::Value| series["value"][1].as_str().and_then(|value| value.parse().ok());
+        result
+            .iter()
+            .map(|series| {
+                (
+                    series["metric"].as_object().cloned().unwrap_or_default(),
+                    value(series).expect("a sample has a value"),
+                )
+            })
+            .collect()
+    }
+
+    /// Returns what Prometheus knows of the families: type and help by name, through `/api/v1/metadata`.
+    pub fn metadata(&self) -> serde_json::Value {
+        let response = get(self.addr, "/api/v1/metadata", Duration::from_secs(5)).expect("prometheus answers");
+        serde_json::from_str(&response.body).expect("prometheus answers in JSON")
+    }
+
+    /// Returns what Prometheus has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// A real OTLP collector process (rotel) that prints what it receives.
+#[derive(Debug)]
+pub struct Collector {
+    process: Process,
+    folder: Folder,
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+}
+
+impl Collector {
+    /// Starts the collector; `None` where it is not installed.
+    pub fn start() -> Option<Self> {
+        let grpc = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self::start_on(grpc)
+    }
+
+    /// Starts the collector with gRPC on this address; `None` where it is not installed.
+    pub fn start_on(grpc: SocketAddr) -> Option<Self> {
+        let program = find_program("rotel-agent")?;
+        let folder = Folder::new("collector");
+        let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let log = File::create(folder.path().join("log")).expect("the log can be written");
+        let errors = log.try_clone().expect("the log can be shared");
+        let child = Command::new(program)
+            .args(["start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"])
+            .arg("--otlp-grpc-endpoint")
+            .arg(grpc.to_string())
+            .arg("--otlp-http-endpoint")
+            .arg(http.to_string())
+            .arg("--pid-file")
+            .arg(folder.path().join("pid"))
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .expect("rotel-agent starts");
+        let collector = Self { process: Process(child), folder, grpc, http };
+        for addr in [grpc, http] {
+            wait_for("rotel-agent listens", Duration::from_secs(20), || std::net::TcpStream::connect(addr).ok());
+        }
+        Some(collector)
+    }
+
+    /// Stops it.
+    pub fn stop(mut self) {
+        let _ = self.process.0.kill();
+        let _ = self.process.0.wait();
+    }
+
+    /// Returns what it has printed: resource, scope, ids, parents, attributes of each span.
+    pub fn received(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
