@@ -1,4 +1,63 @@
-//! Metrics and traces for programs that call LLMs.
+//! Metrics and traces for programs that call LLMs: one install, one guard a call.
+//!
+//! | on the page | kind | labels |
+//! |---|---|---|
+//! | `llm_requests_total` | counter | provider, model |
+//! | `llm_errors_total` | counter | provider, model, error_type |
+//! | `llm_duration` (seconds) | histogram | provider, model |
+//! | `llm_tokens_total`, `llm_tokens_prompt_total`, `llm_tokens_completion_total` | counters | provider, model |
+//!
+//! and more: [`METRICS`] lists them all. Each call is also one span, with the attributes of OpenTelemetry's GenAI conventions.
+//!
+//! ```
+//! # #[cfg(feature = "install")] {
+//! use botticelli_obs::{Builder, LlmCall, Usage};
+//!
+//! let telemetry = Builder::new().with_prometheus_endpoint("127.0.0.1:0").install()?;
+//!
+//! let mut call = LlmCall::start("gemini", "gemini-2.5-flash");
+//! call.record_usage(Usage::new(12, 30));
+//! call.finish();
+//! drop(LlmCall::start("gemini", "gemini-2.5-flash")); // a caller who changed his mind
+//!
+//! let page = telemetry.render(); // what Prometheus gets at http://{telemetry.metrics_addr()}/metrics
+//! assert!(page.contains(r#"llm_requests_total{provider="gemini",model="gemini-2.5-flash"} 2"#));
+//! assert!(page.contains(r#"llm_tokens_total{provider="gemini",model="gemini-2.5-flash"} 42"#));
+//! assert!(page.contains(r#"{provider="gemini",model="gemini-2.5-flash",error_type="cancelled"} 1"#));
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # In libraries
+//!
+//! Depend on the crate with `default-features = false`: recording then needs little more than [`metrics`] and [`tracing`], and does
+//! nothing until a program installs something. Put an [`LlmCall`] around each call; or record single facts by [`llm_request!`],
+//! [`llm_error!`], [`llm_duration!`] and [`llm_tokens!`]; and [`declare`] the models a driver is made for. Implement
+//! [`ClassifyError`] for the errors of your client. Any other metric goes through [`counter!`], [`gauge!`] and [`histogram!`].
+//!
+//! # In executables
+//!
+//! Call `install` once, at the start of `main`, and keep the `Telemetry` it returns until the end. The environment says where the
+//! page is served and where spans go; `Builder` says it in code. Nothing of the pipelines runs on the program's runtime, which may be
+//! of any kind, or none.
+//!
+//! A program that has a recorder, a subscriber or a web server of its own takes one part at a time: `Builder::recorder` gives the
+//! recorder and its page, `Builder::trace_layer` the layer that exports spans.
+//!
+//! # What it does not do
+//!
+//! - It never records prompts, completions or arguments, and never ids as labels.
+//! - It does not bound the number of series: model names that a user can choose don't belong into labels unchecked.
+//! - It has no metrics of streams, and does not push metrics by OTLP.
+//!
+//! # Features
+//!
+//! - `install`, default: `install()`, `Builder`, `Telemetry`, and all that `main` needs. Without it this is the facade alone.
+//! - `otlp-grpc`, default: export of spans by OTLP/gRPC.
+//! - `otlp-http`: export of spans by OTLP/HTTP with protobuf bodies.
+//! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+//!
+//! The minimum Rust version is 1.91.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod call;
@@ -40,3 +99,7 @@ pub use {
 
 #[doc(hidden)]
 pub use series::single as __private;
+
+#[cfg(all(doctest, feature = "install"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
