@@ -1,7 +1,10 @@
 //! What several test files need: scenarios in processes of their own, real servers, a strict reader of the page.
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses its part")]
 
+#[cfg(feature = "install")]
+pub mod bot;
 pub mod page;
+pub mod process;
 pub mod server;
 
 use std::io::{Read, Write};

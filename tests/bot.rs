@@ -1,0 +1,55 @@
+//! The bot with a trace backend, and how it ends.
+
+#![cfg(feature = "otlp-grpc")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::bot::Bot;
+use support::server::Collector;
+use support::wait_for;
+
+/// Spans are flushed when the bot is told to end, and every one has arrived when it has ended.
+fn ends_in_order_by(signal: &str) {
+    let Some(collector) = Collector::start() else { return };
+    let endpoint = format!("http://{}", collector.grpc);
+    // A long delay of the batch processor: what arrives was flushed at the end.
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "600000")];
+    let options = ["--rate", "50", "--concurrency", "8", "--latency-scale", "0.02", "--timeout", "1s"];
+    let mut bot = Bot::start(&options, &variables);
+    wait_for("some calls", Duration::from_secs(30), || {
+        let page = support::get(bot.metrics, "/metrics", Duration::from_secs(1)).ok()?;
+        (support::page::Page::parse(&page.body).sum("llm_requests_total") >= 20.0).then_some(())
+    });
+    assert!(!collector.received().contains("gen_ai."), "nothing was flushed before the end");
+
+    bot.signal(signal);
+    let status = bot.wait(Duration::from_secs(20));
+    assert!(status.success(), "{status}: {}", bot.stderr());
+    let calls: u64 = bot.tally(Duration::from_secs(1)).iter().map(|pair| pair.requests).sum();
+    let arrived = || collector.received().matches("gen_ai.request.model").count() as u64;
+    wait_for("every span is printed", Duration::from_secs(10), || (arrived() == calls).then_some(()));
+}
+
+#[test]
+fn ctrl_c_flushes_every_span_and_exits_with_0() {
+    ends_in_order_by("INT");
+}
+
+#[test]
+fn sigterm_flushes_every_span_and_exits_with_0() {
+    ends_in_order_by("TERM");
+}
+
+#[test]
+fn a_bot_whose_server_is_away_counts_network_errors_and_exits_with_0() {
+    let options = ["--calls", "10", "--rate", "100", "--timeout", "2s", "--model", "llama3.2", "--provider", "ollama"];
+    let address = format!("http://127.0.0.1:{}/v1", support::free_port());
+    let mut bot = Bot::start(&options, &[("OPENAI_BASE_URL", address.as_str()), ("OPENAI_API_KEY", "none")]);
+    let status = bot.wait(Duration::from_secs(30));
+    assert!(status.success(), "{status}: {}", bot.stderr());
+    let tally = bot.tally(Duration::from_secs(1));
+    let [pair] = tally.as_slice() else { panic!("one pair: {tally:?}") };
+    assert_eq!((pair.requests, pair.errors.get("network").copied()), (10, Some(10)), "{pair:?}");
+}
