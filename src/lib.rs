@@ -63,9 +63,11 @@
 mod call;
 mod catalog;
 mod error_type;
+mod finish;
 #[cfg(feature = "install")]
 mod install;
 mod macros;
+mod outcome;
 mod recorder;
 #[cfg(feature = "install")]
 mod scrape;
@@ -76,13 +78,14 @@ mod usage;
 #[cfg(feature = "install")]
 mod worker;
 
-pub use call::LlmCall;
+pub use call::{LlmCall, LlmCallBuilder, Observe, ObserveStream, ObservedStream};
 pub use catalog::{METRICS, Metric, MetricKind};
 pub use error_type::{ClassifyError, ErrorType};
 pub use metrics::{
     self, Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit, counter,
     describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
+pub use outcome::{LlmResponse, Outcome};
 pub use series::declare;
 pub use tracing;
 pub use usage::Usage;

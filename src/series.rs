@@ -7,7 +7,8 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 
 use crate::catalog::{self, METRICS, Metric, MetricKind};
 use crate::error_type::ErrorType;
-use crate::recorder::{self, SharedRecorder};
+use crate::finish::FINISH_REASONS;
+use crate::recorder::{self, Current, SharedRecorder};
 use crate::usage::Usage;
 
 pub(crate) static METADATA: Metadata<'static> = Metadata::new("botticelli_obs", Level::INFO, Some("botticelli_obs"));
@@ -52,6 +53,10 @@ impl Pair {
         recorder.register_histogram(&self.key(metric), &METADATA)
     }
 
+    fn finish_counter(&self, recorder: &dyn Recorder, reason: &'static str) -> Counter {
+        recorder.register_counter(&self.key_with(&catalog::FINISH, reason), &METADATA)
+    }
+
     fn error_counter(&self, recorder: &dyn Recorder, error: ErrorType) -> Counter {
         recorder.register_counter(&self.key_with(&catalog::ERRORS, error.as_str()), &METADATA)
     }
@@ -81,7 +86,7 @@ pub(crate) fn declare_to(recorder: &dyn Recorder, provider: &str, model: &str) {
             }
             (MetricKind::Counter, name) if name == catalog::FINISH.name => {
                 for &reason in FINISH_REASONS {
-                    recorder.register_counter(&pair.key_with(metric, reason), &METADATA).increment(0);
+                    pair.finish_counter(recorder, reason).increment(0);
                 }
             }
             (MetricKind::Counter, _) => pair.counter(recorder, metric).increment(0),
@@ -92,9 +97,6 @@ pub(crate) fn declare_to(recorder: &dyn Recorder, provider: &str, model: &str) {
         }
     }
 }
-
-/// The values of the label `finish_reason`.
-pub(crate) const FINISH_REASONS: &[&str] = &["stop", "length", "tool_calls", "content_filter", "error", "other"];
 
 /// The handles one call records through, all of the recorder that was current at its start.
 pub(crate) struct CallSeries {
@@ -112,23 +114,40 @@ enum ByOutcome {
     /// A recorder of ours is kept, and asked when the outcome is known.
     OnDemand(SharedRecorder),
     /// Another's is only lent, so everything is asked for while it is at hand.
-    Registered { errors: Box<[Counter]>, last_success: Gauge },
+    Registered(Box<Registered>),
+}
+
+struct Registered {
+    errors: Vec<Counter>,
+    finish: Vec<Counter>,
+    first_chunk: Histogram,
+    chunk_gap: Histogram,
+    last_success: Gauge,
 }
 
 impl CallSeries {
-    /// Registers the pair's series with the recorder that is current now and counts the call as in flight.
-    pub(crate) fn start(provider: &str, model: &str) -> Self {
-        let pair = Pair::new(provider, model);
+    /// Registers the pair's series with the recorder that is current now and counts the call as in flight; `None` without a
+    /// recorder.
+    pub(crate) fn start(provider: &str, model: &str) -> Option<Self> {
         let series = match recorder::current() {
-            Some(ours) => Self::register(pair, &*Arc::clone(&ours), ByOutcome::OnDemand(ours)),
-            None => metrics::with_recorder(|recorder| {
-                let errors = ErrorType::ALL.iter().map(|&error| pair.error_counter(recorder, error)).collect();
-                let last_success = pair.gauge(recorder, &catalog::LAST_SUCCESS);
-                Self::register(pair, recorder, ByOutcome::Registered { errors, last_success })
+            Current::None => return None,
+            Current::Ours(ours) => {
+                Self::register(Pair::new(provider, model), &*Arc::clone(&ours), ByOutcome::OnDemand(ours))
+            }
+            Current::Another => metrics::with_recorder(|recorder| {
+                let pair = Pair::new(provider, model);
+                let registered = Registered {
+                    errors: ErrorType::ALL.iter().map(|&error| pair.error_counter(recorder, error)).collect(),
+                    finish: FINISH_REASONS.iter().map(|&reason| pair.finish_counter(recorder, reason)).collect(),
+                    first_chunk: pair.histogram(recorder, &catalog::FIRST_CHUNK),
+                    chunk_gap: pair.histogram(recorder, &catalog::CHUNK_GAP),
+                    last_success: pair.gauge(recorder, &catalog::LAST_SUCCESS),
+                };
+                Self::register(pair, recorder, ByOutcome::Registered(Box::new(registered)))
             }),
         };
         series.in_flight.increment(1.0);
-        series
+        Some(series)
     }
 
     fn register(pair: Pair, recorder: &dyn Recorder, by_outcome: ByOutcome) -> Self {
@@ -144,13 +163,22 @@ impl CallSeries {
     }
 
     /// Records the end of the call. Whoever reads the page midway never sees more errors than requests.
-    pub(crate) fn end(&self, elapsed: Duration, error: Option<ErrorType>, usage: Option<Usage>) {
+    pub(crate) fn end(
+        &self,
+        elapsed: Duration,
+        error: Option<ErrorType>,
+        usage: Option<Usage>,
+        finish_reasons: impl Iterator<Item = &'static str>,
+    ) {
         self.requests.increment(1);
         self.duration.record(elapsed);
         if let Some(usage) = usage {
             for (counter, (_, part)) in self.tokens.iter().zip(TOKEN_PARTS) {
                 counter.increment(part(&usage));
             }
+        }
+        for reason in finish_reasons {
+            self.finish_counter(reason).increment(1);
         }
         match error {
             Some(error) => self.error_counter(error).increment(1),
@@ -164,17 +192,43 @@ impl CallSeries {
         self.in_flight.decrement(1.0);
     }
 
+    /// Records the time from the start to the first chunk.
+    pub(crate) fn first_chunk(&self, elapsed: Duration) {
+        match &self.by_outcome {
+            ByOutcome::OnDemand(recorder) => self.pair.histogram(&**recorder, &catalog::FIRST_CHUNK).record(elapsed),
+            ByOutcome::Registered(registered) => registered.first_chunk.record(elapsed),
+        }
+    }
+
+    /// Records the time between two chunks.
+    pub(crate) fn chunk_gap(&self, gap: Duration) {
+        match &self.by_outcome {
+            ByOutcome::OnDemand(recorder) => self.pair.histogram(&**recorder, &catalog::CHUNK_GAP).record(gap),
+            ByOutcome::Registered(registered) => registered.chunk_gap.record(gap),
+        }
+    }
+
     fn error_counter(&self, error: ErrorType) -> Counter {
         match &self.by_outcome {
             ByOutcome::OnDemand(recorder) => self.pair.error_counter(&**recorder, error),
-            ByOutcome::Registered { errors, .. } => errors[error.index()].clone(),
+            ByOutcome::Registered(registered) => registered.errors[error.index()].clone(),
+        }
+    }
+
+    fn finish_counter(&self, reason: &'static str) -> Counter {
+        match &self.by_outcome {
+            ByOutcome::OnDemand(recorder) => self.pair.finish_counter(&**recorder, reason),
+            ByOutcome::Registered(registered) => {
+                let index = FINISH_REASONS.iter().position(|&known| known == reason);
+                index.map_or_else(Counter::noop, |index| registered.finish[index].clone())
+            }
         }
     }
 
     fn last_success(&self) -> Gauge {
         match &self.by_outcome {
             ByOutcome::OnDemand(recorder) => self.pair.gauge(&**recorder, &catalog::LAST_SUCCESS),
-            ByOutcome::Registered { last_success, .. } => last_success.clone(),
+            ByOutcome::Registered(registered) => registered.last_success.clone(),
         }
     }
 }

@@ -76,4 +76,15 @@ impl Usage {
     pub const fn total(&self) -> u64 {
         self.prompt.saturating_add(self.completion)
     }
+
+    /// Adds another usage to it, each part capped at `u64::MAX`.
+    pub(crate) const fn plus(self, more: Self) -> Self {
+        Self {
+            prompt: self.prompt.saturating_add(more.prompt),
+            completion: self.completion.saturating_add(more.completion),
+            cache_read: self.cache_read.saturating_add(more.cache_read),
+            cache_write: self.cache_write.saturating_add(more.cache_write),
+            reasoning: self.reasoning.saturating_add(more.reasoning),
+        }
+    }
 }

@@ -1,0 +1,176 @@
+//! What is known of a call before it starts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{Span, field};
+
+use super::nesting::Frame;
+use super::{LlmCall, Own, Role, TARGET};
+use crate::series::CallSeries;
+
+/// The operation of a call that is told no other: the conventions' word for a conversation with a model.
+const CHAT: &str = "chat";
+
+/// Starts an [`LlmCall`] of which more is known than provider and model; what is set here is on the span from the start, where
+/// samplers see it.
+///
+/// ```
+/// use std::time::Duration;
+/// use botticelli_obs::LlmCall;
+///
+/// let call = LlmCall::builder("openai", "text-embedding-3-small")
+///     .with_operation("embeddings")
+///     .with_server("api.openai.com", 443)
+///     .with_timeout(Duration::from_secs(30))
+///     .start();
+/// call.finish();
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `start` is called"]
+pub struct LlmCallBuilder<'a> {
+    provider: &'a str,
+    model: &'a str,
+    operation: &'a str,
+    server: Option<(&'a str, u16)>,
+    max_tokens: Option<u64>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    streaming: bool,
+    independent: bool,
+    timeout: Option<Duration>,
+}
+
+impl<'a> LlmCallBuilder<'a> {
+    pub(super) fn new(provider: &'a str, model: &'a str) -> Self {
+        Self {
+            provider,
+            model,
+            operation: CHAT,
+            server: None,
+            max_tokens: None,
+            temperature: None,
+            top_p: None,
+            streaming: false,
+            independent: false,
+            timeout: None,
+        }
+    }
+
+    /// Sets the operation, one of the conventions' `chat`, `generate_content`, `text_completion`, `embeddings`. Defaults to
+    /// `chat`.
+    pub fn with_operation(mut self, operation: &'a str) -> Self {
+        self.operation = operation;
+        self
+    }
+
+    /// Sets the host name or address of the server, and its port.
+    pub fn with_server(mut self, address: &'a str, port: u16) -> Self {
+        self.server = Some((address, port));
+        self
+    }
+
+    /// Sets the most tokens that may be generated.
+    pub fn with_max_tokens(mut self, tokens: u64) -> Self {
+        self.max_tokens = Some(tokens);
+        self
+    }
+
+    /// Sets the temperature of the request.
+    pub fn with_temperature(mut self, temperature: f64) -> Self {
+        self.temperature = Some(temperature);
+        self
+    }
+
+    /// Sets the `top_p` of the request.
+    pub fn with_top_p(mut self, top_p: f64) -> Self {
+        self.top_p = Some(top_p);
+        self
+    }
+
+    /// Says that the answer is streamed.
+    pub fn with_streaming(mut self) -> Self {
+        self.streaming = true;
+        self
+    }
+
+    /// Sets how long the call may take. Inside `observe*` it ends as a `timeout` then, whatever becomes of the future; dropped
+    /// later than that it is a `timeout` and not `cancelled`. Defaults to no limit.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Makes it a call of its own, also inside a call of the same provider, model and operation.
+    pub fn independent(mut self) -> Self {
+        self.independent = true;
+        self
+    }
+
+    /// Starts the call.
+    pub fn start(self) -> LlmCall {
+        let identity = [self.provider, self.model, self.operation];
+        if !self.independent
+            && let Some(whole) = Frame::enclosing(identity)
+        {
+            return LlmCall::new(Role::Part { whole, frame: Frame::new(identity) });
+        }
+        let series = CallSeries::start(self.provider, self.model);
+        let span = self.span();
+        if series.is_none() && span.is_disabled() {
+            return LlmCall::new(Role::Inert);
+        }
+        LlmCall::new(Role::Own(Box::new(Own {
+            series,
+            span,
+            started: Instant::now(),
+            timeout: self.timeout,
+            last_chunk: None,
+            identity: identity.map(Box::from),
+            frame: None::<Arc<Frame>>,
+        })))
+    }
+
+    fn span(&self) -> Span {
+        let (operation, model) = (self.operation, self.model);
+        tracing::info_span!(
+            target: TARGET,
+            "llm_call",
+            otel.name = format_args!("{operation} {model}"),
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            gen_ai.operation.name = operation,
+            gen_ai.provider.name = convention_name(self.provider),
+            gen_ai.request.model = model,
+            gen_ai.request.max_tokens = self.max_tokens.map(|tokens| i64::try_from(tokens).unwrap_or(i64::MAX)),
+            gen_ai.request.temperature = self.temperature,
+            gen_ai.request.top_p = self.top_p,
+            gen_ai.request.stream = self.streaming.then_some(true),
+            server.address = self.server.map(|(address, _)| address),
+            server.port = self.server.map(|(_, port)| i64::from(port)),
+            gen_ai.response.model = field::Empty,
+            gen_ai.response.id = field::Empty,
+            gen_ai.response.finish_reasons = field::Empty,
+            gen_ai.usage.input_tokens = field::Empty,
+            gen_ai.usage.output_tokens = field::Empty,
+            gen_ai.usage.cache_read.input_tokens = field::Empty,
+            gen_ai.usage.cache_creation.input_tokens = field::Empty,
+            gen_ai.usage.reasoning.output_tokens = field::Empty,
+            error.type = field::Empty,
+        )
+    }
+}
+
+/// Maps a provider to its `gen_ai.provider.name`, by the well-known values of the GenAI conventions v1.41.1.
+fn convention_name(provider: &str) -> &str {
+    match provider {
+        "gemini" | "google" => "gcp.gemini",
+        "vertex" | "vertex_ai" | "vertexai" => "gcp.vertex_ai",
+        "bedrock" => "aws.bedrock",
+        "azure" | "azure_openai" => "azure.ai.openai",
+        "mistral" => "mistral_ai",
+        "grok" | "xai" => "x_ai",
+        "watsonx" => "ibm.watsonx.ai",
+        other => other,
+    }
+}

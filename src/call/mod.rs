@@ -1,0 +1,338 @@
+//! One logical call to an LLM.
+
+mod builder;
+mod nesting;
+mod observe;
+mod stream;
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::Span;
+
+use crate::error_type::ErrorType;
+use crate::finish;
+use crate::series::CallSeries;
+use crate::usage::Usage;
+
+pub use builder::LlmCallBuilder;
+use nesting::Frame;
+pub use observe::Observe;
+pub use stream::{ObserveStream, ObservedStream};
+
+/// The target of call spans, by which the span filter knows them.
+pub(crate) const TARGET: &str = "botticelli_obs::call";
+
+/// One logical call to an LLM, from start to end: its metrics and its span.
+///
+/// However the call ends, it is recorded exactly once: [`finish`](Self::finish), [`fail`](Self::fail), or dropped, which
+/// counts as `error_type="cancelled"`, as `"timeout"` after the time it was given, or as `"panic"` while the thread unwinds.
+/// A call belongs to the recorder and the subscriber that were current at its start; with neither it does nothing.
+///
+/// ```
+/// use botticelli_obs::{ErrorType, LlmCall, Usage};
+///
+/// # fn generate() -> Result<(u64, u64), ErrorType> { Ok((12, 30)) }
+/// let mut call = LlmCall::start("gemini", "gemini-2.5-flash");
+/// match generate() {
+///     Ok((prompt, completion)) => {
+///         call.record_usage(Usage::new(prompt, completion));
+///         call.finish();
+///     }
+///     Err(error) => call.fail(error),
+/// }
+/// ```
+///
+/// Where the client's types implement [`LlmResponse`](crate::LlmResponse) and [`ClassifyError`](crate::ClassifyError),
+/// [`observe`](Self::observe) does all of this around a future, [`observe_stream`](Self::observe_stream) around a stream.
+///
+/// # Calls inside calls
+///
+/// Inside `observe*`, `wrap_stream` and `#[llm_call]`, a call of the same provider, model and operation is a part of the outer
+/// one: it is not counted, and hands up what the outer one lacks (usage, finish reason, response model, error class). Any other
+/// call, such as a fallback to another provider, is its own; so is one built with
+/// [`independent`](LlmCallBuilder::independent). What a task spawns is no longer inside.
+#[must_use = "a call that is dropped is recorded as cancelled: keep it and call `finish` or `fail`"]
+pub struct LlmCall {
+    role: Role,
+    facts: Facts,
+    unwinding: bool,
+}
+
+/// What a call is for.
+enum Role {
+    /// Nothing is installed, or the call has ended.
+    Inert,
+    /// A call of its own.
+    Own(Box<Own>),
+    /// A part of the call around it.
+    Part { whole: Arc<Frame>, frame: Arc<Frame> },
+}
+
+struct Own {
+    series: Option<CallSeries>,
+    span: Span,
+    started: Instant,
+    timeout: Option<Duration>,
+    last_chunk: Option<Instant>,
+    identity: [Box<str>; 3],
+    frame: Option<Arc<Frame>>,
+}
+
+/// What a call has learnt about itself.
+#[derive(Debug, Default)]
+struct Facts {
+    usage: Option<Usage>,
+    error: Option<ErrorType>,
+    finish_reasons: Vec<Box<str>>,
+    response_model: Option<Box<str>>,
+    response_id: Option<Box<str>>,
+}
+
+impl Facts {
+    /// Adds those of a later try: tokens add up, of everything else the last word counts.
+    fn add(&mut self, later: Self) {
+        self.usage = match (self.usage, later.usage) {
+            (Some(usage), Some(more)) => Some(usage.plus(more)),
+            (usage, more) => more.or(usage),
+        };
+        self.error = later.error;
+        if !later.finish_reasons.is_empty() {
+            self.finish_reasons = later.finish_reasons;
+        }
+        self.response_model = later.response_model.or(self.response_model.take());
+        self.response_id = later.response_id.or(self.response_id.take());
+    }
+
+    /// Fills what is missing from those of inner calls.
+    fn fill_from(&mut self, inner: Self) {
+        self.usage = self.usage.or(inner.usage);
+        if self.error == Some(ErrorType::Unknown) {
+            self.error = inner.error.or(self.error);
+        }
+        if self.finish_reasons.is_empty() {
+            self.finish_reasons = inner.finish_reasons;
+        }
+        self.response_model = self.response_model.take().or(inner.response_model);
+        self.response_id = self.response_id.take().or(inner.response_id);
+    }
+}
+
+impl LlmCall {
+    /// Starts a call to a model, as asked for, of a provider such as `gemini`, `anthropic` or `openai`.
+    ///
+    /// Both become labels, so neither may hold ids or a user's text.
+    pub fn start(provider: &str, model: &str) -> Self {
+        Self::builder(provider, model).start()
+    }
+
+    /// Returns a builder, for what else is known of the call before it starts.
+    pub fn builder<'a>(provider: &'a str, model: &'a str) -> LlmCallBuilder<'a> {
+        LlmCallBuilder::new(provider, model)
+    }
+
+    fn new(role: Role) -> Self {
+        Self { role, facts: Facts::default(), unwinding: std::thread::panicking() }
+    }
+
+    /// Returns the span of the call, to make it the parent of what happens inside; a disabled one for a part of another call, and where
+    /// nothing is installed.
+    ///
+    /// ```
+    /// # use botticelli_obs::LlmCall;
+    /// let call = LlmCall::start("ollama", "llama3.2");
+    /// call.span().in_scope(|| tracing::info!("sending the request"));
+    /// call.finish();
+    /// ```
+    pub fn span(&self) -> &Span {
+        static NONE: Span = Span::none();
+        match &self.role {
+            Role::Own(own) => &own.span,
+            Role::Inert | Role::Part { .. } => &NONE,
+        }
+    }
+
+    /// Records how many tokens the call used; again replaces what was recorded before.
+    pub fn record_usage(&mut self, usage: Usage) {
+        self.facts.usage = Some(usage);
+    }
+
+    /// Records that the call has failed, and why; again replaces what was recorded before.
+    pub fn record_error(&mut self, error: impl Into<ErrorType>) {
+        self.facts.error = Some(error.into());
+    }
+
+    /// Records the model that answered, for the span.
+    pub fn record_response_model(&mut self, model: &str) {
+        if !self.is_inert() && self.facts.response_model.as_deref() != Some(model) {
+            self.facts.response_model = Some(model.into());
+        }
+    }
+
+    /// Records the provider's id of the response, for the span.
+    pub fn record_response_id(&mut self, id: &str) {
+        if !self.is_inert() && self.facts.response_id.as_deref() != Some(id) {
+            self.facts.response_id = Some(id.into());
+        }
+    }
+
+    /// Records why generation stopped, in the provider's words; once for each choice that finished.
+    pub fn record_finish_reason(&mut self, reason: &str) {
+        if !self.is_inert() {
+            self.facts.finish_reasons.push(reason.into());
+        }
+    }
+
+    /// Records that a chunk of the stream has arrived: the first ends the time to the first chunk, each further one a gap.
+    pub fn record_chunk(&mut self) {
+        if let Role::Own(own) = &mut self.role {
+            let now = Instant::now();
+            if let Some(series) = &own.series {
+                match own.last_chunk {
+                    None => series.first_chunk(now - own.started),
+                    Some(last) => series.chunk_gap(now - last),
+                }
+            }
+            own.last_chunk = Some(now);
+        }
+    }
+
+    /// Ends the call: as a success, or with the error that was recorded.
+    pub fn finish(mut self) {
+        self.end();
+    }
+
+    /// Ends the call with an error.
+    pub fn fail(mut self, error: impl Into<ErrorType>) {
+        self.record_error(error);
+        self.end();
+    }
+
+    fn is_inert(&self) -> bool {
+        matches!(self.role, Role::Inert)
+    }
+
+    /// Whether the time the call was given is over.
+    fn is_overdue(&self) -> bool {
+        match &self.role {
+            Role::Own(own) => own.timeout.is_some_and(|timeout| own.started.elapsed() >= timeout),
+            Role::Inert | Role::Part { .. } => false,
+        }
+    }
+
+    /// The frame of what runs inside the call; none where nothing is recorded.
+    fn frame(&mut self) -> Option<Arc<Frame>> {
+        match &mut self.role {
+            Role::Inert => None,
+            Role::Part { frame, .. } => Some(Arc::clone(frame)),
+            Role::Own(own) => {
+                let identity = &own.identity;
+                let frame = own.frame.get_or_insert_with(|| Frame::new([&identity[0], &identity[1], &identity[2]]));
+                Some(Arc::clone(frame))
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        let mut facts = mem::take(&mut self.facts);
+        match mem::replace(&mut self.role, Role::Inert) {
+            Role::Inert => {}
+            Role::Part { whole, frame } => {
+                facts.fill_from(frame.take_handed_up());
+                whole.hand_up(facts);
+            }
+            Role::Own(own) => {
+                if let Some(frame) = &own.frame {
+                    facts.fill_from(frame.take_handed_up());
+                }
+                own.end(&facts);
+            }
+        }
+    }
+}
+
+impl Own {
+    fn end(&self, facts: &Facts) {
+        if let Some(series) = &self.series {
+            let reasons = facts.finish_reasons.iter().map(|reason| finish::normalise(reason));
+            series.end(self.started.elapsed(), facts.error, facts.usage, reasons);
+        }
+        let span = &self.span;
+        if span.is_disabled() {
+            return;
+        }
+        if let Some(model) = &facts.response_model {
+            span.record("gen_ai.response.model", &**model);
+        }
+        if let Some(id) = &facts.response_id {
+            span.record("gen_ai.response.id", &**id);
+        }
+        record_finish_reasons(span, &facts.finish_reasons);
+        if let Some(usage) = facts.usage {
+            let parts = [
+                ("gen_ai.usage.input_tokens", Some(usage.prompt())),
+                ("gen_ai.usage.output_tokens", Some(usage.completion())),
+                ("gen_ai.usage.cache_read.input_tokens", positive(usage.cache_read())),
+                ("gen_ai.usage.cache_creation.input_tokens", positive(usage.cache_write())),
+                ("gen_ai.usage.reasoning.output_tokens", positive(usage.reasoning())),
+            ];
+            for (attribute, tokens) in parts {
+                if let Some(tokens) = tokens {
+                    // Signed: OpenTelemetry knows no unsigned attribute, and the layer would make a string of one.
+                    span.record(attribute, i64::try_from(tokens).unwrap_or(i64::MAX));
+                }
+            }
+        }
+        if let Some(error) = facts.error {
+            span.record("error.type", error.as_str());
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+}
+
+/// As a list where the OpenTelemetry layer is compiled in: `tracing` knows no lists.
+fn record_finish_reasons(span: &Span, reasons: &[Box<str>]) {
+    if reasons.is_empty() {
+        return;
+    }
+    #[cfg(feature = "install")]
+    {
+        use opentelemetry::{Array, StringValue, Value};
+        use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+        let list = reasons.iter().map(|reason| StringValue::from(reason.to_string())).collect();
+        span.set_attribute("gen_ai.response.finish_reasons", Value::Array(Array::String(list)));
+    }
+    #[cfg(not(feature = "install"))]
+    span.record("gen_ai.response.finish_reasons", reasons.join(","));
+}
+
+fn positive(tokens: u64) -> Option<u64> {
+    (tokens > 0).then_some(tokens)
+}
+
+impl Drop for LlmCall {
+    fn drop(&mut self) {
+        if self.is_inert() {
+            return;
+        }
+        if self.facts.error.is_none() {
+            if std::thread::panicking() && !self.unwinding {
+                self.record_error(ErrorType::Panic);
+            } else if self.is_overdue() {
+                self.record_error(ErrorType::Timeout);
+            } else {
+                self.record_error(ErrorType::Cancelled);
+            }
+        }
+        self.end();
+    }
+}
+
+impl fmt::Debug for LlmCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LlmCall").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
