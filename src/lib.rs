@@ -59,6 +59,7 @@
 //!
 //! The minimum Rust version is 1.91.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(unreachable_pub)]
 
 mod call;
 mod catalog;

@@ -161,7 +161,10 @@ fn exporter(config: &Config) -> PrometheusBuilder {
     let own = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
     let own = own.map(|metric| (metric.name.to_owned(), metric.buckets.to_vec()));
     // The last one set for a name counts, so the program's own come last.
-    let buckets = own.chain(config.buckets.iter().cloned());
+    let buckets = own.chain(config.buckets.iter().map(|(name, bounds)| {
+        let name = recorder::own(name).map_or(name.as_str(), |metric| metric.name);
+        (name.to_owned(), bounds.clone())
+    }));
     let builder = PrometheusBuilder::new().with_recommended_naming(true).upkeep_timeout(UPKEEP);
     let builder = config
         .global_labels

@@ -68,7 +68,7 @@ impl PageRecorder {
 ///
 /// The exporter turns `llm.requests`, `llm_requests` and `llm_requests_total` into one family, in which one would overwrite
 /// the other.
-fn own(name: &str) -> Option<&'static Metric> {
+pub(super) fn own(name: &str) -> Option<&'static Metric> {
     if !["llm", "botticelli", "target"].iter().any(|prefix| name.starts_with(prefix)) {
         return None;
     }
@@ -142,7 +142,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn takes(&self, value: f64) -> bool {
+    fn takes(&self, value: f64, count: usize) -> bool {
         if self.recorder.core.closed.load(Ordering::Relaxed) {
             return false;
         }
@@ -152,20 +152,20 @@ impl Checked {
         }
         let family = own(self.metric.as_str())
             .map_or_else(|| sanitize_metric_name(self.metric.as_str()), |metric| metric.prometheus.to_owned());
-        self.recorder.invalid_samples(&family).increment(1);
+        self.recorder.invalid_samples(&family).increment(count as u64);
         false
     }
 }
 
 impl HistogramFn for Checked {
     fn record(&self, value: f64) {
-        if self.takes(value) {
+        if self.takes(value, 1) {
             self.inner.record(value);
         }
     }
 
     fn record_many(&self, value: f64, count: usize) {
-        if self.takes(value) {
+        if self.takes(value, count) {
             self.inner.record_many(value, count);
         }
     }

@@ -1,5 +1,5 @@
 //! What several test files need: scenarios in processes of their own, real servers, a strict reader of the page.
-#![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses its part")]
+#![allow(dead_code, reason = "each test file is a crate of its own and uses its part")]
 
 #[cfg(feature = "install")]
 pub mod bot;

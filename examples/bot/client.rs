@@ -1,0 +1,148 @@
+//! The client crate behind types of our own, which tell what a call needs to know.
+
+use std::future::Future;
+use std::time::Duration;
+
+use async_openai::Client;
+use async_openai::config::OpenAIConfig;
+use async_openai::error::OpenAIError;
+use async_openai::middleware::ReqwestService;
+use async_openai::types::chat::{
+    ChatCompletionRequestUserMessageArgs, ChatCompletionStreamOptions, CompletionUsage, CreateChatCompletionRequest,
+    CreateChatCompletionRequestArgs, FinishReason,
+};
+use botticelli_obs::{ClassifyError, ErrorType, LlmResponse, Usage};
+use futures_util::{Stream, StreamExt, stream};
+
+/// What a reply, or a chunk of one, tells about the call.
+#[derive(Debug)]
+pub struct Reply {
+    usage: Option<Usage>,
+    model: String,
+    finish_reason: Option<&'static str>,
+}
+
+impl LlmResponse for Reply {
+    fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    fn response_model(&self) -> Option<&str> {
+        Some(&self.model)
+    }
+
+    fn finish_reason(&self) -> Option<&str> {
+        self.finish_reason
+    }
+}
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub enum Error {
+    Api(OpenAIError),
+    TimedOut,
+}
+
+impl ClassifyError for Error {
+    fn error_type(&self) -> ErrorType {
+        match self {
+            Self::TimedOut => ErrorType::Timeout,
+            Self::Api(OpenAIError::ApiError(refusal)) => ErrorType::from_http_status(refusal.status_code.as_u16()),
+            Self::Api(OpenAIError::Reqwest(error)) if error.is_timeout() => ErrorType::Timeout,
+            Self::Api(OpenAIError::Reqwest(_)) => ErrorType::Network,
+            Self::Api(OpenAIError::JSONDeserialize(..)) => ErrorType::Decode,
+            Self::Api(OpenAIError::StreamError(_)) => ErrorType::Stream,
+            Self::Api(OpenAIError::InvalidArgument(_)) => ErrorType::InvalidRequest,
+            Self::Api(_) => ErrorType::Unknown,
+        }
+    }
+}
+
+impl From<OpenAIError> for Error {
+    fn from(error: OpenAIError) -> Self {
+        Self::Api(error)
+    }
+}
+
+/// A client of any OpenAI-compatible server.
+pub struct LlmClient {
+    client: Client<OpenAIConfig>,
+    patience: Duration,
+}
+
+impl LlmClient {
+    /// Creates a client that waits so long for an answer, or for the next chunk of one.
+    pub fn new(base_url: &str, key: &str, patience: Duration) -> Self {
+        let config = OpenAIConfig::new().with_api_base(base_url).with_api_key(key);
+        // Without the crate's own retries: what one guard counts should be one request here, to be compared.
+        let client = Client::with_config(config).with_http_service(ReqwestService::default());
+        Self { client, patience }
+    }
+
+    pub async fn ask(&self, model: &str, prompt: &str) -> Result<Reply, Error> {
+        let request = request(model, prompt)?;
+        let completion = self.in_time(self.client.chat().create(request)).await??;
+        let finish_reason = completion.choices.first().and_then(|choice| choice.finish_reason);
+        Ok(Reply {
+            usage: completion.usage.map(usage),
+            model: completion.model,
+            finish_reason: finish_reason.map(reason),
+        })
+    }
+
+    pub async fn ask_streaming(
+        &self,
+        model: &str,
+        prompt: &str,
+    ) -> Result<impl Stream<Item = Result<Reply, Error>> + use<>, Error> {
+        let mut request = request(model, prompt)?;
+        let include_usage = ChatCompletionStreamOptions { include_usage: Some(true), ..Default::default() };
+        request.stream_options = Some(include_usage);
+        let chunks = self.in_time(self.client.chat().create_stream(request)).await??;
+        let patience = self.patience;
+        Ok(stream::unfold(Some(chunks), move |chunks| async move {
+            let mut chunks = chunks?;
+            match tokio::time::timeout(patience, chunks.next()).await {
+                Ok(Some(Ok(chunk))) => {
+                    let finish_reason = chunk.choices.first().and_then(|choice| choice.finish_reason);
+                    let reply = Reply {
+                        usage: chunk.usage.map(usage),
+                        model: chunk.model,
+                        finish_reason: finish_reason.map(reason),
+                    };
+                    Some((Ok(reply), Some(chunks)))
+                }
+                Ok(Some(Err(error))) => Some((Err(Error::Api(error)), None)),
+                Ok(None) => None,
+                Err(_) => Some((Err(Error::TimedOut), None)),
+            }
+        }))
+    }
+
+    async fn in_time<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        tokio::time::timeout(self.patience, future).await.map_err(|_| Error::TimedOut)
+    }
+}
+
+fn request(model: &str, prompt: &str) -> Result<CreateChatCompletionRequest, Error> {
+    let message = ChatCompletionRequestUserMessageArgs::default().content(prompt).build()?;
+    Ok(CreateChatCompletionRequestArgs::default().model(model).messages([message.into()]).build()?)
+}
+
+fn usage(usage: CompletionUsage) -> Usage {
+    let cached = usage.prompt_tokens_details.and_then(|details| details.cached_tokens);
+    let reasoning = usage.completion_tokens_details.and_then(|details| details.reasoning_tokens);
+    Usage::new(usage.prompt_tokens.into(), usage.completion_tokens.into())
+        .with_cache_read(cached.unwrap_or(0).into())
+        .with_reasoning(reasoning.unwrap_or(0).into())
+}
+
+fn reason(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ToolCalls => "tool_calls",
+        FinishReason::ContentFilter => "content_filter",
+        FinishReason::FunctionCall => "function_call",
+    }
+}

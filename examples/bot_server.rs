@@ -1,0 +1,268 @@
+//! A small bot that calls LLMs, with metrics and traces: the main job of the crate on real input.
+//!
+//! `cargo run --example bot_server` brings a simulator of the API. Against a real server:
+//! `OPENAI_BASE_URL=http://localhost:11434/v1 cargo run --example bot_server -- --provider ollama --model llama3.2`, or with
+//! `OPENAI_API_KEY` set, OpenAI. It runs until Ctrl-C.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
+
+#[path = "bot/client.rs"]
+mod client;
+mod simulator;
+#[path = "bot/tally.rs"]
+mod tally;
+
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use botticelli_obs::{Builder, ClassifyError, LlmCall, LlmResponse, Telemetry, Usage};
+use clap::Parser;
+use futures_util::StreamExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use client::LlmClient;
+use simulator::Simulator;
+use tally::{Pair, Tally};
+
+/// A bot that calls LLMs, observed by botticelli_obs.
+#[derive(Clone, Parser)]
+struct Options {
+    /// Calls to start each second.
+    #[arg(long, default_value_t = 2.0, value_parser = positive)]
+    rate: f64,
+    /// End after so many calls.
+    #[arg(long)]
+    calls: Option<u64>,
+    /// End after so long, such as 30s or 10m.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// The most calls at a time.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    concurrency: u32,
+    /// The share of calls whose answer is streamed.
+    #[arg(long, default_value_t = 0.5, value_parser = share)]
+    stream_ratio: f64,
+    /// How long to wait for an answer, or for the next chunk of one.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// A model to ask; may be repeated. With the simulator: all of its models.
+    #[arg(long)]
+    model: Vec<String>,
+    /// The provider's name on metrics and spans, where the server is a real one.
+    #[arg(long, default_value = "openai")]
+    provider: String,
+    /// The share of calls that the simulator fails.
+    #[arg(long, default_value_t = 0.05, value_parser = share)]
+    error_rate: f64,
+    /// What the simulator's latencies are multiplied by.
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    latency_scale: f64,
+    /// What the simulator's dice start from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the bot's own count to this file, as JSON.
+    #[arg(long)]
+    tally: Option<PathBuf>,
+    /// Keep the page up for so long after the last call.
+    #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
+    linger: Duration,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && (1e-6..=1e6).contains(number));
+    number.ok_or_else(|| "not a number from 0.000001 to 1000000".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "not a number from 0 to 1".to_owned())
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let telemetry = match install() {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            eprintln!("{error:?}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = run(&options, &telemetry);
+    if let Err(lost) = telemetry.shutdown(Duration::from_secs(5)) {
+        eprintln!("{lost}");
+    }
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn install() -> Result<Telemetry, botticelli_obs::InstallError> {
+    // The client crate logs whole answers that it can't read; that is for the environment to ask for.
+    let quiet = "info,async_openai=off";
+    let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
+    let builder = Builder::new();
+    let builder = if unset("RUST_LOG") { builder.with_log_filter(quiet) } else { builder };
+    let builder = if unset("BOTTICELLI_OBS_SPAN_FILTER") { builder.with_span_filter(quiet) } else { builder };
+    builder.install()
+}
+
+#[tokio::main]
+async fn run(options: &Options, telemetry: &Telemetry) -> Result<(), Box<dyn Error>> {
+    let (client, pairs) = connect(options).await?;
+    for pair in &pairs {
+        botticelli_obs::declare(&pair.provider, &pair.model);
+    }
+    if let Some(addr) = telemetry.metrics_addr() {
+        println!("metrics: curl http://{addr}/metrics");
+    }
+    let tally = Arc::new(Tally::default());
+    let mut stop = Stop::new()?;
+    let mut running = JoinSet::new();
+    tokio::select! {
+        () = start_calls(options, client, &pairs, &tally, &mut running) => {}
+        () = show(&tally) => {}
+        () = stop.asked() => println!(),
+    }
+    // Calls that run on for longer are dropped, and counted as cancelled.
+    let finished = async { while running.join_next().await.is_some() {} };
+    tokio::select! {
+        _ = tokio::time::timeout(Duration::from_secs(5), finished) => {}
+        () = stop.asked() => {}
+    }
+    running.shutdown().await;
+    println!("{tally}");
+    if let Some(path) = &options.tally {
+        std::fs::write(path, tally.to_json().to_string())?;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(options.linger) => {}
+        () = stop.asked() => {}
+    }
+    Ok(())
+}
+
+/// The server the environment names, or else a simulator.
+async fn connect(options: &Options) -> Result<(LlmClient, Vec<Pair>), Box<dyn Error>> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let pair = |provider: &str, model: &str| Pair { provider: provider.to_owned(), model: model.to_owned() };
+    let (base_url, key) = (variable("OPENAI_BASE_URL"), variable("OPENAI_API_KEY"));
+    if base_url.is_some() || key.is_some() {
+        let base_url = base_url.unwrap_or_else(|| "https://api.openai.com/v1".to_owned());
+        println!("server: {base_url}");
+        let models = if options.model.is_empty() { vec!["gpt-4o-mini".to_owned()] } else { options.model.clone() };
+        let pairs = models.iter().map(|model| pair(&options.provider, model)).collect();
+        return Ok((LlmClient::new(&base_url, &key.unwrap_or_default(), options.timeout), pairs));
+    }
+    let (error_rate, latency_scale, seed) = (options.error_rate, options.latency_scale, options.seed);
+    let simulator = Simulator::start(simulator::Config { error_rate, latency_scale, seed }).await?;
+    println!("server: a simulator (set OPENAI_BASE_URL or OPENAI_API_KEY for a real one)");
+    let known = simulator::MODELS
+        .iter()
+        .filter(|model| options.model.is_empty() || options.model.iter().any(|wanted| wanted == model.name));
+    let pairs: Vec<Pair> = known.map(|model| pair(model.provider, model.name)).collect();
+    if pairs.is_empty() {
+        return Err("the simulator has no such model".into());
+    }
+    Ok((LlmClient::new(&simulator.base_url(), "none", options.timeout), pairs))
+}
+
+async fn start_calls(
+    options: &Options,
+    client: LlmClient,
+    pairs: &[Pair],
+    tally: &Arc<Tally>,
+    running: &mut JoinSet<()>,
+) {
+    let client = Arc::new(client);
+    let room = Arc::new(Semaphore::new(options.concurrency as usize));
+    let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / options.rate));
+    let end = options.duration.map(|duration| Instant::now() + duration);
+    let mut dice = fastrand::Rng::with_seed(options.seed);
+    for number in 0..options.calls.unwrap_or(u64::MAX) {
+        pace.tick().await;
+        if end.is_some_and(|end| Instant::now() >= end) {
+            break;
+        }
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
+        let pair = pairs[(number % pairs.len() as u64) as usize].clone();
+        let streaming = dice.f64() < options.stream_ratio;
+        let (client, tally) = (Arc::clone(&client), Arc::clone(tally));
+        let message = tracing::info_span!("bot.message", number);
+        running.spawn(
+            async move {
+                tally.start(&pair);
+                let started = Instant::now();
+                let outcome = ask(&client, &pair, streaming).await;
+                tally.end(&pair, started.elapsed(), outcome.map_err(|error| error.error_type()));
+                drop(permit);
+            }
+            .instrument(message),
+        );
+        while running.try_join_next().is_some() {}
+    }
+    // What is running may end now.
+    while running.join_next().await.is_some() {}
+}
+
+/// One logical call, observed.
+async fn ask(client: &LlmClient, pair: &Pair, streaming: bool) -> Result<Option<Usage>, client::Error> {
+    const PROMPT: &str = "Who is the lady in the shell, and why does everyone think of the sea?";
+    let call = LlmCall::builder(&pair.provider, &pair.model);
+    if !streaming {
+        let reply = call.start().observe(client.ask(&pair.model, PROMPT)).await?;
+        return Ok(reply.usage());
+    }
+    let call = call.with_streaming().start();
+    let mut chunks = std::pin::pin!(call.observe_stream(client.ask_streaming(&pair.model, PROMPT)).await?);
+    let mut usage = None;
+    while let Some(chunk) = chunks.next().await {
+        usage = chunk?.usage().or(usage);
+    }
+    Ok(usage)
+}
+
+/// A live line on a terminal, a line every ten seconds elsewhere.
+async fn show(tally: &Tally) {
+    let live = io::stdout().is_terminal();
+    let mut tick = tokio::time::interval(Duration::from_secs(if live { 1 } else { 10 }));
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        if live {
+            print!("\r{:<100}", tally.line());
+            // A terminal that is gone is no reason to stop.
+            let _ = io::stdout().flush();
+        } else {
+            println!("{}", tally.line());
+        }
+    }
+}
+
+/// Ctrl-C, or the SIGTERM of an orchestrator.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One simulated answer: its text, its usage, its pace.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Model;
+
+const WORDS: &[&str] = &[
+    "the ",
+    "spring ",
+    "of ",
+    "Florence ",
+    "was ",
+    "painted ",
+    "in ",
+    "tempera ",
+    "on ",
+    "poplar ",
+    "and ",
+    "nobody ",
+    "knows ",
+    "for ",
+    "whom. ",
+    "It ",
+    "hung ",
+    "in ",
+    "a ",
+    "bedroom, ",
+];
+
+pub(super) struct Answer {
+    pub(super) words: Vec<&'static str>,
+    pub(super) until_first_token: Duration,
+    pub(super) pause: Duration,
+    model: &'static str,
+    id: String,
+    prompt: u64,
+    cached: u64,
+    reasoning: u64,
+    includes_usage: bool,
+}
+
+impl Answer {
+    pub(super) fn new(model: &Model, request: &Value, scale: f64, random: &mut fastrand::Rng) -> Self {
+        let text: usize =
+            request["messages"].as_array().into_iter().flatten().map(|message| message.to_string().len()).sum();
+        let prompt = text as u64 / 4 + 4;
+        let count = random.usize(8..60);
+        // Latencies of servers are about log-normal: a median, and a long tail.
+        let spread = (random_normal(random) * 0.4).exp().min(8.0);
+        Self {
+            words: (0..count).map(|at| WORDS[at % WORDS.len()]).collect(),
+            until_first_token: model.first_token.mul_f64(spread * scale),
+            pause: Duration::from_secs_f64(scale / model.tokens_per_second),
+            model: model.name,
+            id: format!("chatcmpl-{:016x}", random.u64(..)),
+            prompt,
+            cached: if random.bool() { prompt / 2 } else { 0 },
+            reasoning: (count as f64 * model.reasoning) as u64,
+            includes_usage: request["stream_options"]["include_usage"] == true,
+        }
+    }
+
+    pub(super) fn completion(&self) -> Value {
+        json!({
+            "id": self.id,
+            "object": "chat.completion",
+            "created": 1_764_000_000,
+            "model": self.model,
+            "choices": [{
+                "index": 0,
+                "message": {"role": "assistant", "content": self.words.concat(), "refusal": null},
+                "finish_reason": "stop",
+                "logprobs": null,
+            }],
+            "usage": self.usage(),
+        })
+    }
+
+    pub(super) fn chunk(&self, word: &str) -> Value {
+        self.stream_event(json!([{"index": 0, "delta": {"content": word}, "finish_reason": null}]), &Value::Null)
+    }
+
+    pub(super) fn last_chunk(&self) -> Value {
+        self.stream_event(json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]), &Value::Null)
+    }
+
+    /// The chunk without choices that `stream_options.include_usage` asks for.
+    pub(super) fn usage_chunk(&self) -> Option<Value> {
+        self.includes_usage.then(|| self.stream_event(json!([]), &self.usage()))
+    }
+
+    fn stream_event(&self, choices: Value, usage: &Value) -> Value {
+        json!({
+            "id": self.id,
+            "object": "chat.completion.chunk",
+            "created": 1_764_000_000,
+            "model": self.model,
+            "choices": choices,
+            "usage": usage,
+        })
+    }
+
+    fn usage(&self) -> Value {
+        let completion = self.words.len() as u64 + self.reasoning;
+        json!({
+            "prompt_tokens": self.prompt,
+            "completion_tokens": completion,
+            "total_tokens": self.prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": self.cached},
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning},
+        })
+    }
+}
+
+/// A normally distributed number with mean 0 and deviation 1, after Box and Muller.
+fn random_normal(random: &mut fastrand::Rng) -> f64 {
+    let (a, b) = (1.0 - random.f64(), random.f64());
+    (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+}
