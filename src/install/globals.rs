@@ -1,12 +1,14 @@
 //! The two globals of a process. Neither can be taken back once it is set, so ours does nothing until it is armed.
 
+use std::sync::Arc;
+
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use once_cell::sync::OnceCell;
 use tracing::Dispatch;
 use tracing_log::LogTracer;
 
 use super::error::InstallError;
-use crate::recorder::SharedRecorder;
+use crate::recorder::{self, SharedRecorder};
 
 /// Filled when our shell has become the process' recorder.
 static CLAIMED: OnceCell<()> = OnceCell::new();
@@ -57,7 +59,12 @@ impl Recorder for Shell {
     }
 
     fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
-        self.forward(|recorder| recorder.describe_gauge(key, unit, description), || ());
+        let describe = |to: &SharedRecorder| {
+            if !recorder::answer(self, &key, || Arc::clone(to)) {
+                to.describe_gauge(key, unit, description);
+            }
+        };
+        self.forward(describe, || ());
     }
 
     fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {

@@ -395,3 +395,6 @@ fn instance_id() -> String {
         low & 0xffff_ffff_ffff
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::error::InstallError;
 use crate::scrape;
-use crate::spans::{OtlpProtocol, Sampler};
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+use crate::spans::OtlpProtocol;
+use crate::spans::Sampler;
 
 type Parsed<T> = Result<T, InstallError>;
 
@@ -102,7 +104,7 @@ pub(super) fn listen(name: &str, value: &str) -> Parsed<Option<String>> {
     if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) || port.parse::<u16>().is_err() {
         return Err(wrong("the port is not a number from 0 to 65535"));
     }
-    if !is_host_name(host) {
+    if host != "127.0.0.1" && !is_host_name(host) {
         return Err(wrong("the host is not a name or an address"));
     }
     Ok(Some(format!("{host}:{port}")))
@@ -235,14 +237,18 @@ pub(super) fn otlp_endpoint(name: &str, value: &str, protocol: OtlpProtocol, bas
         _ => return Err(wrong("the scheme is neither http nor https")),
     }
     let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    if authority.ends_with(':') || (uri.port().is_some() && uri.port_u16().is_none()) || uri.port_u16() == Some(0) {
-        return Err(wrong("the port is not a number from 1 to 65535"));
-    }
+    // `http::Uri` takes any text for a port, and then says that there is none.
+    let after_host = authority.strip_prefix(host.unwrap_or_default()).unwrap_or_default();
+    let port = match after_host.strip_prefix(':').map(str::parse::<u16>) {
+        None => None,
+        Some(Ok(port)) if port > 0 => Some(port),
+        Some(_) => return Err(wrong("the port is not a number from 1 to 65535")),
+    };
     if uri.query().is_some() {
         return Err(wrong("the URL has a query"));
     }
     let path = uri.path().trim_end_matches('/');
-    match (protocol, uri.port_u16()) {
+    match (protocol, port) {
         (OtlpProtocol::Grpc, Some(4318)) => {
             Err(wrong("4318 is the port of OTLP/HTTP: use port 4317, or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"))
         }
