@@ -1,8 +1,7 @@
 //! The exporter as the batch thread sees it: bounded in time, counted, and quiet.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
@@ -38,25 +37,35 @@ impl<E> Observed<E> {
         Self { inner, target, timeout, account, runtime, trouble: Mutex::new(None) }
     }
 
-    fn report(&self, result: &OTelSdkResult, spans: u64) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match (result, &mut *trouble) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(_)) => {
-                *trouble = None;
-                tracing::info!(target: "botticelli_obs", "traces: {} takes spans again", self.target);
-            }
-            (Err(_), Some(known)) if known.reported.elapsed() < REPORT_INTERVAL => known.unreported += spans,
-            (Err(error), known) => {
-                let lost = known.as_ref().map_or(0, |known| known.unreported) + spans;
-                *known = Some(Trouble { reported: Instant::now(), unreported: 0 });
-                tracing::warn!(
-                    target: "botticelli_obs",
-                    "traces: {} takes no spans, {lost} lost: {error}; the program goes on, and so do the tries",
-                    self.target
-                );
-            }
+    fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report_success(&self) {
+        if self.trouble().take().is_some() {
+            tracing::info!(target: "botticelli_obs", "traces: {} takes spans again", self.target);
         }
+    }
+
+    fn report_loss(&self, error: &OTelSdkError, spans: u64) {
+        let lost = match &mut *self.trouble() {
+            // What a shutdown has given up, it has reported.
+            _ if spans == 0 => return,
+            Some(known) if known.reported.elapsed() < REPORT_INTERVAL => {
+                known.unreported += spans;
+                return;
+            }
+            trouble => {
+                let unreported = trouble.as_ref().map_or(0, |known| known.unreported);
+                *trouble = Some(Trouble { reported: Instant::now(), unreported: 0 });
+                unreported + spans
+            }
+        };
+        tracing::warn!(
+            target: "botticelli_obs",
+            "traces: {} takes no spans, {lost} lost: {error}; the program goes on, and so do the tries",
+            self.target
+        );
     }
 }
 
@@ -72,10 +81,12 @@ impl<E: SpanExporter> SpanExporter for Observed<E> {
         };
         let result = limited.await.unwrap_or(Err(OTelSdkError::Timeout(self.timeout)));
         match &result {
-            Ok(()) => self.account.book_exported(spans),
-            Err(_) => self.account.book_failed(spans),
+            Ok(()) => {
+                self.account.book_exported(spans);
+                self.report_success();
+            }
+            Err(error) => self.report_loss(error, self.account.book_failed(spans)),
         }
-        self.report(&result, spans);
         result
     }
 

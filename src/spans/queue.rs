@@ -70,12 +70,13 @@ impl Account {
         self.exported.increment(self.settle(spans));
     }
 
-    /// Books a batch that was lost.
-    pub(super) fn book_failed(&self, spans: u64) {
+    /// Books a batch that was lost; returns how many of its spans nobody had given up before.
+    pub(super) fn book_failed(&self, spans: u64) -> u64 {
         let spans = self.settle(spans);
         self.lost.fetch_add(spans, Ordering::AcqRel);
         self.failures.increment(1);
         self.export_failed.increment(spans);
+        spans
     }
 
     /// Takes spans off the waiting ones; fewer, if a shutdown has given them up already.

@@ -4,7 +4,9 @@
 #[cfg(feature = "install")]
 pub mod bot;
 pub mod page;
+pub mod peer;
 pub mod process;
+pub mod role;
 pub mod server;
 
 use std::io::{Read, Write};

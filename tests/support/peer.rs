@@ -1,0 +1,218 @@
+//! Trace backends made for a test, which do what real ones do on their worst days.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::server::TlsStream;
+use tonic::codec::CompressionEncoding;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{Code, Request, Response, Status};
+
+/// What a peer does with an export.
+#[derive(Clone, Copy, Debug)]
+pub enum Mood {
+    Takes,
+    TakesAfter(Duration),
+    Refuses(Code),
+    NeverAnswers,
+}
+
+/// What a peer has received.
+#[derive(Clone, Debug)]
+pub struct Received {
+    mood: Mood,
+    pub spans: Vec<Span>,
+    /// The headers of the last export, lower-case.
+    pub headers: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+struct Shared(Arc<Mutex<Received>>);
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Received> {
+        self.0.lock().expect("no test panics with this lock")
+    }
+
+    async fn take(&self, request: ExportTraceServiceRequest, headers: &HeaderMap) -> Result<(), Code> {
+        let mood = self.lock().mood;
+        match mood {
+            Mood::Takes => {}
+            Mood::TakesAfter(delay) => tokio::time::sleep(delay).await,
+            Mood::Refuses(code) => return Err(code),
+            Mood::NeverAnswers => std::future::pending().await,
+        }
+        let spans =
+            request.resource_spans.into_iter().flat_map(|spans| spans.scope_spans).flat_map(|spans| spans.spans);
+        let mut received = self.lock();
+        received.spans.extend(spans);
+        let headers =
+            headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        received.headers = headers.collect();
+        Ok(())
+    }
+}
+
+/// A running peer; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Peer {
+    _runtime: Runtime,
+    shared: Shared,
+    pub addr: SocketAddr,
+}
+
+/// A certificate that signs itself, for 127.0.0.1.
+pub struct Certificate {
+    pub certificate: String,
+    key: String,
+    der: (Vec<u8>, Vec<u8>),
+}
+
+impl Certificate {
+    pub fn new() -> Self {
+        let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a key can be made");
+        Self {
+            certificate: signed.cert.pem(),
+            key: signed.signing_key.serialize_pem(),
+            der: (signed.cert.der().to_vec(), signed.signing_key.serialize_der()),
+        }
+    }
+}
+
+impl Peer {
+    /// Starts a peer of OTLP/gRPC.
+    pub fn grpc(mood: Mood) -> Self {
+        Self::grpc_on(SocketAddr::from(([127, 0, 0, 1], 0)), mood)
+    }
+
+    pub fn grpc_on(addr: SocketAddr, mood: Mood) -> Self {
+        Self::start_grpc(addr, mood, None)
+    }
+
+    pub fn grpc_tls(certificate: &Certificate) -> Self {
+        Self::start_grpc(SocketAddr::from(([127, 0, 0, 1], 0)), Mood::Takes, Some(certificate))
+    }
+
+    fn start_grpc(addr: SocketAddr, mood: Mood, certificate: Option<&Certificate>) -> Self {
+        let (runtime, shared, listener) = parts(addr, mood);
+        let addr = listener.local_addr().expect("it is bound");
+        let mut server = Server::builder();
+        if let Some(certificate) = certificate {
+            let identity = Identity::from_pem(&certificate.certificate, &certificate.key);
+            server = server.tls_config(ServerTlsConfig::new().identity(identity)).expect("the certificate is valid");
+        }
+        let service = TraceServiceServer::new(shared.clone()).accept_compressed(CompressionEncoding::Gzip);
+        let incoming = tonic::transport::server::TcpIncoming::from(listener);
+        runtime.spawn(server.add_service(service).serve_with_incoming(incoming));
+        Self { _runtime: runtime, shared, addr }
+    }
+
+    /// Starts a peer of OTLP/HTTP.
+    pub fn http(mood: Mood) -> Self {
+        let (runtime, shared, listener) = parts(SocketAddr::from(([127, 0, 0, 1], 0)), mood);
+        let addr = listener.local_addr().expect("it is bound");
+        let router = router(shared.clone());
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Self { _runtime: runtime, shared, addr }
+    }
+
+    pub fn http_tls(certificate: &Certificate) -> Self {
+        let (runtime, shared, listener) = parts(SocketAddr::from(([127, 0, 0, 1], 0)), Mood::Takes);
+        let addr = listener.local_addr().expect("it is bound");
+        let (der, key) = certificate.der.clone();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring knows them")
+            .with_no_client_auth()
+            .with_single_cert(vec![der.into()], PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key)))
+            .expect("the certificate is valid");
+        let listener = TlsListener { listener, acceptor: TlsAcceptor::from(Arc::new(config)) };
+        let router = router(shared.clone());
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Self { _runtime: runtime, shared, addr }
+    }
+
+    /// Changes what it does with the next exports.
+    pub fn set_mood(&self, mood: Mood) {
+        self.shared.lock().mood = mood;
+    }
+
+    pub fn received(&self) -> Received {
+        self.shared.lock().clone()
+    }
+}
+
+fn parts(addr: SocketAddr, mood: Mood) -> (Runtime, Shared, TcpListener) {
+    let runtime = Runtime::new().expect("a runtime can be had");
+    let shared = Shared(Arc::new(Mutex::new(Received { mood, spans: Vec::new(), headers: BTreeMap::new() })));
+    let listener = runtime.block_on(TcpListener::bind(addr)).expect("the address is free");
+    (runtime, shared, listener)
+}
+
+#[tonic::async_trait]
+impl TraceService for Shared {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let headers = request.metadata().clone().into_headers();
+        match self.take(request.into_inner(), &headers).await {
+            Ok(()) => Ok(Response::new(ExportTraceServiceResponse::default())),
+            Err(code) => Err(Status::new(code, "refused")),
+        }
+    }
+}
+
+fn router(shared: Shared) -> Router {
+    async fn export(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Result<Vec<u8>, StatusCode> {
+        let request = ExportTraceServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
+        match shared.take(request, &headers).await {
+            Ok(()) => Ok(ExportTraceServiceResponse::default().encode_to_vec()),
+            Err(Code::Unavailable) => Err(StatusCode::SERVICE_UNAVAILABLE),
+            Err(_) => Err(StatusCode::BAD_REQUEST),
+        }
+    }
+    Router::new().route("/v1/traces", post(export)).with_state(shared)
+}
+
+struct TlsListener {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            if let Ok((stream, addr)) = self.listener.accept().await
+                && let Ok(stream) = self.acceptor.accept(stream).await
+            {
+                return (stream, addr);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
