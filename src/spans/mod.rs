@@ -150,8 +150,6 @@ impl Pipeline {
             .with_threads(false)
             .with_tracked_inactivity(false)
             .with_target(false)
-            // A logged error that the program recovers from does not make the call a failed one.
-            .with_error_events_to_status(false)
             .with_filter(SpanFilter::new(&self.config.filter))
             .boxed()
     }
@@ -228,8 +226,8 @@ fn drain(provider: &SdkTracerProvider, account: &Account, deadline: Instant) {
     while account.pending() > 0 && Instant::now() < deadline {
         match provider.force_flush() {
             Err(OTelSdkError::AlreadyShutdown) => return,
-            // A failed export is in the account; what is left is tried until the time is up.
-            Ok(()) | Err(_) => thread::yield_now(),
+            // A failed export is in the account; what is left is tried until the time is up, and never in a hot loop.
+            Ok(()) | Err(_) => thread::sleep(Duration::from_millis(1)),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Key, Label, Recorder};
+use opentelemetry::trace::{Event, Status};
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -119,6 +120,9 @@ impl<P: SpanProcessor> SpanProcessor for Gate<P> {
             self.account.queue_full.increment(1);
             return;
         }
+        if is_error_by_log_line(&span) {
+            span.status = Status::Unset;
+        }
         if let Some(length) = self.value_length {
             let events = span.events.events.iter_mut().flat_map(|event| &mut event.attributes);
             let links = span.links.links.iter_mut().flat_map(|link| &mut link.attributes);
@@ -140,6 +144,22 @@ impl<P: SpanProcessor> SpanProcessor for Gate<P> {
     fn set_resource(&mut self, resource: &Resource) {
         self.inner.set_resource(resource);
     }
+}
+
+/// Whether a span is an error only because a line of level ERROR was logged inside it.
+///
+/// `tracing-opentelemetry` sets the status for any such line, without a description, also where the program went on and
+/// succeeded. `#[instrument(err)]` leaves a description, and a failed call has its `error.type`.
+fn is_error_by_log_line(span: &SpanData) -> bool {
+    let is_bare = matches!(&span.status, Status::Error { description } if description.is_empty());
+    let has = |attributes: &[KeyValue], key: &str| attributes.iter().any(|attribute| attribute.key.as_str() == key);
+    let logged = |event: &Event| {
+        event
+            .attributes
+            .iter()
+            .any(|attribute| attribute.key.as_str() == "level" && attribute.value.as_str() == "ERROR")
+    };
+    is_bare && !has(&span.attributes, "error.type") && span.events.events.iter().any(logged)
 }
 
 /// Cuts strings to a number of characters: the SDK has no such limit.

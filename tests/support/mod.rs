@@ -28,7 +28,7 @@ const IN_SCENARIO: &str = "SCENARIO_PROCESS";
 ///
 /// `in_own_process("port_zero_is_reported", &[("PROMETHEUS_ENDPOINT", "0")], || { … });`
 pub fn in_own_process(test: &str, variables: &[(&str, &str)], scenario: impl FnOnce()) -> Option<Output> {
-    if std::env::var_os(IN_SCENARIO).is_some() {
+    if in_scenario() {
         scenario();
         return None;
     }
@@ -42,6 +42,11 @@ pub fn in_own_process(test: &str, variables: &[(&str, &str)], scenario: impl FnO
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(stdout.contains("1 passed"), "the scenario of {test} failed\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
     Some(output)
+}
+
+/// Whether this is the child that runs a scenario.
+pub fn in_scenario() -> bool {
+    std::env::var_os(IN_SCENARIO).is_some()
 }
 
 /// Removes the surroundings' telemetry settings from a command.

@@ -1,5 +1,6 @@
 //! Real servers as child processes: started on loopback, stopped by dropping them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -156,8 +157,55 @@ impl Collector {
         let _ = self.process.0.wait();
     }
 
+    /// Waits until it has printed so many spans, and returns them.
+    pub fn spans(&self, count: usize) -> Vec<CollectedSpan> {
+        wait_for("the collector prints the spans", Duration::from_secs(10), || {
+            let spans = CollectedSpan::parse_all(&self.received());
+            (spans.len() >= count && spans.iter().all(|span| !span.status.is_empty())).then_some(spans)
+        })
+    }
+
     /// Returns what it has printed: resource, scope, ids, parents, attributes of each span.
     pub fn received(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// A span as the collector has printed it.
+#[derive(Clone, Debug, Default)]
+pub struct CollectedSpan {
+    pub trace: String,
+    pub parent: String,
+    pub id: String,
+    pub name: String,
+    pub kind: String,
+    pub status: String,
+    /// Values with their types, such as `Int(12)`.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl CollectedSpan {
+    fn parse_all(printed: &str) -> Vec<Self> {
+        let spans = printed.split("\nSpan #").skip(1);
+        spans.map(|span| Self::parse(span.split("\nResourceSpans #").next().unwrap_or_default())).collect()
+    }
+
+    fn parse(printed: &str) -> Self {
+        let field = |name: &str| {
+            let found = printed.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name);
+            found.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+        };
+        // Events, which have attributes of their own, come after those of the span.
+        let attributes = printed.split("\nEvents:").next().unwrap_or_default().lines();
+        let attributes = attributes.filter_map(|line| line.trim().strip_prefix("-> ")?.split_once(": "));
+        Self {
+            trace: field("Trace ID"),
+            parent: field("Parent ID"),
+            id: field("ID"),
+            name: field("Name"),
+            kind: field("Kind"),
+            status: field("Status code"),
+            attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        }
     }
 }

@@ -1,0 +1,366 @@
+//! Spans arrive at a real collector, and at peers that look closely.
+
+#![cfg(all(feature = "otlp-grpc", feature = "otlp-http"))]
+
+mod support;
+
+use std::time::Duration;
+
+use botticelli_obs::{Builder, ErrorType, LlmCall, Telemetry, Usage};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use support::in_own_process;
+use support::page::Page;
+use support::peer::{Certificate, Mood, Peer};
+use support::server::{Collector, Folder};
+
+const FLUSH: Duration = Duration::from_secs(5);
+
+fn start() -> Telemetry {
+    Builder::new().without_listener().with_service_name("bot").install().expect("it installs")
+}
+
+/// A message with a call that succeeds and one that fails.
+fn calls() {
+    tracing::info_span!("bot.message", channel = "discord").in_scope(|| {
+        let mut call = LlmCall::start("gemini", "gemini-2.5-flash");
+        call.record_usage(Usage::new(12, 30).with_cache_read(10).with_reasoning(5));
+        call.finish();
+        LlmCall::start("groq", "llama-3.3-70b-versatile").fail(ErrorType::RateLimit);
+    });
+}
+
+/// Runs the scenario in a process of its own that exports to a peer.
+fn exporting_to(
+    test: &str,
+    endpoint: &str,
+    more: &[(&str, &str)],
+    scenario: impl FnOnce(),
+) -> Option<std::process::Output> {
+    let variables = [&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)], more].concat();
+    in_own_process(test, &variables, scenario)
+}
+
+fn exports_calls() {
+    let telemetry = start();
+    calls();
+    telemetry.shutdown(FLUSH).expect("every span arrives");
+}
+
+fn attribute<'a>(span: &'a Span, name: &str) -> Option<&'a Value> {
+    span.attributes.iter().find(|attribute| attribute.key == name)?.value.as_ref()?.value.as_ref()
+}
+
+fn text<'a>(span: &'a Span, name: &str) -> Option<&'a str> {
+    match attribute(span, name) {
+        Some(Value::StringValue(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// What a real collector process makes of the calls.
+fn arrives_in_a_collector(test: &str, protocol: &str) {
+    let Some(collector) = Collector::start() else { return };
+    let addr = if protocol == "grpc" { collector.grpc } else { collector.http };
+    let more = [("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
+    if exporting_to(test, &format!("http://{addr}"), &more, exports_calls).is_none() {
+        return;
+    }
+    let spans = collector.spans(3);
+    assert_eq!(spans.len(), 3, "{spans:?}");
+    let named =
+        |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{name}: {spans:#?}"));
+    let message = named("bot.message");
+    let good = named("chat gemini-2.5-flash");
+    let bad = named("chat llama-3.3-70b-versatile");
+    assert_eq!(message.kind, "SPAN_KIND_INTERNAL");
+    for call in [good, bad] {
+        assert_eq!((call.kind.as_str(), &call.parent, &call.trace), ("SPAN_KIND_CLIENT", &message.id, &message.trace));
+    }
+    assert_eq!((good.status.as_str(), bad.status.as_str()), ("STATUS_CODE_UNSET", "STATUS_CODE_ERROR"));
+    for (name, value) in [
+        ("gen_ai.operation.name", "Str(chat)"),
+        ("gen_ai.provider.name", "Str(gcp.gemini)"),
+        ("gen_ai.request.model", "Str(gemini-2.5-flash)"),
+        ("gen_ai.usage.input_tokens", "Int(12)"),
+        ("gen_ai.usage.output_tokens", "Int(30)"),
+        ("gen_ai.usage.cache_read.input_tokens", "Int(10)"),
+        ("gen_ai.usage.reasoning.output_tokens", "Int(5)"),
+    ] {
+        assert_eq!(good.attributes.get(name).map(String::as_str), Some(value), "{name}: {good:#?}");
+    }
+    assert_eq!(good.attributes.get("error.type"), None);
+    assert_eq!(bad.attributes.get("error.type").map(String::as_str), Some("Str(rate_limit)"));
+    assert!(collector.received().contains("service.name: Str(bot)"));
+}
+
+#[test]
+fn spans_arrive_in_a_collector_by_grpc() {
+    arrives_in_a_collector("spans_arrive_in_a_collector_by_grpc", "grpc");
+}
+
+#[test]
+fn spans_arrive_in_a_collector_by_http() {
+    arrives_in_a_collector("spans_arrive_in_a_collector_by_http", "http/protobuf");
+}
+
+#[test]
+fn headers_and_compression_are_sent_by_grpc() {
+    let peer = Peer::grpc(Mood::Takes);
+    let more =
+        [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")];
+    let test = "headers_and_compression_are_sent_by_grpc";
+    if exporting_to(test, &format!("http://{}", peer.addr), &more, exports_calls).is_some() {
+        let received = peer.received();
+        assert_eq!(received.spans.len(), 3);
+        assert_eq!(received.headers.get("authorization").map(String::as_str), Some("Bearer abc"));
+        assert_eq!(received.headers.get("grpc-encoding").map(String::as_str), Some("gzip"));
+    }
+}
+
+#[test]
+fn headers_are_sent_by_http() {
+    let peer = Peer::http(Mood::Takes);
+    let more = [("OTEL_EXPORTER_OTLP_HEADERS", "x-key=1,x-other=2"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")];
+    if exporting_to("headers_are_sent_by_http", &format!("http://{}", peer.addr), &more, exports_calls).is_some() {
+        let received = peer.received();
+        assert_eq!(received.spans.len(), 3);
+        assert_eq!((received.headers["x-key"].as_str(), received.headers["x-other"].as_str()), ("1", "2"));
+    }
+}
+
+#[test]
+fn a_clients_debug_span_with_a_prompt_stays_at_home() {
+    let peer = Peer::grpc(Mood::Takes);
+    let test = "a_clients_debug_span_with_a_prompt_stays_at_home";
+    let run = || {
+        let telemetry = start();
+        let prompt = "my secret prompt";
+        tracing::debug_span!("client.request", prompt).in_scope(calls);
+        tracing::info_span!("bot.step").in_scope(|| tracing::debug!(prompt, "sending"));
+        telemetry.shutdown(FLUSH).expect("every span arrives");
+    };
+    if exporting_to(test, &format!("http://{}", peer.addr), &[], run).is_some() {
+        let received = peer.received();
+        assert_eq!(received.spans.len(), 4, "the message, its two calls, and the step");
+        assert!(!format!("{received:?}").contains("secret"));
+    }
+}
+
+#[test]
+fn the_span_filter_can_ask_for_debug_spans() {
+    let peer = Peer::grpc(Mood::Takes);
+    let run = || {
+        let telemetry = start();
+        tracing::debug_span!("client.request", size = 7).in_scope(calls);
+        telemetry.shutdown(FLUSH).expect("every span arrives");
+    };
+    let more = [("BOTTICELLI_OBS_SPAN_FILTER", "debug"), ("RUST_LOG", "error")];
+    if exporting_to("the_span_filter_can_ask_for_debug_spans", &format!("http://{}", peer.addr), &more, run).is_some() {
+        assert!(peer.received().spans.iter().any(|span| span.name == "client.request"));
+    }
+}
+
+#[test]
+fn call_spans_pass_every_filter() {
+    let peer = Peer::grpc(Mood::Takes);
+    let more = [("BOTTICELLI_OBS_SPAN_FILTER", "off"), ("RUST_LOG", "off")];
+    if exporting_to("call_spans_pass_every_filter", &format!("http://{}", peer.addr), &more, exports_calls).is_some() {
+        let names: Vec<String> = peer.received().spans.into_iter().map(|span| span.name).collect();
+        assert_eq!(names, ["chat gemini-2.5-flash", "chat llama-3.3-70b-versatile"]);
+    }
+}
+
+/// With everything exported, the export itself must not make spans, which would be exported in turn.
+fn never_traces_itself(test: &str, endpoint: &str, protocol: &str) -> bool {
+    let more = [
+        ("BOTTICELLI_OBS_SPAN_FILTER", "trace"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+    ];
+    let run = || {
+        let telemetry = start();
+        for _ in 0..5 {
+            LlmCall::start("gemini", "gemini-2.5-flash").finish();
+            telemetry.flush(FLUSH).expect("every span arrives");
+        }
+        let page = Page::parse(&telemetry.render());
+        assert_eq!(page.sum("botticelli_obs_spans_exported_total"), 5.0);
+        telemetry.shutdown(FLUSH).expect("there is nothing left");
+    };
+    exporting_to(test, endpoint, &more, run).is_some()
+}
+
+#[test]
+fn the_grpc_exporter_never_traces_itself() {
+    let peer = Peer::grpc(Mood::Takes);
+    if never_traces_itself("the_grpc_exporter_never_traces_itself", &format!("http://{}", peer.addr), "grpc") {
+        assert_eq!(peer.received().spans.len(), 5);
+    }
+}
+
+#[test]
+fn the_http_exporter_never_traces_itself() {
+    let peer = Peer::http(Mood::Takes);
+    if never_traces_itself("the_http_exporter_never_traces_itself", &format!("http://{}", peer.addr), "http/protobuf") {
+        assert_eq!(peer.received().spans.len(), 5);
+    }
+}
+
+#[test]
+fn a_logged_error_leaves_the_status_alone() {
+    let peer = Peer::grpc(Mood::Takes);
+    let run = || {
+        let telemetry = start();
+        let call = LlmCall::start("gemini", "gemini-2.5-flash");
+        call.span().in_scope(|| tracing::error!("the first try failed, trying again"));
+        call.finish();
+        telemetry.shutdown(FLUSH).expect("every span arrives");
+    };
+    if exporting_to("a_logged_error_leaves_the_status_alone", &format!("http://{}", peer.addr), &[], run).is_some() {
+        let spans = peer.received().spans;
+        let [span] = spans.as_slice() else { panic!("one span: {spans:?}") };
+        let code = span.status.as_ref().map_or(StatusCode::Unset, |status| status.code());
+        assert_eq!((code, span.events.len()), (StatusCode::Unset, 1));
+    }
+}
+
+#[test]
+fn a_function_that_returns_an_error_makes_its_span_one() {
+    #[tracing::instrument(err)]
+    fn post() -> Result<(), std::fmt::Error> {
+        Err(std::fmt::Error)
+    }
+    let peer = Peer::grpc(Mood::Takes);
+    let run = || {
+        let telemetry = start();
+        post().expect_err("it always fails");
+        telemetry.shutdown(FLUSH).expect("every span arrives");
+    };
+    let test = "a_function_that_returns_an_error_makes_its_span_one";
+    if exporting_to(test, &format!("http://{}", peer.addr), &[], run).is_some() {
+        let spans = peer.received().spans;
+        assert_eq!(spans[0].status.as_ref().map(|status| status.code()), Some(StatusCode::Error), "{spans:?}");
+    }
+}
+
+#[test]
+fn what_is_known_at_the_start_is_on_the_span() {
+    let peer = Peer::grpc(Mood::Takes);
+    let run = || {
+        let telemetry = start();
+        let mut call = LlmCall::builder("openai", "gpt-4o")
+            .with_server("api.openai.com", 443)
+            .with_max_tokens(256)
+            .with_temperature(0.5)
+            .with_streaming()
+            .start();
+        call.record_response_model("gpt-4o-2024-08-06");
+        call.record_finish_reason("stop");
+        call.finish();
+        telemetry.shutdown(FLUSH).expect("every span arrives");
+    };
+    if exporting_to("what_is_known_at_the_start_is_on_the_span", &format!("http://{}", peer.addr), &[], run).is_some() {
+        let spans = peer.received().spans;
+        let [span] = spans.as_slice() else { panic!("one span: {spans:?}") };
+        assert_eq!(text(span, "server.address"), Some("api.openai.com"));
+        assert_eq!(attribute(span, "server.port"), Some(&Value::IntValue(443)));
+        assert_eq!(attribute(span, "gen_ai.request.max_tokens"), Some(&Value::IntValue(256)));
+        assert_eq!(attribute(span, "gen_ai.request.temperature"), Some(&Value::DoubleValue(0.5)));
+        assert_eq!(attribute(span, "gen_ai.request.stream"), Some(&Value::BoolValue(true)));
+        assert_eq!(text(span, "gen_ai.response.model"), Some("gpt-4o-2024-08-06"));
+        let reasons = attribute(span, "gen_ai.response.finish_reasons");
+        assert!(matches!(reasons, Some(Value::ArrayValue(list)) if list.values.len() == 1), "{reasons:?}");
+    }
+}
+
+#[test]
+fn limits_and_samplers_hold() {
+    let peer = Peer::grpc(Mood::Takes);
+    let more = [("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "6"), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "3")];
+    if exporting_to("limits_and_samplers_hold", &format!("http://{}", peer.addr), &more, exports_calls).is_some() {
+        for span in peer.received().spans {
+            assert!(span.attributes.len() <= 3, "{span:?}");
+            for attribute in &span.attributes {
+                assert!(text(&span, &attribute.key).is_none_or(|value| value.chars().count() <= 6), "{attribute:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sampler_that_is_off_exports_and_counts_nothing() {
+    let peer = Peer::grpc(Mood::Takes);
+    let run = || {
+        let telemetry = start();
+        calls();
+        telemetry.flush(FLUSH).expect("nothing waits");
+        let page = Page::parse(&telemetry.render());
+        assert_eq!(page.sum("botticelli_obs_spans_exported_total"), 0.0);
+        assert_eq!(page.sum("llm_requests_total"), 2.0);
+    };
+    let more = [("OTEL_TRACES_SAMPLER", "always_off")];
+    let test = "a_sampler_that_is_off_exports_and_counts_nothing";
+    if exporting_to(test, &format!("http://{}", peer.addr), &more, run).is_some() {
+        assert!(peer.received().spans.is_empty());
+    }
+}
+
+/// Spans arrive over TLS when the peer's certificate is trusted through this variable.
+#[cfg(feature = "otlp-tls")]
+fn arrives_over_tls(test: &str, protocol: &str, variable: &str) {
+    let certificate = Certificate::new();
+    let folder = Folder::new("tls");
+    let path = folder.path().join("peer.pem");
+    std::fs::write(&path, &certificate.certificate).expect("the certificate can be written");
+    let peer = if protocol == "grpc" { Peer::grpc_tls(&certificate) } else { Peer::http_tls(&certificate) };
+    let more = [("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), (variable, path.to_str().expect("the path is Unicode"))];
+    if exporting_to(test, &format!("https://{}", peer.addr), &more, exports_calls).is_some() {
+        assert_eq!(peer.received().spans.len(), 3);
+    }
+}
+
+#[cfg(feature = "otlp-tls")]
+#[test]
+fn grpc_over_tls_trusts_the_certificate_it_is_given() {
+    let test = "grpc_over_tls_trusts_the_certificate_it_is_given";
+    arrives_over_tls(test, "grpc", "OTEL_EXPORTER_OTLP_CERTIFICATE");
+}
+
+#[cfg(feature = "otlp-tls")]
+#[test]
+fn grpc_over_tls_trusts_the_roots_of_the_system() {
+    arrives_over_tls("grpc_over_tls_trusts_the_roots_of_the_system", "grpc", "SSL_CERT_FILE");
+}
+
+#[cfg(feature = "otlp-tls")]
+#[test]
+fn http_over_tls_trusts_the_certificate_it_is_given() {
+    let test = "http_over_tls_trusts_the_certificate_it_is_given";
+    arrives_over_tls(test, "http/protobuf", "OTEL_EXPORTER_OTLP_CERTIFICATE");
+}
+
+#[cfg(feature = "otlp-tls")]
+#[test]
+fn http_over_tls_trusts_the_roots_of_the_system() {
+    arrives_over_tls("http_over_tls_trusts_the_roots_of_the_system", "http/protobuf", "SSL_CERT_FILE");
+}
+
+#[cfg(feature = "otlp-tls")]
+#[test]
+fn a_certificate_nobody_vouches_for_is_refused_and_said() {
+    let certificate = Certificate::new();
+    let peer = Peer::grpc_tls(&certificate);
+    let test = "a_certificate_nobody_vouches_for_is_refused_and_said";
+    let output = exporting_to(test, &format!("https://{}", peer.addr), &[], || {
+        let telemetry = start();
+        calls();
+        let error = telemetry.shutdown(FLUSH).expect_err("the peer is not to be trusted");
+        assert_eq!(error.lost_spans(), 3);
+    });
+    if let Some(output) = output {
+        assert!(String::from_utf8_lossy(&output.stderr).contains("takes no spans, 3 lost"));
+        assert!(peer.received().spans.is_empty());
+    }
+}
