@@ -26,7 +26,14 @@ pub(crate) enum Current {
 const QUESTION: &str = "botticelli.obs.recorder";
 
 thread_local! {
-    static ANSWER: Cell<Option<SharedRecorder>> = const { Cell::new(None) };
+    static ANSWER: Cell<Option<(Place, SharedRecorder)>> = const { Cell::new(None) };
+}
+
+/// Address and size of a recorder.
+type Place = (*const (), usize);
+
+fn place<R: Recorder + ?Sized>(recorder: &R) -> Place {
+    (std::ptr::from_ref(recorder).cast(), size_of_val(recorder))
 }
 
 /// Finds out which recorder is current, without touching the heap.
@@ -34,7 +41,9 @@ pub(crate) fn current() -> Current {
     metrics::with_recorder(|recorder| {
         recorder.describe_gauge(KeyName::from_const_str(QUESTION), None, SharedString::const_str(""));
         match ANSWER.try_with(Cell::take).ok().flatten() {
-            Some(ours) => Current::Ours(ours),
+            // One of ours behind another's layer or fan-out answers too, and must not be called past them.
+            Some((asked, ours)) if asked == place(recorder) => Current::Ours(ours),
+            Some(_) => Current::Another,
             // The facade's own stand-in has no size; a real recorder hardly ever has none.
             None if size_of_val(recorder) > 0 || keeps_keys(recorder) => Current::Another,
             None => Current::None,
@@ -58,11 +67,11 @@ fn keeps_keys(recorder: &dyn Recorder) -> bool {
 
 /// Answers [`current`] if `name` is its question; a recorder of ours calls it first thing when a gauge is described.
 #[cfg(feature = "install")]
-pub(crate) fn answer(name: &KeyName, recorder: impl FnOnce() -> SharedRecorder) -> bool {
-    let asked = name.as_str() == QUESTION;
-    if asked {
+pub(crate) fn answer<R: Recorder>(asked: &R, name: &KeyName, recorder: impl FnOnce() -> SharedRecorder) -> bool {
+    let is_question = name.as_str() == QUESTION;
+    if is_question {
         // Fails at the end of a thread, when its locals are gone: then nobody waits for the answer.
-        let _ = ANSWER.try_with(|answer| answer.set(Some(recorder())));
+        let _ = ANSWER.try_with(|answer| answer.set(Some((place(asked), recorder()))));
     }
-    asked
+    is_question
 }

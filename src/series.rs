@@ -233,8 +233,10 @@ impl CallSeries {
     }
 }
 
+type TokenPart = (Metric, fn(&Usage) -> u64);
+
 /// The token counters, and what each takes of a usage.
-const TOKEN_PARTS: [(Metric, fn(&Usage) -> u64); 6] = [
+const TOKEN_PARTS: [TokenPart; 6] = [
     (catalog::TOKENS, Usage::total),
     (catalog::TOKENS_PROMPT, Usage::prompt),
     (catalog::TOKENS_COMPLETION, Usage::completion),

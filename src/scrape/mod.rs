@@ -1,5 +1,6 @@
 //! The metrics pipeline: call sites, through the recorder, to the page that Prometheus scrapes.
 
+mod family;
 mod label;
 mod listener;
 mod recorder;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::formatting::sanitize_metric_name;
 
+use super::family::Families;
 use super::{ExtraRecorder, label};
 use crate::catalog::{self, METRICS, Metric, MetricKind};
 use crate::recorder;
@@ -23,12 +24,13 @@ pub struct PageRecorder {
 
 struct Core {
     sink: ExtraRecorder,
+    families: Families,
     closed: AtomicBool,
 }
 
 impl PageRecorder {
     pub(super) fn new(sink: ExtraRecorder) -> Self {
-        Self { core: Arc::new(Core { sink, closed: AtomicBool::new(false) }) }
+        Self { core: Arc::new(Core { sink, families: Families::new(), closed: AtomicBool::new(false) }) }
     }
 
     /// Makes everything recorded from now on vanish: without upkeep, samples would pile up.
@@ -50,12 +52,15 @@ impl PageRecorder {
         if self.core.closed.load(Ordering::Relaxed) || key.name().is_empty() {
             return None;
         }
-        let key = match own(key.name()) {
+        let name = match own(key.name()) {
             Some(metric) if metric.kind != kind => return None,
-            Some(metric) if metric.name != key.name() => {
-                Cow::Owned(Key::from_parts(metric.name, key.labels().cloned().collect::<Vec<_>>()))
-            }
-            _ => Cow::Borrowed(key),
+            Some(metric) => KeyName::from_const_str(metric.name),
+            None => self.core.families.spelling(key.name(), kind)?,
+        };
+        let key = if name.as_str() == key.name() {
+            Cow::Borrowed(key)
+        } else {
+            Cow::Owned(Key::from_parts(name, key.labels().cloned().collect::<Vec<_>>()))
         };
         Some(match label::clean(&key) {
             Some(labels) => Cow::Owned(Key::from_parts(key.name().to_owned(), labels)),
@@ -88,7 +93,7 @@ impl Recorder for PageRecorder {
     }
 
     fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
-        if recorder::answer(&key, || Arc::new(self.clone())) {
+        if recorder::answer(self, &key, || Arc::new(self.clone())) {
             return;
         }
         if own(key.as_str()).is_none() {

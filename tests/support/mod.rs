@@ -118,6 +118,7 @@ fn unchunk(mut rest: &str) -> String {
 }
 
 /// Finds a program on PATH. `None`, with a line that says so, where it is absent; a failure where `REQUIRE_BACKENDS=1`.
+#[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
 pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.is_file());

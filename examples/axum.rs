@@ -1,0 +1,41 @@
+//! The page as a route of the program's own server, which needs no listener of the crate's.
+//!
+//! `cargo run --example axum`, then `curl http://127.0.0.1:3000/ask` and `curl http://127.0.0.1:3000/metrics`.
+
+#![expect(clippy::print_stdout, reason = "a program that talks to its user")]
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use botticelli_obs::{Builder, LlmCall, PageHandle, Usage, metrics};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let (recorder, page) = Builder::new().with_service_name("ask").add_model("ollama", "llama3.2").recorder()?;
+    metrics::set_global_recorder(recorder)?;
+
+    // The router keeps the handle, and the handle keeps the recorder going.
+    let router = Router::new().route("/ask", get(ask)).route("/metrics", get(serve_page)).with_state(page);
+    let listener = TcpListener::bind(addr).await?;
+    println!("http://{}/metrics", listener.local_addr()?);
+    axum::serve(listener, router).await?;
+    Ok(())
+}
+
+async fn serve_page(State(page): State<PageHandle>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, page.content_type())], page.render())
+}
+
+async fn ask() -> &'static str {
+    let mut call = LlmCall::start("ollama", "llama3.2");
+    tokio::time::sleep(Duration::from_millis(120)).await; // stands for a client crate; see `bot_server.rs` for a real one
+    call.record_usage(Usage::new(12, 30));
+    call.finish();
+    "a painting on fresh plaster\n"
+}

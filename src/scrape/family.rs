@@ -1,0 +1,73 @@
+//! Which family of the page a program's metric belongs to.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use metrics::KeyName;
+use metrics_exporter_prometheus::formatting::sanitize_metric_name;
+
+use crate::catalog::{METRICS, MetricKind};
+
+/// The names a program has used. Several may mean one family of the page: as `jobs.done` and `jobs_done` the exporter would
+/// let one overwrite the other, and as two kinds it would show the family twice, which `promtool` and others refuse.
+pub(super) struct Families {
+    names: RwLock<Names>,
+}
+
+#[derive(Default)]
+struct Names {
+    /// By kind: how a name is to be spelt, or `None` if it can't be shown.
+    decided: [HashMap<String, Option<KeyName>>; 3],
+    /// What is on the page: families with kind and first spelling, and the names of histograms' samples.
+    taken: HashMap<String, Option<(MetricKind, KeyName)>>,
+}
+
+impl Families {
+    pub(super) fn new() -> Self {
+        let own = METRICS.iter().flat_map(|metric| samples(metric.prometheus, metric.kind));
+        let taken = own.map(|name| (name, None)).collect();
+        Self { names: RwLock::new(Names { taken, ..Names::default() }) }
+    }
+
+    /// Returns the first spelling of the name's family, or `None` if another metric has the family.
+    pub(super) fn spelling(&self, name: &str, kind: MetricKind) -> Option<KeyName> {
+        if let Some(decided) =
+            self.names.read().unwrap_or_else(PoisonError::into_inner).decided[kind as usize].get(name)
+        {
+            return decided.clone();
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let spelling = names.decide(name, kind);
+        names.decided[kind as usize].insert(name.to_owned(), spelling.clone());
+        spelling
+    }
+}
+
+impl Names {
+    fn decide(&mut self, name: &str, kind: MetricKind) -> Option<KeyName> {
+        let family = family(name, kind);
+        if let Some(Some((of_kind, spelling))) = self.taken.get(&family) {
+            return (*of_kind == kind).then(|| spelling.clone());
+        }
+        let samples = samples(&family, kind);
+        if samples.iter().any(|sample| self.taken.contains_key(sample)) {
+            return None;
+        }
+        let spelling = KeyName::from(name.to_owned());
+        self.taken.extend(samples.into_iter().map(|sample| (sample, None)));
+        self.taken.insert(family, Some((kind, spelling.clone())));
+        Some(spelling)
+    }
+}
+
+/// The name of the family, as the exporter makes it where no unit is described.
+fn family(name: &str, kind: MetricKind) -> String {
+    let name = sanitize_metric_name(name);
+    if kind == MetricKind::Counter && !name.ends_with("total") { name + "_total" } else { name }
+}
+
+/// The names a family takes on the page.
+fn samples(family: &str, kind: MetricKind) -> Vec<String> {
+    let parts: &[&str] = if kind == MetricKind::Histogram { &["", "_bucket", "_sum", "_count"] } else { &[""] };
+    parts.iter().map(|part| format!("{family}{part}")).collect()
+}

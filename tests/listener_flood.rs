@@ -1,0 +1,170 @@
+//! The listener under attack: connections that never end, scrapers that never rest, descriptors that run out.
+
+#![cfg(feature = "install")]
+#![expect(clippy::print_stderr, reason = "the figures of a flood are worth a look")]
+
+mod support;
+
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use support::page::Page;
+use support::process::{cpu_time, descriptors};
+use support::{free_port, get, role, wait_for};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime;
+
+/// How long a scrape may take, whatever goes on.
+const SCRAPE: Duration = Duration::from_secs(15);
+
+const ENDPOINT: &str = "PROMETHEUS_ENDPOINT";
+
+fn endpoint() -> (SocketAddr, String) {
+    let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    (addr, addr.to_string())
+}
+
+fn serve() {
+    let _telemetry = botticelli_obs::install().expect("it installs");
+    role::wait_for_the_end();
+}
+
+/// Waits until the program serves, and returns its descriptors at rest.
+fn served(addr: SocketAddr, program: u32) -> usize {
+    wait_for("the page is served", Duration::from_secs(10), || get(addr, "/metrics", Duration::from_secs(1)).ok());
+    wait_for("the connection is closed", Duration::from_secs(5), || {
+        let before = descriptors(program);
+        std::thread::sleep(Duration::from_millis(50));
+        (descriptors(program) == before).then_some(before)
+    })
+}
+
+fn flood_seconds() -> Duration {
+    let seconds = std::env::var("FLOOD_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(10))
+}
+
+/// Holds 2,000 connections with half a request each; whoever is thrown out comes back after the pause, if there is one.
+fn flood(addr: SocketAddr, pause: Option<Duration>) {
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let intruder = move || async move {
+        loop {
+            if let Ok(mut stream) = TcpStream::connect(addr).await
+                && stream.write_all(b"GET /metr").await.is_ok()
+            {
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return,
+            }
+        }
+    };
+    for _ in 0..2000 {
+        runtime.spawn(intruder());
+    }
+    role::wait_for_the_end();
+    runtime.shutdown_background();
+}
+
+fn withstands_a_flood(test: &str, pause: Option<Duration>) {
+    match role::role().as_deref() {
+        Some("program") => return serve(),
+        Some(addr) => return flood(addr.parse().expect("an address"), pause),
+        None => {}
+    }
+    let (addr, text) = endpoint();
+    let program = role::start(test, "program", 8192, &[(ENDPOINT, &text)]);
+    let pid = program.0.id();
+    let at_rest = served(addr, pid);
+
+    let flooder = role::start(test, &text, 8192, &[]);
+    let end = Instant::now() + flood_seconds();
+    let watcher = std::thread::spawn(move || {
+        let mut most = 0;
+        while Instant::now() < end {
+            most = most.max(descriptors(pid));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        most
+    });
+    let (mut scrapes, mut resets, mut worst) = (0, 0, Duration::ZERO);
+    while Instant::now() < end {
+        let started = Instant::now();
+        // A kernel short of room for handshakes resets a connection now and then; who scrapes comes again.
+        let response = wait_for("a scrape is answered during the flood", SCRAPE, || {
+            get(addr, "/metrics", SCRAPE).inspect_err(|_| resets += 1).ok()
+        });
+        Page::parse(&response.body);
+        worst = worst.max(started.elapsed());
+        scrapes += 1;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let most = watcher.join().expect("no panic");
+    drop(flooder);
+    eprintln!(
+        "{test}: {at_rest} descriptors at rest, at most {most}; {scrapes} scrapes, {resets} resets, the slowest {worst:?}"
+    );
+    assert!(scrapes >= 2 && worst < SCRAPE, "{scrapes} scrapes, the slowest {worst:?}");
+    assert!(most < 350, "{most} descriptors");
+
+    wait_for("descriptors fall back", Duration::from_secs(20), || (descriptors(pid) <= at_rest + 2).then_some(()));
+    let started = Instant::now();
+    get(addr, "/metrics", SCRAPE).expect("the page is served");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[test]
+fn connections_that_never_end_keep_no_scrape_out() {
+    withstands_a_flood("connections_that_never_end_keep_no_scrape_out", None);
+}
+
+#[test]
+fn connections_that_come_back_keep_no_scrape_out() {
+    withstands_a_flood("connections_that_come_back_keep_no_scrape_out", Some(Duration::from_secs(1)));
+}
+
+/// The program of the next test: on a word it opens files until there are no descriptors left, and on another it closes them.
+fn serve_without_descriptors() {
+    let _telemetry = botticelli_obs::install().expect("it installs");
+    let mut files = Vec::new();
+    for word in std::io::stdin().lines() {
+        match word.expect("a line").as_str() {
+            "open" => files.extend(std::iter::repeat_with(|| File::open("/dev/null")).map_while(Result::ok)),
+            _ => files.clear(),
+        }
+    }
+}
+
+#[test]
+fn without_descriptors_the_listener_waits_and_recovers() {
+    const LIMIT: u32 = 64;
+    let test = "without_descriptors_the_listener_waits_and_recovers";
+    if role::role().is_some() {
+        return serve_without_descriptors();
+    }
+    let (addr, text) = endpoint();
+    let mut program = role::start(test, "program", LIMIT, &[(ENDPOINT, &text)]);
+    let pid = program.0.id();
+    let at_rest = served(addr, pid);
+    let mut stdin = program.0.stdin.take().expect("it is piped");
+
+    writeln!(stdin, "open").expect("the program reads");
+    wait_for("the program opens files", Duration::from_secs(10), || (descriptors(pid) >= LIMIT as usize).then_some(()));
+    // They wait in the backlog, and wake the listener for nothing.
+    let waiting: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(addr).expect("the backlog has room")).collect();
+    let before = cpu_time(pid);
+    std::thread::sleep(Duration::from_secs(2));
+    let spent = cpu_time(pid) - before;
+    eprintln!("{test}: {spent:?} of processor time in 2 s");
+    assert!(spent < Duration::from_millis(400), "{spent:?}");
+
+    writeln!(stdin, "close").expect("the program reads");
+    let response = get(addr, "/metrics", SCRAPE).expect("the listener recovers");
+    Page::parse(&response.body);
+    drop(waiting);
+    wait_for("descriptors fall back", Duration::from_secs(10), || (descriptors(pid) <= at_rest).then_some(()));
+}
