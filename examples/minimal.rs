@@ -1,6 +1,5 @@
-//! The least a program needs: install once, one guard a call.
-//!
-//! `cargo run --example minimal`, then `curl http://127.0.0.1:9464/metrics`.
+//! The least a program needs: install once, one guard a call. `cargo run --example minimal`
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
 
 use std::time::Duration;
 

@@ -75,6 +75,8 @@ mod scrape;
 mod series;
 #[cfg(feature = "install")]
 mod spans;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod usage;
 #[cfg(feature = "install")]
 mod worker;

@@ -215,6 +215,7 @@ fn degraded_listener_leaves_page_and_traces() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("span \"chat gemini-2.5-flash\""));
 }
 
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 #[test]
 fn degraded_traces_leave_metrics() {
     let variables =

@@ -29,7 +29,7 @@ struct Core {
 }
 
 impl PageRecorder {
-    pub(super) fn new(sink: ExtraRecorder) -> Self {
+    pub(crate) fn new(sink: ExtraRecorder) -> Self {
         Self { core: Arc::new(Core { sink, families: Families::new(), closed: AtomicBool::new(false) }) }
     }
 

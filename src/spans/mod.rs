@@ -142,16 +142,7 @@ impl Pipeline {
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let scope =
-            InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build();
-        tracing_opentelemetry::layer()
-            .with_tracer(self.provider.tracer_with_scope(scope))
-            .with_location(false)
-            .with_threads(false)
-            .with_tracked_inactivity(false)
-            .with_target(false)
-            .with_filter(SpanFilter::new(&self.config.filter))
-            .boxed()
+        layer(&self.provider, &self.config.filter)
     }
 
     /// Makes the propagators the program's.
@@ -203,6 +194,22 @@ impl Pipeline {
         drop(worker);
         self.account.since(before)
     }
+}
+
+/// Builds the layer that turns the spans that pass the filter into spans of the provider.
+pub(crate) fn layer<S>(provider: &SdkTracerProvider, filter: &str) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build();
+    tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer_with_scope(scope))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_target(false)
+        .with_filter(SpanFilter::new(filter))
+        .boxed()
 }
 
 /// How long a pipeline that is dropped may take.
