@@ -60,6 +60,9 @@
 //! The minimum Rust version is 1.91.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod call;
 mod catalog;
 mod error_type;
@@ -78,6 +81,9 @@ mod usage;
 #[cfg(feature = "install")]
 mod worker;
 
+#[cfg(feature = "macros")]
+#[doc = include_str!("llm_call.md")]
+pub use botticelli_obs_macros::llm_call;
 pub use call::{LlmCall, LlmCallBuilder, Observe, ObserveStream, ObservedStream};
 pub use catalog::{METRICS, Metric, MetricKind};
 pub use error_type::{ClassifyError, ErrorType};
@@ -99,9 +105,6 @@ pub use {
     spans::{OtlpProtocol, Sampler},
     tracing_subscriber::{Layer, Registry},
 };
-
-#[doc(hidden)]
-pub use series::single as __private;
 
 #[cfg(all(doctest, feature = "install"))]
 #[doc = include_str!("../README.md")]
