@@ -1,5 +1,6 @@
 //! Every metric of this crate: the only place with their names.
 
+#[cfg(feature = "install")]
 use metrics::{KeyName, Recorder, SharedString, Unit};
 
 /// What a metric is on the page.
@@ -49,6 +50,7 @@ impl Metric {
     /// Describes the metric to a recorder, with the unit only where the page's name carries it.
     ///
     /// `llm.duration` is in seconds but the name `llm_duration` is fixed, and the exporter would append what it is told.
+    #[cfg(feature = "install")]
     pub(crate) fn describe(&self, recorder: &dyn Recorder) {
         let (name, description) = (KeyName::from_const_str(self.name), SharedString::const_str(self.description));
         let unit = self.prometheus.ends_with("_seconds").then_some(Unit::Seconds);

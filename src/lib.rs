@@ -61,6 +61,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(unreachable_pub)]
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod call;
 mod catalog;
 mod error_type;
@@ -81,6 +84,9 @@ mod usage;
 #[cfg(feature = "install")]
 mod worker;
 
+#[cfg(feature = "macros")]
+#[doc = include_str!("llm_call.md")]
+pub use botticelli_obs_macros::llm_call;
 pub use call::{LlmCall, LlmCallBuilder, Observe, ObserveStream, ObservedStream};
 pub use catalog::{METRICS, Metric, MetricKind};
 pub use error_type::{ClassifyError, ErrorType};
@@ -102,9 +108,6 @@ pub use {
     spans::{OtlpProtocol, Sampler},
     tracing_subscriber::{Layer, Registry},
 };
-
-#[doc(hidden)]
-pub use series::single as __private;
 
 #[cfg(all(doctest, feature = "install"))]
 #[doc = include_str!("../README.md")]

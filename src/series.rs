@@ -250,7 +250,7 @@ fn unix_time() -> f64 {
 }
 
 /// Records one metric of a pair through the current recorder: what the `llm_*!` macros expand to.
-pub mod single {
+pub(crate) mod single {
     use metrics::IntoF64;
 
     use super::{ErrorType, Pair, Usage, catalog};

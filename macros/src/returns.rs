@@ -1,0 +1,163 @@
+//! What the type of a function's return tells about the call.
+
+use proc_macro2::Span;
+use syn::spanned::Spanned;
+use syn::visit_mut::{self, VisitMut};
+use syn::{Error, GenericArgument, PathArguments, Token, Type, TypeInfer, TypeParamBound};
+
+use crate::args::Args;
+
+/// What the code of the call evaluates to. All types are as they can be written in a body.
+pub(crate) struct Returns {
+    pub(crate) output: Type,
+    pub(crate) stream: Option<Opened>,
+    /// The output, or the items of the stream.
+    pub(crate) reported: Reported,
+}
+
+/// How a stream is returned.
+pub(crate) struct Opened {
+    pub(crate) ty: Type,
+    /// The error of a stream that comes in a `Result`.
+    pub(crate) error: Option<Type>,
+    /// Whether it is `impl Stream`; if not, it can only be a boxed one.
+    pub(crate) is_opaque: bool,
+}
+
+/// What says how the call turned out.
+pub(crate) struct Reported {
+    pub(crate) ty: Type,
+    /// The value and the error, where it is a `Result`.
+    pub(crate) result: Option<(Type, Type)>,
+}
+
+impl Returns {
+    pub(crate) fn new(args: &Args, output: &Type) -> syn::Result<Self> {
+        let result = of_result(output);
+        let (value, error) = match result {
+            None => (Some(output), None),
+            Some((value, error)) => (value, Some(known(error))),
+        };
+        let named = value.and_then(|value| Named::find(value, "Stream"));
+        let (stream, reported) = match args.stream {
+            None if named.is_some() => {
+                let mistake = "the function returns a stream: add `stream` to the arguments of `#[llm_call]`";
+                return Err(Error::new_spanned(value, mistake));
+            }
+            None => (None, Reported::new(Some(output))),
+            Some(_) => {
+                let is_opaque = matches!(value, Some(Type::ImplTrait(_)));
+                let item = named.and_then(|stream| stream.associated);
+                (Some(Opened { ty: known(value), error, is_opaque }), Reported::new(item))
+            }
+        };
+        if let Some(error_type) = &args.error_type
+            && result.is_none()
+            && reported.result.is_none()
+        {
+            let mistake = "there is no error to classify: return a `Result`, or remove `error_type`";
+            return Err(Error::new_spanned(error_type, mistake));
+        }
+        Ok(Self { output: inferred(output.clone()), stream, reported })
+    }
+}
+
+impl Reported {
+    fn new(ty: Option<&Type>) -> Self {
+        let ty = known(ty);
+        let result = of_result(&ty).map(|(value, error)| (known(value), known(error)));
+        Self { result, ty }
+    }
+}
+
+fn known(ty: Option<&Type>) -> Type {
+    ty.cloned().map_or_else(|| infer(Span::mixed_site()), inferred)
+}
+
+fn infer(span: Span) -> Type {
+    Type::Infer(TypeInfer { underscore_token: Token![_](span) })
+}
+
+/// A type that names a trait: `impl Stream<Item = T>`, `Pin<Box<dyn Stream<Item = T>>>`, or `BoxStream<'_, T>`.
+pub(crate) struct Named<'t> {
+    /// The `T`, if it is there.
+    pub(crate) associated: Option<&'t Type>,
+}
+
+impl<'t> Named<'t> {
+    /// Finds the trait of this name in a type.
+    pub(crate) fn find(ty: &'t Type, name: &str) -> Option<Self> {
+        let bounds = match ty {
+            Type::ImplTrait(ty) => &ty.bounds,
+            Type::TraitObject(ty) => &ty.bounds,
+            Type::Group(ty) => return Self::find(&ty.elem, name),
+            Type::Paren(ty) => return Self::find(&ty.elem, name),
+            Type::Path(ty) => {
+                let last = ty.path.segments.last()?;
+                if last.ident == "Pin" || last.ident == "Box" {
+                    return Self::find(type_arguments(&last.arguments).next()?, name);
+                }
+                let is_boxed = last.ident.to_string().strip_suffix(name).is_some_and(|rest| rest.ends_with("Box"));
+                return is_boxed.then(|| Self { associated: type_arguments(&last.arguments).last() });
+            }
+            _ => return None,
+        };
+        bounds.iter().find_map(|bound| {
+            let TypeParamBound::Trait(bound) = bound else { return None };
+            let last = bound.path.segments.last()?;
+            let associated = arguments(&last.arguments).find_map(|argument| match argument {
+                GenericArgument::AssocType(associated) => Some(&associated.ty),
+                _ => None,
+            });
+            (last.ident == name).then_some(Self { associated })
+        })
+    }
+}
+
+/// The type arguments of `Result<T, E>`, or of an alias that is called so. A type that is not known is taken for one, as it mostly is.
+fn of_result(ty: &Type) -> Option<(Option<&Type>, Option<&Type>)> {
+    match ty {
+        Type::Infer(_) => Some((None, None)),
+        Type::Group(ty) => of_result(&ty.elem),
+        Type::Paren(ty) => of_result(&ty.elem),
+        Type::Path(ty) => {
+            let last = ty.path.segments.last()?;
+            let mut arguments = type_arguments(&last.arguments);
+            last.ident.to_string().ends_with("Result").then(|| (arguments.next(), arguments.next()))
+        }
+        _ => None,
+    }
+}
+
+fn type_arguments(of: &PathArguments) -> impl Iterator<Item = &Type> {
+    arguments(of).filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+fn arguments(of: &PathArguments) -> impl Iterator<Item = &GenericArgument> {
+    let arguments = match of {
+        PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
+        _ => None,
+    };
+    arguments.into_iter().flatten()
+}
+
+/// The type as it can be written in a body, where each `impl Trait` has to be inferred.
+fn inferred(mut ty: Type) -> Type {
+    struct Infer;
+
+    impl VisitMut for Infer {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            if let Type::ImplTrait(_) = ty {
+                *ty = infer(ty.span());
+            } else {
+                visit_mut::visit_type_mut(self, ty);
+            }
+        }
+    }
+
+    Infer.visit_type_mut(&mut ty);
+    ty
+}

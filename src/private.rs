@@ -1,0 +1,270 @@
+//! What the macros expand to.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+
+pub use crate::call::LlmCall;
+use crate::call::ObservedStream;
+use crate::error_type::{ClassifyError, ErrorType};
+use crate::outcome::{LlmResponse, Outcome};
+pub use crate::series::single::{duration, error, request, tokens};
+use crate::usage::Usage;
+
+/// The text of a provider, model or operation.
+pub fn text<T: AsRef<str> + ?Sized>(text: &T) -> &str {
+    text.as_ref()
+}
+
+/// An [`Outcome`]; this trait and the two below are for what the compiler says where one is missing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how the call turned out",
+    label = "this is neither an `LlmResponse`, nor a `Result` of one and a `ClassifyError`",
+    note = "implement `LlmResponse` for the response, or give the argument `usage`",
+    note = "implement `ClassifyError` for the error, or give the argument `error_type`"
+)]
+pub trait IsOutcome: Outcome {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Outcome> IsOutcome for T {}
+
+/// An [`LlmResponse`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` says nothing about the call",
+    label = "this is not an `LlmResponse`",
+    note = "implement `LlmResponse` for it, or give the argument `usage`"
+)]
+pub trait IsResponse: LlmResponse {}
+
+#[diagnostic::do_not_recommend]
+impl<T: LlmResponse> IsResponse for T {}
+
+/// A [`ClassifyError`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which class of failure it is",
+    label = "this is not a `ClassifyError`",
+    note = "implement `ClassifyError` for it, or give the argument `error_type`"
+)]
+pub trait IsError: ClassifyError {}
+
+#[diagnostic::do_not_recommend]
+impl<T: ClassifyError> IsError for T {}
+
+/// Records an outcome by its trait.
+///
+/// Returns a function, as `classify` does, so that a trait that is missing is missed once, where the type is named.
+pub fn outcome<T: IsOutcome>() -> fn(&mut LlmCall, &T) {
+    |call, outcome| outcome.record_in(call)
+}
+
+/// Records a response by its trait.
+pub fn response<T: IsResponse>(call: &mut LlmCall, response: &T) {
+    response.record_in(call);
+}
+
+/// Records a response by a closure.
+pub fn usage<T>(call: &mut LlmCall, response: &T, usage: impl FnOnce(&T) -> Option<Usage>) {
+    if let Some(usage) = usage(response) {
+        call.record_usage(usage);
+    }
+}
+
+/// Classifies an error by its trait.
+pub fn classify<E: IsError>() -> fn(&E) -> ErrorType {
+    E::error_type
+}
+
+/// Records an error by a closure, or by [`classify`].
+pub fn error_type<E>(call: &mut LlmCall, error: &E, classify: impl FnOnce(&E) -> ErrorType) {
+    call.record_error(classify(error));
+}
+
+/// A value and what records it, for values that implement none of our traits.
+#[derive(Debug)]
+pub struct Reported<T, R> {
+    value: T,
+    report: R,
+}
+
+impl<T, R: Fn(&mut LlmCall, &T)> Reported<T, R> {
+    /// A value and the closure that records it.
+    pub fn new(value: T, report: R) -> Self {
+        Self { value, report }
+    }
+}
+
+impl<T, R> Reported<T, R> {
+    /// The value.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+}
+
+impl<T, R: Fn(&mut LlmCall, &T)> Outcome for Reported<T, R> {
+    fn record_in(&self, call: &mut LlmCall) {
+        (self.report)(call, &self.value);
+    }
+}
+
+impl<E> ClassifyError for Reported<E, ErrorType> {
+    fn error_type(&self) -> ErrorType {
+        self.report
+    }
+}
+
+/// The error of what can't fail.
+#[derive(Debug)]
+pub enum Never {}
+
+impl ClassifyError for Never {
+    fn error_type(&self) -> ErrorType {
+        match *self {}
+    }
+}
+
+/// The result of opening a stream that is opened without fail.
+pub fn always<S>(stream: S) -> Result<S, Never> {
+    Ok(stream)
+}
+
+/// The stream of such a result.
+pub fn opened<S>(opened: Result<S, Never>) -> S {
+    match opened {
+        Ok(stream) => stream,
+        Err(never) => match never {},
+    }
+}
+
+/// `LlmCall::observe_sync`, with what comes back bound to nothing.
+pub fn observe_sync<T, R>(call: LlmCall, code: impl FnOnce() -> Reported<T, R>) -> Reported<T, R>
+where
+    R: Fn(&mut LlmCall, &T),
+{
+    call.observe_sync(code)
+}
+
+/// `observe_stream` for a function that opens the stream without waiting.
+pub fn observe_opening<S, E>(call: LlmCall, open: impl FnOnce() -> Result<S, E>) -> Result<ObservedStream<S>, E>
+where
+    S: Stream<Item: Outcome>,
+    E: ClassifyError,
+{
+    let mut open = Some(open);
+    let opening = poll_fn(|_| open.take().map_or(Poll::Pending, |open| Poll::Ready(open())));
+    let mut opening = pin!(call.observe_stream(opening));
+    loop {
+        // Ready at once.
+        if let Poll::Ready(opened) = opening.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return opened;
+        }
+    }
+}
+
+pin_project! {
+    /// A stream whose items are recorded by a closure.
+    #[derive(Debug)]
+    pub struct ReportItems<S, R> {
+        #[pin]
+        stream: S,
+        report: R,
+    }
+}
+
+impl<S: Stream, R: Fn(&mut LlmCall, &S::Item) + Clone> Stream for ReportItems<S, R> {
+    type Item = Reported<S::Item, R>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.project();
+        let item = ready!(this.stream.poll_next(cx));
+        Poll::Ready(item.map(|item| Reported::new(item, this.report.clone())))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.stream.size_hint()
+    }
+}
+
+/// Says how the items of an opened stream are recorded, and its error.
+pub fn report_items<S, E, R, C>(
+    opened: Result<S, E>,
+    report: R,
+    classify: C,
+) -> Result<ReportItems<S, R>, Reported<E, ErrorType>>
+where
+    S: Stream,
+    R: Fn(&mut LlmCall, &S::Item) + Clone,
+    C: FnOnce(&E) -> ErrorType,
+{
+    match opened {
+        Ok(stream) => Ok(ReportItems { stream, report }),
+        Err(value) => Err(Reported { report: classify(&value), value }),
+    }
+}
+
+pin_project! {
+    /// The items alone of a stream of [`Reported`] items.
+    #[derive(Debug)]
+    #[must_use = "streams do nothing unless polled"]
+    pub struct Items<S> {
+        #[pin]
+        stream: S,
+    }
+}
+
+impl<T, R, S: Stream<Item = Reported<T, R>>> Stream for Items<S> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let item = ready!(self.project().stream.poll_next(cx));
+        Poll::Ready(item.map(|item| item.value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.stream.size_hint()
+    }
+}
+
+/// Takes away again what [`report_items`] has added.
+pub fn into_items<S, E>(opened: Result<S, Reported<E, ErrorType>>) -> Result<Items<S>, E> {
+    match opened {
+        Ok(stream) => Ok(Items { stream }),
+        Err(error) => Err(error.value),
+    }
+}
+
+/// A boxed stream, as a signature names it.
+#[diagnostic::on_unimplemented(
+    message = "a stream around which a call is recorded can't be a `{Self}`",
+    label = "this is no boxed stream",
+    note = "return `impl Stream<Item = …>`, or `Pin<Box<dyn Stream<Item = …> + Send>>`"
+)]
+pub trait Boxed<S> {
+    /// Boxes a stream.
+    fn boxed(stream: S) -> Self;
+}
+
+impl<'a, T, S: Stream<Item = T> + 'a> Boxed<S> for Pin<Box<dyn Stream<Item = T> + 'a>> {
+    fn boxed(stream: S) -> Self {
+        Box::pin(stream)
+    }
+}
+
+impl<'a, T, S: Stream<Item = T> + Send + 'a> Boxed<S> for Pin<Box<dyn Stream<Item = T> + Send + 'a>> {
+    fn boxed(stream: S) -> Self {
+        Box::pin(stream)
+    }
+}
+
+impl<'a, T, S: Stream<Item = T> + Send + Sync + 'a> Boxed<S> for Pin<Box<dyn Stream<Item = T> + Send + Sync + 'a>> {
+    fn boxed(stream: S) -> Self {
+        Box::pin(stream)
+    }
+}
+
+/// Boxes a stream that was opened.
+pub fn boxed<B: Boxed<S>, S, E>(opened: Result<S, E>) -> Result<B, E> {
+    opened.map(B::boxed)
+}

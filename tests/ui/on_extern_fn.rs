@@ -1,0 +1,6 @@
+use botticelli_obs::llm_call;
+
+#[llm_call(provider = "gemini", model = "gemini-2.5-flash")]
+extern "C" fn generate() {}
+
+fn main() {}
