@@ -1,5 +1,6 @@
-//! The exporter as the batch thread sees it: bounded in time, counted, and quiet.
+//! The exporter as the batch thread sees it: counted, and quiet.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,7 +8,6 @@ use std::time::{Duration, Instant};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
-use tokio::runtime::Handle;
 
 use super::queue::Account;
 use crate::worker::mark_own_thread;
@@ -15,51 +15,54 @@ use crate::worker::mark_own_thread;
 /// How often a backend that is away is reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// An exporter whose every export ends in time, is booked, and is reported when it fails, once a minute at most.
+/// An exporter whose every export is booked, and reported when it fails, once a minute at most.
 #[derive(Debug)]
 pub(super) struct Observed<E> {
     inner: E,
     target: String,
-    timeout: Duration,
     account: Arc<Account>,
-    runtime: Handle,
-    trouble: Mutex<Option<Trouble>>,
+    trouble: Mutex<Trouble>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Trouble {
-    reported: Instant,
+    /// Also of trouble that is over: a backend that comes and goes is no reason for a line each time.
+    reported: Option<Instant>,
     unreported: u64,
+    /// Whether the last word was that the backend takes nothing.
+    is_open: bool,
 }
 
 impl<E> Observed<E> {
-    pub(super) fn new(inner: E, target: String, timeout: Duration, account: Arc<Account>, runtime: Handle) -> Self {
-        Self { inner, target, timeout, account, runtime, trouble: Mutex::new(None) }
+    pub(super) fn new(inner: E, target: String, account: Arc<Account>) -> Self {
+        Self { inner, target, account, trouble: Mutex::default() }
     }
 
-    fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report_success(&self) {
-        if self.trouble().take().is_some() {
+        // The lock is not held while something is logged.
+        if mem::take(&mut self.trouble().is_open) {
             tracing::info!(target: "botticelli_obs", "traces: {} takes spans again", self.target);
         }
     }
 
     fn report_loss(&self, error: &OTelSdkError, spans: u64) {
-        let lost = match &mut *self.trouble() {
-            // What a shutdown has given up, it has reported.
-            _ if spans == 0 => return,
-            Some(known) if known.reported.elapsed() < REPORT_INTERVAL => {
-                known.unreported += spans;
+        // What a shutdown has given up, it has reported.
+        if spans == 0 {
+            return;
+        }
+        let lost = {
+            let mut trouble = self.trouble();
+            trouble.unreported += spans;
+            if trouble.reported.is_some_and(|reported| reported.elapsed() < REPORT_INTERVAL) {
                 return;
             }
-            trouble => {
-                let unreported = trouble.as_ref().map_or(0, |known| known.unreported);
-                *trouble = Some(Trouble { reported: Instant::now(), unreported: 0 });
-                unreported + spans
-            }
+            trouble.reported = Some(Instant::now());
+            trouble.is_open = true;
+            mem::take(&mut trouble.unreported)
         };
         tracing::warn!(
             target: "botticelli_obs",
@@ -74,12 +77,7 @@ impl<E: SpanExporter> SpanExporter for Observed<E> {
         // The batch thread is the SDK's, but its work is ours.
         mark_own_thread();
         let spans = batch.len() as u64;
-        let limited = {
-            // The batch thread has no runtime, and the time limit needs one.
-            let _entered = self.runtime.enter();
-            tokio::time::timeout(self.timeout, self.inner.export(batch))
-        };
-        let result = limited.await.unwrap_or(Err(OTelSdkError::Timeout(self.timeout)));
+        let result = self.inner.export(batch).await;
         match &result {
             Ok(()) => {
                 self.account.book_exported(spans);

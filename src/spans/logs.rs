@@ -117,7 +117,8 @@ where
 {
     fn format_event(&self, cx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let span = OtelContext::map_current(|cx| cx.span().span_context().clone());
-        if !span.is_valid() {
+        // An event that names its parent does not belong to the current span.
+        if !span.is_valid() || !event.is_contextual() {
             return self.0.format_event(cx, writer, event);
         }
         let mut line = String::new();

@@ -19,7 +19,6 @@ use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{InstrumentationScope, KeyValue, global};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter};
@@ -122,11 +121,11 @@ impl Pipeline {
         let worker = Worker::start("botticelli-obs-traces")?;
         let account = Arc::new(Account::new(health));
         let provider = match &config.backend {
-            Backend::Stdout => provider(config, &account, &worker, config.batch.export_timeout, stdout::Exporter),
+            Backend::Stdout => provider(config, &account, stdout::Exporter),
             #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
             Backend::Otlp(otlp) => {
                 let limit = otlp.timeout.min(config.batch.export_timeout);
-                provider(config, &account, &worker, limit, otlp::exporter(otlp, &worker)?)
+                provider(config, &account, otlp::exporter(otlp, limit, &worker)?)
             }
         };
         Ok(Self { provider, account, config: config.clone(), worker: Some(worker) })
@@ -165,9 +164,9 @@ impl Pipeline {
     pub(crate) fn flush(&self, deadline: Instant) -> Result<(), Lost> {
         let before = self.account.lost();
         let provider = self.provider.clone();
-        let account = Arc::clone(&self.account);
-        wait_for("botticelli-obs-flush", deadline, move || drain(&provider, &account, deadline));
-        self.account.since(before)
+        let done = wait_for("botticelli-obs-flush", deadline, move || drain(&provider, deadline)).unwrap_or(false);
+        // What waits after all was done has ended meanwhile.
+        self.lost_since(before, if done { 0 } else { self.account.pending() })
     }
 
     /// Exports what has ended and stops, waiting at most until the deadline.
@@ -183,16 +182,25 @@ impl Pipeline {
         let Some(worker) = self.worker.take() else { return Ok(()) };
         let before = self.account.lost();
         let provider = self.provider.clone();
-        let account = Arc::clone(&self.account);
         wait_for("botticelli-obs-shutdown", deadline, move || {
-            drain(&provider, &account, deadline);
+            drain(&provider, deadline);
             // The result says nothing about the last export; the account does.
             let _ = provider.shutdown_with_timeout(deadline.saturating_duration_since(Instant::now()));
         });
-        self.account.abandon_pending();
+        self.account.close();
+        // If that thread still hangs, no more spans are made from here on all the same.
+        let _ = self.provider.shutdown_with_timeout(Duration::ZERO);
         // The transport goes with its runtime, which ends whatever export is still hanging.
         drop(worker);
-        self.account.since(before)
+        self.lost_since(before, 0)
+    }
+
+    /// Says what was lost since the account stood at `before`.
+    fn lost_since(&self, before: u64, waiting: u64) -> Result<(), Lost> {
+        match self.account.lost() - before {
+            0 if waiting == 0 => Ok(()),
+            lost => Err(Lost { lost, waiting }),
+        }
     }
 }
 
@@ -228,40 +236,33 @@ pub(crate) struct Lost {
     pub(crate) waiting: u64,
 }
 
-/// Flushes until nothing waits any more; the SDK gives up after 5 s each time.
-fn drain(provider: &SdkTracerProvider, account: &Account, deadline: Instant) {
-    while account.pending() > 0 && Instant::now() < deadline {
-        match provider.force_flush() {
-            Err(OTelSdkError::AlreadyShutdown) => return,
-            // A failed export is in the account; what is left is tried until the time is up, and never in a hot loop.
-            Ok(()) | Err(_) => thread::sleep(Duration::from_millis(1)),
+/// Has every span exported that has ended before; says whether that was done in time, with whatever success.
+fn drain(provider: &SdkTracerProvider, deadline: Instant) -> bool {
+    while Instant::now() < deadline {
+        // An error is that of the last export, or of the SDK, which gives up after 5 s: either way the next try knows more.
+        if provider.force_flush().is_ok() {
+            return true;
         }
+        // Never in a hot loop.
+        thread::sleep(Duration::from_millis(1));
     }
+    false
 }
 
 /// Runs something that may hang on a thread of its own, and waits for it until the deadline.
-fn wait_for(name: &str, deadline: Instant, work: impl FnOnce() + Send + 'static) {
+fn wait_for<T: Send + 'static>(name: &str, deadline: Instant, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, finished) = mpsc::channel();
     let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
         crate::worker::mark_own_thread();
-        work();
         // Nobody listens any more when the deadline has passed.
-        let _ = done.send(());
+        let _ = done.send(work());
     });
-    if thread.is_ok() {
-        let _ = finished.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-    }
+    thread.ok()?;
+    finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
 }
 
-fn provider<E: SpanExporter + 'static>(
-    config: &Config,
-    account: &Arc<Account>,
-    worker: &Worker,
-    timeout: Duration,
-    exporter: E,
-) -> SdkTracerProvider {
-    let target = config.backend.to_string();
-    let exporter = Observed::new(exporter, target, timeout, Arc::clone(account), worker.handle().clone());
+fn provider<E: SpanExporter + 'static>(config: &Config, account: &Arc<Account>, exporter: E) -> SdkTracerProvider {
+    let exporter = Observed::new(exporter, config.backend.to_string(), Arc::clone(account));
     let batch = BatchConfigBuilder::default()
         .with_scheduled_delay(config.batch.delay)
         .with_max_queue_size(config.batch.queue)

@@ -2,9 +2,14 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_otlp::{Compression, SpanExporter};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{self, SpanData};
+use tokio::runtime::Handle;
 
 use super::OtlpProtocol;
 use crate::worker::Worker;
@@ -44,19 +49,49 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Builds the exporter.
+/// Builds the exporter, whose every export ends within the limit.
 ///
 /// # Errors
 ///
 /// When the certificate can't be read or the roots of the system can't be had.
-pub(super) fn exporter(config: &Config, worker: &Worker) -> io::Result<SpanExporter> {
-    match config.protocol {
+pub(super) fn exporter(config: &Config, limit: Duration, worker: &Worker) -> io::Result<Exporter> {
+    let transport = match config.protocol {
         #[cfg(feature = "otlp-grpc")]
-        OtlpProtocol::Grpc => grpc::exporter(config, worker),
+        OtlpProtocol::Grpc => grpc::exporter(config, worker)?,
         #[cfg(feature = "otlp-http")]
-        OtlpProtocol::HttpProtobuf => http::exporter(config, worker),
+        OtlpProtocol::HttpProtobuf => http::exporter(config)?,
         #[cfg(not(all(feature = "otlp-grpc", feature = "otlp-http")))]
-        other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other:?} is not compiled in"))),
+        other => return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other:?} is not compiled in"))),
+    };
+    Ok(Exporter { transport: Arc::new(transport), limit, runtime: worker.handle().clone() })
+}
+
+/// Exports on the pipeline's runtime, with which a hanging export ends.
+///
+/// The batch thread that asks has no runtime: there the pauses between tries would block, and a timer would panic that
+/// outlives its runtime.
+#[derive(Debug)]
+pub(super) struct Exporter {
+    transport: Arc<SpanExporter>,
+    limit: Duration,
+    runtime: Handle,
+}
+
+impl trace::SpanExporter for Exporter {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let (transport, limit) = (Arc::clone(&self.transport), self.limit);
+        let export = self.runtime.spawn(async move {
+            let limited = tokio::time::timeout(limit, trace::SpanExporter::export(&*transport, batch));
+            limited.await.unwrap_or(Err(OTelSdkError::Timeout(limit)))
+        });
+        export.await.unwrap_or_else(|ended| Err(OTelSdkError::InternalFailure(ended.to_string())))
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        // Told before the first export, thus not shared yet.
+        if let Some(transport) = Arc::get_mut(&mut self.transport) {
+            trace::SpanExporter::set_resource(transport, resource);
+        }
     }
 }
 
@@ -119,11 +154,10 @@ mod http {
     use async_trait::async_trait;
     use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
     use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
-    use tokio::runtime::Handle;
 
-    use super::{CONNECT_TIMEOUT, Config, SpanExporter, Worker, compression};
+    use super::{CONNECT_TIMEOUT, Config, SpanExporter, compression};
 
-    pub(super) fn exporter(config: &Config, worker: &Worker) -> io::Result<SpanExporter> {
+    pub(super) fn exporter(config: &Config) -> io::Result<SpanExporter> {
         let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(config.timeout);
         #[cfg(feature = "otlp-tls")]
         let client = if config.endpoint.starts_with("https:") {
@@ -134,7 +168,7 @@ mod http {
         let client = client.build().map_err(io::Error::other)?;
         let builder = SpanExporter::builder()
             .with_http()
-            .with_http_client(Client { client, runtime: worker.handle().clone() })
+            .with_http_client(Client(client))
             .with_endpoint(&config.endpoint)
             .with_timeout(config.timeout)
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
@@ -147,26 +181,16 @@ mod http {
         .map_err(io::Error::other)
     }
 
-    /// Sends on the pipeline's runtime whatever thread asks, which for the batch processor is one without a runtime.
     #[derive(Debug)]
-    struct Client {
-        client: reqwest::Client,
-        runtime: Handle,
-    }
+    struct Client(reqwest::Client);
 
     #[async_trait]
     impl HttpClient for Client {
         async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-            let request = reqwest::Request::try_from(request)?;
-            let client = self.client.clone();
-            let response = self.runtime.spawn(async move {
-                let response = client.execute(request).await?;
-                let status = response.status();
-                let headers = response.headers().clone();
-                Ok::<_, reqwest::Error>((status, headers, response.bytes().await?))
-            });
-            let (status, headers, body) = response.await??;
-            let mut response = Response::new(body);
+            let response = self.0.execute(reqwest::Request::try_from(request)?).await?;
+            let status = response.status();
+            let headers = response.headers().clone();
+            let mut response = Response::new(response.bytes().await?);
             *response.status_mut() = status;
             *response.headers_mut() = headers;
             Ok(response)

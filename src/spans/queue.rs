@@ -11,13 +11,17 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-use super::Lost;
 use crate::catalog::{self, Metric};
 use crate::series::METADATA;
+
+/// The number of waiting spans once the account is closed: there is room for none.
+const CLOSED: u64 = u64::MAX;
 
 /// Where each sampled span is: waiting, exported, or dropped; also on the /metrics page.
 #[derive(Debug)]
 pub(super) struct Account {
+    /// Spans that have ended and neither been exported nor lost, or `CLOSED`. One number, so that a span which ends during a
+    /// shutdown is given up either by that or by itself.
     pending: AtomicU64,
     lost: AtomicU64,
     exported: Counter,
@@ -46,24 +50,37 @@ impl Account {
 
     /// Spans that have ended and neither been exported nor lost.
     pub(super) fn pending(&self) -> u64 {
-        self.pending.load(Ordering::Acquire)
+        match self.pending.load(Ordering::Acquire) {
+            CLOSED => 0,
+            pending => pending,
+        }
     }
 
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Acquire)
     }
 
-    /// Says what was lost since the account stood at `before`, and what still waits.
-    pub(super) fn since(&self, before: u64) -> Result<(), Lost> {
-        let state = Lost { lost: self.lost().saturating_sub(before), waiting: self.pending() };
-        if state.lost == 0 && state.waiting == 0 { Ok(()) } else { Err(state) }
-    }
-
-    /// Gives up what still waits.
-    pub(super) fn abandon_pending(&self) {
-        let abandoned = self.pending.swap(0, Ordering::AcqRel);
+    /// Gives up what still waits, and whatever ends from now on.
+    pub(super) fn close(&self) {
+        let abandoned = match self.pending.swap(CLOSED, Ordering::AcqRel) {
+            CLOSED => 0,
+            pending => pending,
+        };
         self.lost.fetch_add(abandoned, Ordering::AcqRel);
         self.shut_down.increment(abandoned);
+    }
+
+    /// Books a span that has ended as waiting, or as dropped where so many wait already; says whether it waits.
+    fn admit(&self, capacity: u64) -> bool {
+        let room = |pending| (pending < capacity).then(|| pending + 1);
+        let reason = match self.pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, room) {
+            Ok(_) => return true,
+            Err(CLOSED) => &self.shut_down,
+            Err(_) => &self.queue_full,
+        };
+        self.lost.fetch_add(1, Ordering::AcqRel);
+        reason.increment(1);
+        false
     }
 
     /// Books a batch that the backend has taken.
@@ -80,13 +97,11 @@ impl Account {
         spans
     }
 
-    /// Takes spans off the waiting ones; fewer, if a shutdown has given them up already.
+    /// Takes spans off the waiting ones; none, if a shutdown has given them up already.
     fn settle(&self, spans: u64) -> u64 {
-        let before = self
-            .pending
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |pending| Some(pending.saturating_sub(spans)))
-            .unwrap_or_else(|pending| pending);
-        before.min(spans)
+        let rest = |pending: u64| (pending != CLOSED).then(|| pending.saturating_sub(spans));
+        let before = self.pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, rest);
+        before.map_or(0, |pending| pending.min(spans))
     }
 }
 
@@ -111,13 +126,7 @@ impl<P: SpanProcessor> SpanProcessor for Gate<P> {
     }
 
     fn on_end(&self, mut span: SpanData) {
-        if !span.span_context.is_sampled() {
-            return;
-        }
-        if self.account.pending.fetch_add(1, Ordering::AcqRel) >= self.capacity {
-            self.account.settle(1);
-            self.account.lost.fetch_add(1, Ordering::AcqRel);
-            self.account.queue_full.increment(1);
+        if !span.span_context.is_sampled() || !self.account.admit(self.capacity) {
             return;
         }
         if is_error_by_log_line(&span) {
@@ -148,18 +157,20 @@ impl<P: SpanProcessor> SpanProcessor for Gate<P> {
 
 /// Whether a span is an error only because a line of level ERROR was logged inside it.
 ///
-/// `tracing-opentelemetry` sets the status for any such line, without a description, also where the program went on and
-/// succeeded. `#[instrument(err)]` leaves a description, and a failed call has its `error.type`.
+/// `tracing-opentelemetry` sets the status for any such line, also where the program went on and succeeded. A failed call has
+/// its `error.type`; another span is meant if there is a description, as of `#[instrument(err)]`, which looks like a line that
+/// has no message but a field `error`.
 fn is_error_by_log_line(span: &SpanData) -> bool {
-    let is_bare = matches!(&span.status, Status::Error { description } if description.is_empty());
-    let has = |attributes: &[KeyValue], key: &str| attributes.iter().any(|attribute| attribute.key.as_str() == key);
+    let Status::Error { description } = &span.status else { return false };
+    let has = |key: &str| span.attributes.iter().any(|attribute| attribute.key.as_str() == key);
     let logged = |event: &Event| {
         event
             .attributes
             .iter()
             .any(|attribute| attribute.key.as_str() == "level" && attribute.value.as_str() == "ERROR")
     };
-    is_bare && !has(&span.attributes, "error.type") && span.events.events.iter().any(logged)
+    let is_meant = has("error.type") || !has("gen_ai.operation.name") && !description.is_empty();
+    !is_meant && span.events.events.iter().any(logged)
 }
 
 /// Cuts strings to a number of characters: the SDK has no such limit.
