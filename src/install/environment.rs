@@ -25,7 +25,8 @@ impl Environment {
         let Some(value) = self.variables.get(name) else { return Ok(None) };
         match value.to_str() {
             Some(value) => Ok(Some(value.trim()).filter(|value| !value.is_empty())),
-            None => Err(InstallError::invalid(name, &value.to_string_lossy(), "this is not valid Unicode")),
+            // Not shown: it may be a header with a key.
+            None => Err(InstallError::invalid_secret(&format!("{name}=…"), "the value is not valid Unicode")),
         }
     }
 

@@ -57,14 +57,15 @@ impl Resolver<'_> {
     }
 
     fn metrics(&self) -> Result<Option<scrape::Config>, InstallError> {
-        let resource = self.resource()?;
-        if self.disabled()? || !self.prometheus_wanted()? {
+        if self.disabled()? {
             return Ok(None);
         }
+        let wanted = self.prometheus_wanted()?;
         let builder = self.builder;
         let allowed = match builder.networks.as_slice() {
             [] => self.variable("BOTTICELLI_OBS_ALLOWED_NETWORKS", |name, value| {
-                setting::list(value).map(|network| setting::network(name, network)).collect::<Result<Vec<_>, _>>()
+                let networks = setting::list(name, value)?.into_iter();
+                networks.map(|network| setting::network(name, network)).collect::<Result<Vec<_>, _>>()
             })?,
             networks => {
                 Some(networks.iter().map(|network| setting::network("add_allowed_network", network)).collect::<Result<
@@ -76,7 +77,8 @@ impl Resolver<'_> {
         };
         let buckets = builder.buckets.iter();
         let labels = builder.global_labels.iter();
-        Ok(Some(scrape::Config {
+        // Checked even when there is no page: a typing error must not wait for the day somebody switches it on.
+        let config = scrape::Config {
             listen: self.listen()?,
             allowed: allowed.unwrap_or_default(),
             buckets: buckets
@@ -84,8 +86,9 @@ impl Resolver<'_> {
                 .collect::<Result<_, InstallError>>()?,
             global_labels: labels.map(|(name, value)| setting::global_label(name, value)).collect::<Result<_, _>>()?,
             models: builder.models.clone(),
-            target: resource,
-        }))
+            target: self.resource()?,
+        };
+        Ok(wanted.then_some(config))
     }
 
     /// Whether `OTEL_METRICS_EXPORTER` asks for the page.
@@ -93,8 +96,9 @@ impl Resolver<'_> {
         let name = "OTEL_METRICS_EXPORTER";
         let Some(value) = self.environment.get(name)? else { return Ok(true) };
         let words = [("prometheus", Some(true)), ("none", Some(false)), ("otlp", None)];
+        let items = setting::list(name, value)?.into_iter();
         let exporters: Vec<Option<bool>> =
-            setting::list(value).map(|item| setting::word(name, item, &words)).collect::<Result<_, _>>()?;
+            items.map(|item| setting::word(name, item, &words)).collect::<Result<_, _>>()?;
         if exporters.contains(&None) {
             let why = "metrics can't be pushed by OTLP in this version: let Prometheus scrape them, with `prometheus`";
             return Err(InstallError::invalid(name, value, why));
@@ -129,9 +133,12 @@ impl Resolver<'_> {
     }
 
     fn traces(&self) -> Result<Option<spans::Config>, InstallError> {
+        if self.disabled()? {
+            return Ok(None);
+        }
         let resource = self.resource()?;
-        let exporter = self.trace_exporter()?;
-        // Checked even when nothing is exported: a typing error must not wait for the day somebody switches it on.
+        let (asked_by, exporter) = self.trace_exporter()?;
+        // Checked even when nothing is exported, as the settings of the page are.
         let filter = match &self.builder.span_filter {
             Some(filter) => setting::directives("with_span_filter", filter)?,
             None => {
@@ -141,32 +148,32 @@ impl Resolver<'_> {
         let sampler = self.sampler()?;
         let (limits, batch, propagators) = (self.limits()?, self.batch()?, self.propagators()?);
         let backend = match exporter {
-            _ if self.disabled()? => return Ok(None),
             TraceExporter::None => return Ok(None),
             TraceExporter::Stdout => Backend::Stdout,
-            TraceExporter::Otlp => self.otlp()?,
+            TraceExporter::Otlp => self.otlp(asked_by)?,
         };
         Ok(Some(spans::Config { backend, filter, sampler, limits, batch, propagators, resource }))
     }
 
-    fn trace_exporter(&self) -> Result<TraceExporter, InstallError> {
+    /// Where spans go, and the name of the setting that says so.
+    fn trace_exporter(&self) -> Result<(&'static str, TraceExporter), InstallError> {
         const SPECIFIED: &[(&str, TraceExporter)] =
             &[("otlp", TraceExporter::Otlp), ("console", TraceExporter::Stdout), ("none", TraceExporter::None)];
         const OWNERS: &[(&str, TraceExporter)] =
             &[("otlp", TraceExporter::Otlp), ("stdout", TraceExporter::Stdout), ("none", TraceExporter::None)];
         if let Some(exporter) = self.builder.trace_exporter {
-            return Ok(exporter);
+            return Ok(("with_trace_exporter", exporter));
         }
-        let word = |words| move |name: &str, value: &str| setting::word(name, value, words);
-        if let Some(exporter) = self.variable("OTEL_TRACES_EXPORTER", word(SPECIFIED))? {
-            return Ok(exporter);
+        for (name, words) in [("OTEL_TRACES_EXPORTER", SPECIFIED), ("OTEL_EXPORTER", OWNERS)] {
+            if let Some(exporter) = self.variable(name, |name, value| setting::word(name, value, words))? {
+                return Ok((name, exporter));
+            }
         }
-        if let Some(exporter) = self.variable("OTEL_EXPORTER", word(OWNERS))? {
-            return Ok(exporter);
+        if self.builder.otlp_endpoint.is_some() {
+            return Ok(("with_otlp_endpoint", TraceExporter::Otlp));
         }
-        let endpoint_is_set =
-            self.builder.otlp_endpoint.is_some() || self.environment.first(TRACES_ENDPOINTS)?.is_some();
-        Ok(if endpoint_is_set { TraceExporter::Otlp } else { TraceExporter::None })
+        let endpoint = self.environment.first(TRACES_ENDPOINTS)?;
+        Ok(endpoint.map_or(("default", TraceExporter::None), |(name, _)| (name, TraceExporter::Otlp)))
     }
 
     fn sampler(&self) -> Result<Sampler, InstallError> {
@@ -229,24 +236,32 @@ impl Resolver<'_> {
         let words =
             [("tracecontext", Some(Propagator::TraceContext)), ("baggage", Some(Propagator::Baggage)), ("none", None)];
         let listed = self.variable("OTEL_PROPAGATORS", |name, value| {
+            let items = setting::list(name, value)?.into_iter();
             let listed: Vec<Option<Propagator>> =
-                setting::list(value).map(|item| setting::word(name, item, &words)).collect::<Result<_, _>>()?;
+                items.map(|item| setting::word(name, item, &words)).collect::<Result<_, _>>()?;
             if listed.contains(&None) && listed.len() > 1 {
                 return Err(InstallError::invalid(name, value, "`none` stands alone"));
             }
-            Ok(listed.into_iter().flatten().collect())
+            let mut propagators = Vec::new();
+            for propagator in listed.into_iter().flatten() {
+                if !propagators.contains(&propagator) {
+                    propagators.push(propagator);
+                }
+            }
+            Ok(propagators)
         })?;
         Ok(listed.unwrap_or_else(|| vec![Propagator::TraceContext, Propagator::Baggage]))
     }
 
     #[cfg(not(any(feature = "otlp-grpc", feature = "otlp-http")))]
-    fn otlp(&self) -> Result<Backend, InstallError> {
+    fn otlp(&self, asked_by: &str) -> Result<Backend, InstallError> {
         let why = "OTLP needs the feature `otlp-grpc` or `otlp-http` of botticelli_obs, and neither is compiled in";
-        Err(InstallError::invalid("OTEL_TRACES_EXPORTER", "otlp", why))
+        // Not shown: an endpoint may hold a password.
+        Err(InstallError::invalid_secret(asked_by, why))
     }
 
     #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-    fn otlp(&self) -> Result<Backend, InstallError> {
+    fn otlp(&self, _asked_by: &str) -> Result<Backend, InstallError> {
         use crate::spans::{OtlpProtocol, otlp};
 
         let protocol = self.otlp_protocol()?;
@@ -274,7 +289,12 @@ impl Resolver<'_> {
                     let why = "needs the feature `otlp-tls` of botticelli_obs, which is not compiled in";
                     return Err(InstallError::invalid(name, path, why));
                 }
-                std::fs::read(path).map_err(|error| InstallError::invalid(name, path, error))
+                let pem = std::fs::read(path).map_err(|error| InstallError::invalid(name, path, error))?;
+                if pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE) {
+                    Ok(pem)
+                } else {
+                    Err(InstallError::invalid(name, path, "the file holds no certificate in PEM form"))
+                }
             })?;
         Ok(Backend::Otlp(otlp::Config {
             protocol,
@@ -333,12 +353,15 @@ impl Resolver<'_> {
 
     /// Resource attributes of the spans and labels of `target_info`; `service.name` comes first.
     fn resource(&self) -> Result<Vec<(String, String)>, InstallError> {
-        let mut attributes = self.variable("OTEL_RESOURCE_ATTRIBUTES", setting::pairs)?.unwrap_or_default();
+        let mut attributes: Vec<(String, String)> = Vec::new();
+        // The last one of a key counts, on the page as in the spans.
+        for (key, value) in self.variable("OTEL_RESOURCE_ATTRIBUTES", setting::pairs)?.unwrap_or_default() {
+            attributes.retain(|(earlier, _)| *earlier != key);
+            attributes.push((key, value));
+        }
         let mut take = |wanted: &str| {
-            let found = attributes.iter().rposition(|(key, _)| key == wanted)?;
-            let value = attributes.swap_remove(found).1;
-            attributes.retain(|(key, _)| key != wanted);
-            Some(value).filter(|value| !value.is_empty())
+            let found = attributes.iter().position(|(key, _)| key == wanted)?;
+            Some(attributes.remove(found).1).filter(|value| !value.trim().is_empty())
         };
         let (listed_name, listed_instance) = (take("service.name"), take("service.instance.id"));
         let name = match &self.builder.service_name {
@@ -372,6 +395,10 @@ impl Resolver<'_> {
         self.environment.first(names)?.map(|(name, value)| parse(name, value)).transpose()
     }
 }
+
+/// Without one, every export would fail for want of a root to trust.
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 const TRACES_ENDPOINTS: &[&str] = &["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 

@@ -1,6 +1,6 @@
 //! The texts of settings, from a variable or from code, to values: used as meant, or refused by name.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -27,13 +27,16 @@ pub(super) fn boolean(name: &str, value: &str) -> Parsed<bool> {
     word(name, value, &[("true", true), ("false", false)])
 }
 
-/// A comma-separated list without its empty items.
-pub(super) fn list(value: &str) -> impl Iterator<Item = &str> {
-    value.split(',').map(str::trim).filter(|item| !item.is_empty())
+/// A comma-separated list without its empty items; there must be others.
+pub(super) fn list<'a>(name: &str, value: &'a str) -> Parsed<Vec<&'a str>> {
+    let items: Vec<&str> = value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+    if items.is_empty() { Err(InstallError::invalid(name, value, "the list has no items")) } else { Ok(items) }
 }
 
 pub(super) fn count<T: std::str::FromStr>(name: &str, value: &str) -> Parsed<T> {
-    value.parse().map_err(|_| InstallError::invalid(name, value, "not a whole number of the allowed size"))
+    let digits = Some(value).filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+    let parsed = digits.and_then(|digits| digits.parse().ok());
+    parsed.ok_or_else(|| InstallError::invalid(name, value, "not a whole number of the allowed size"))
 }
 
 pub(super) fn positive(name: &str, value: &str) -> Parsed<usize> {
@@ -68,15 +71,26 @@ pub(super) const SAMPLERS: &[(&str, Sampler)] = &[
     ("parentbased_traceidratio", Sampler::ParentBasedTraceIdRatio(1.0)),
 ];
 
-/// Directives of an `EnvFilter`, such as `info,hyper=warn`.
+/// Directives of an `EnvFilter`, such as `info,hyper=warn`, without the blanks around them.
 pub(super) fn directives(name: &str, value: &str) -> Parsed<String> {
-    match EnvFilter::builder().parse(value) {
-        Ok(_) => Ok(value.to_owned()),
-        Err(error) => Err(InstallError::invalid(
-            name,
-            value,
-            format!("{error}; write directives such as `info` or `info,hyper=warn`"),
-        )),
+    let wrong = |why: &str| {
+        let why = format!("{why}; write directives such as `info` or `info,hyper=warn`");
+        InstallError::invalid(name, value, why)
+    };
+    let directives = list(name, value)?;
+    for directive in &directives {
+        let target = directive.split(['=', '[']).next().unwrap_or_default();
+        // `EnvFilter` takes `info hyper` for the name of a target, and then everything is off.
+        if target.contains(|c: char| c.is_whitespace() || c == ';') {
+            return Err(wrong("directives are separated by commas"));
+        }
+    }
+    // A blank before a directive makes `EnvFilter` cut it at the wrong places, or panic inside a character
+    // (tracing-subscriber 0.3.23).
+    let directives = directives.join(",");
+    match EnvFilter::builder().parse(&directives) {
+        Ok(_) => Ok(directives),
+        Err(error) => Err(wrong(&error.to_string())),
     }
 }
 
@@ -85,10 +99,11 @@ pub(super) fn listen(name: &str, value: &str) -> Parsed<Option<String>> {
     if value.eq_ignore_ascii_case("off") {
         return Ok(None);
     }
-    let wrong = |why: &str| {
-        let forms = "write `ip:port`, `host:port`, `[v6]:port`, a port for 127.0.0.1, or `off`";
-        InstallError::invalid(name, value, format!("{why}: {forms}"))
-    };
+    let forms = "write `ip:port`, `host:port`, `[v6]:port`, a port for 127.0.0.1, or `off`";
+    if value.contains('@') {
+        return Err(InstallError::invalid_secret(name, format!("the page takes no credentials: {forms}")));
+    }
+    let wrong = |why: &str| InstallError::invalid(name, value, format!("{why}: {forms}"));
     if value.parse::<IpAddr>().is_ok() {
         return Err(wrong("a port is missing"));
     }
@@ -104,7 +119,7 @@ pub(super) fn listen(name: &str, value: &str) -> Parsed<Option<String>> {
     if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) || port.parse::<u16>().is_err() {
         return Err(wrong("the port is not a number from 0 to 65535"));
     }
-    if host != "127.0.0.1" && !is_host_name(host) {
+    if !is_host(host) {
         return Err(wrong("the host is not a name or an address"));
     }
     Ok(Some(format!("{host}:{port}")))
@@ -112,12 +127,20 @@ pub(super) fn listen(name: &str, value: &str) -> Parsed<Option<String>> {
 
 /// The host of `OTEL_EXPORTER_PROMETHEUS_HOST`, in brackets if it is an IPv6 address.
 pub(super) fn listen_host(name: &str, value: &str) -> Parsed<String> {
-    match value.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(IpAddr::V6(ip)) => Ok(format!("[{ip}]")),
-        Ok(IpAddr::V4(ip)) => Ok(ip.to_string()),
-        Err(_) if is_host_name(value) => Ok(value.to_owned()),
-        Err(_) => Err(InstallError::invalid(name, value, "not the name or address of a host")),
+    if value.parse::<Ipv6Addr>().is_ok() {
+        return Ok(format!("[{value}]"));
     }
+    if is_host(value) {
+        Ok(value.to_owned())
+    } else {
+        Err(InstallError::invalid(name, value, "not the name or address of a host"))
+    }
+}
+
+/// A name, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(host: &str) -> bool {
+    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    is_host_name(host) || host.parse::<Ipv4Addr>().is_ok() || v6.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
 }
 
 fn is_host_name(host: &str) -> bool {
@@ -147,7 +170,8 @@ pub(super) fn network(name: &str, value: &str) -> Parsed<String> {
 ///
 /// Its errors don't quote the value: it may hold keys.
 pub(super) fn pairs(name: &str, value: &str) -> Parsed<Vec<(String, String)>> {
-    list(value)
+    list(name, value)?
+        .into_iter()
         .enumerate()
         .map(|(index, item)| {
             let wrong =
@@ -167,7 +191,7 @@ fn decode(text: &str) -> Option<String> {
 /// Bucket bounds: sorted, each once.
 pub(super) fn bounds(metric: &str, bounds: &[f64]) -> Parsed<Vec<f64>> {
     let wrong = |why| InstallError::invalid("with_buckets", metric, why);
-    if metric.is_empty() {
+    if metric.trim().is_empty() {
         return Err(wrong("the metric has no name"));
     }
     if bounds.is_empty() {
@@ -222,12 +246,19 @@ pub(super) fn otlp_endpoint(name: &str, value: &str, protocol: OtlpProtocol, bas
         let why = "credentials don't belong into the URL: send them by OTEL_EXPORTER_OTLP_HEADERS";
         return Err(InstallError::invalid_secret(name, why));
     }
+    // A query may hold a key, and `http::Uri` forgets a fragment.
+    if value.contains(['?', '#']) {
+        return Err(InstallError::invalid_secret(name, "the URL has a query or a fragment: leave it out"));
+    }
     let wrong = |why: &str| InstallError::invalid(name, value, why);
     let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     let uri: http::Uri = url.parse().map_err(|_| wrong("not a URL such as http://localhost:4317"))?;
-    let host = uri.host().filter(|host| !host.is_empty() && !host.starts_with(':'));
-    if host.is_none() {
+    let host = uri.host().unwrap_or_default();
+    if host.is_empty() {
         return Err(wrong("the URL names no host"));
+    }
+    if !is_host(host) {
+        return Err(wrong("the host in the URL is not a name or an address"));
     }
     let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
     match scheme.as_str() {
@@ -238,15 +269,13 @@ pub(super) fn otlp_endpoint(name: &str, value: &str, protocol: OtlpProtocol, bas
     }
     let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     // `http::Uri` takes any text for a port, and then says that there is none.
-    let after_host = authority.strip_prefix(host.unwrap_or_default()).unwrap_or_default();
-    let port = match after_host.strip_prefix(':').map(str::parse::<u16>) {
+    let port = match authority.strip_prefix(host).unwrap_or_default().strip_prefix(':') {
         None => None,
-        Some(Ok(port)) if port > 0 => Some(port),
-        Some(_) => return Err(wrong("the port is not a number from 1 to 65535")),
+        Some(port) => match count::<u16>(name, port) {
+            Ok(port) if port > 0 => Some(port),
+            Ok(_) | Err(_) => return Err(wrong("the port is not a number from 1 to 65535")),
+        },
     };
-    if uri.query().is_some() {
-        return Err(wrong("the URL has a query"));
-    }
     let path = uri.path().trim_end_matches('/');
     match (protocol, port) {
         (OtlpProtocol::Grpc, Some(4318)) => {

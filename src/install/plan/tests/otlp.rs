@@ -1,156 +1,344 @@
 //! The variables of the OTLP exporter.
 
-use std::time::Duration;
-
-use super::{Builder, error, plan, plan_of, refused_with};
+use super::{Builder, InstallError, Plan, Variable, backend, names, plan, plan_of, spans};
 use crate::OtlpProtocol;
 use crate::spans::Backend;
 use crate::spans::otlp::Config;
 
 const GRPC: bool = cfg!(feature = "otlp-grpc");
 const HTTP: bool = cfg!(feature = "otlp-http");
+const TLS: bool = cfg!(feature = "otlp-tls");
 
-/// The protocol that is used where nothing is set, and its port.
-const DEFAULT: (OtlpProtocol, u16) = if GRPC { (OtlpProtocol::Grpc, 4317) } else { (OtlpProtocol::HttpProtobuf, 4318) };
+/// Where spans go when nothing says where.
+pub(super) const DEFAULT: &str =
+    if GRPC { "OTLP/gRPC to http://localhost:4317" } else { "OTLP/HTTP to http://localhost:4318/v1/traces" };
 
-fn otlp(builder: &Builder, variables: &[(&str, &str)]) -> Config {
-    let mut all = vec![("OTEL_EXPORTER", "otlp")];
-    all.extend(variables);
-    let config = plan_of(builder, &all).and_then(|plan| plan.traces).expect("the variables are valid");
-    match config.expect("traces are on").backend {
+const OTLP: &[(&str, &str)] = &[("OTEL_TRACES_EXPORTER", "otlp")];
+
+pub(super) const VARIABLES: &[Variable] = &[
+    protocol("OTEL_EXPORTER_OTLP_PROTOCOL"),
+    protocol("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
+    #[cfg(feature = "otlp-grpc")]
+    grpc_endpoint("OTEL_EXPORTER_OTLP_ENDPOINT"),
+    #[cfg(feature = "otlp-grpc")]
+    grpc_endpoint("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+    #[cfg(feature = "otlp-http")]
+    http_endpoint("OTEL_EXPORTER_OTLP_ENDPOINT", HTTP_BASES),
+    #[cfg(feature = "otlp-http")]
+    http_endpoint("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", HTTP_URLS),
+    headers("OTEL_EXPORTER_OTLP_HEADERS"),
+    headers("OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+    timeout("OTEL_EXPORTER_OTLP_TIMEOUT"),
+    timeout("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"),
+    compression("OTEL_EXPORTER_OTLP_COMPRESSION"),
+    compression("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION"),
+];
+
+fn otlp(plan: &Plan) -> &Config {
+    match &spans(plan).backend {
         Backend::Otlp(config) => config,
         Backend::Stdout => panic!("spans go to standard output"),
     }
 }
 
-fn by_environment(variables: &[(&str, &str)]) -> Config {
-    otlp(&Builder::new(), variables)
-}
-
-/// What the endpoint becomes: the path of the signal belongs to OTLP/HTTP.
-fn url(base: &str) -> String {
-    if GRPC { base.to_owned() } else { format!("{base}/v1/traces") }
-}
-
-fn refused(name: &str, values: &[&str]) {
-    for value in values {
-        refused_with(name, &[("OTEL_EXPORTER", "otlp"), (name, value)]);
+const fn protocol(name: &'static str) -> Variable {
+    Variable {
+        name,
+        beside: OTLP,
+        shown: |plan| format!("{:?}", otlp(plan).protocol),
+        default: if GRPC { "Grpc" } else { "HttpProtobuf" },
+        valid: &[
+            #[cfg(feature = "otlp-grpc")]
+            ("grpc", "Grpc"),
+            #[cfg(feature = "otlp-grpc")]
+            ("GRPC", "Grpc"),
+            #[cfg(feature = "otlp-http")]
+            ("http/protobuf", "HttpProtobuf"),
+        ],
+        invalid: &[
+            "http/json",
+            "http",
+            "http/protobuf/2",
+            "grpc,http/protobuf",
+            "4317",
+            #[cfg(not(feature = "otlp-grpc"))]
+            "grpc",
+            #[cfg(not(feature = "otlp-http"))]
+            "http/protobuf",
+        ],
     }
+}
+
+/// What is no endpoint for either transport.
+macro_rules! not_endpoints {
+    ($($more:literal),* $(,)?) => {
+        &[
+            "ftp://host",
+            "grpc://host:5555",
+            "http://",
+            "://",
+            "http:host",
+            "http:/host:5555",
+            "http:\\\\host:5555",
+            "http://host:0",
+            "http://host:",
+            "http://host:+5555",
+            "http://host:5555x",
+            "http://host:99999",
+            "http://host:99999999999999999999",
+            "http://:5555",
+            ":5555",
+            "5555",
+            "a b",
+            "http://ho st:5555",
+            "http://höst:5555",
+            "http://a,b:5555",
+            "http://a:5555,http://b:5555",
+            "http://host;b:5555",
+            "http://1.2.3:5555",
+            "http://256.0.0.1:5555",
+            "http://[::1:5555",
+            "http://[::g]:5555",
+            "http://[fe80::1%25eth0]:5555",
+            "http://::1:5555",
+            "http://host:5555?x=1",
+            "http://host:5555/?x=1",
+            "http://host:5555#part",
+            "http://host:5555/#part",
+            "http://user@host:5555",
+            "/v1/traces",
+            "unix:///run/otlp.sock",
+            #[cfg(not(feature = "otlp-tls"))]
+            "https://host:5555",
+            $($more),*
+        ]
+    };
+}
+
+#[cfg(feature = "otlp-grpc")]
+const fn grpc_endpoint(name: &'static str) -> Variable {
+    Variable {
+        name,
+        beside: &[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
+        shown: |plan| otlp(plan).endpoint.clone(),
+        default: "http://localhost:4317",
+        valid: &[
+            ("http://localhost:4317", "http://localhost:4317"),
+            ("localhost:4317", "http://localhost:4317"),
+            ("collector", "http://collector"),
+            ("HTTP://Collector.example:5555/", "http://Collector.example:5555"),
+            ("http://10.0.0.1:5555", "http://10.0.0.1:5555"),
+            ("http://[::1]:5555", "http://[::1]:5555"),
+            ("[::1]:5555", "http://[::1]:5555"),
+            #[cfg(feature = "otlp-tls")]
+            ("https://host:5555", "https://host:5555"),
+        ],
+        invalid: not_endpoints!["http://localhost:4318", "localhost:4318", "http://host:5555/v1/traces", "host/prefix"],
+    }
+}
+
+#[cfg(feature = "otlp-http")]
+const fn http_endpoint(name: &'static str, valid: &'static [(&'static str, &'static str)]) -> Variable {
+    Variable {
+        name,
+        beside: &[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")],
+        shown: |plan| otlp(plan).endpoint.clone(),
+        default: "http://localhost:4318/v1/traces",
+        valid,
+        invalid: not_endpoints!["http://localhost:4317", "localhost:4317/v1/traces"],
+    }
+}
+
+/// To the generic endpoint the path of the signal is appended.
+#[cfg(feature = "otlp-http")]
+const HTTP_BASES: &[(&str, &str)] = &[
+    ("http://localhost:4318", "http://localhost:4318/v1/traces"),
+    ("localhost:4318/", "http://localhost:4318/v1/traces"),
+    ("http://host:5555/otlp", "http://host:5555/otlp/v1/traces"),
+    ("http://host/otlp/", "http://host/otlp/v1/traces"),
+    ("[::1]:5555", "http://[::1]:5555/v1/traces"),
+    #[cfg(feature = "otlp-tls")]
+    ("https://host", "https://host/v1/traces"),
+];
+
+/// The signal's own is used as it is.
+#[cfg(feature = "otlp-http")]
+const HTTP_URLS: &[(&str, &str)] = &[
+    ("http://localhost:4318/v1/traces", "http://localhost:4318/v1/traces"),
+    ("http://localhost:4318", "http://localhost:4318/"),
+    ("host:5555/spans/", "http://host:5555/spans/"),
+    #[cfg(feature = "otlp-tls")]
+    ("https://host/spans", "https://host/spans"),
+];
+
+const fn headers(name: &'static str) -> Variable {
+    Variable {
+        name,
+        beside: OTLP,
+        shown: |plan| format!("{:?}", otlp(plan).headers),
+        default: "[]",
+        valid: &[
+            ("X-Key=b%20c, other=d", r#"[("x-key", "b c"), ("other", "d")]"#),
+            ("authorization=Basic dXNlcjpwYXNz==", r#"[("authorization", "Basic dXNlcjpwYXNz==")]"#),
+            ("a=1,", r#"[("a", "1")]"#),
+            ("a=", r#"[("a", "")]"#),
+            ("a=100%", r#"[("a", "100%")]"#),
+        ],
+        invalid: &[
+            "key",
+            "=v",
+            "%20=v",
+            "a b=c",
+            "ä=c",
+            "a=1,b",
+            "k=a%0Ab",
+            "k=a%0D%0Ainjected: b",
+            "k=%00",
+            "k=%7F",
+            "k%0A=v",
+            "k=%FF",
+            "k=%C3%A4",
+            "k=ä",
+            "trace-bin=x",
+            "{\"k\": \"v\"}",
+            ",",
+        ],
+    }
+}
+
+const fn timeout(name: &'static str) -> Variable {
+    Variable {
+        name,
+        beside: OTLP,
+        shown: |plan| format!("{:?}", otlp(plan).timeout),
+        default: "10s",
+        valid: &[("1", "1ms"), ("2500", "2.5s"), ("10000", "10s"), ("86400000", "86400s")],
+        invalid: &["0", "-5", "+5", "10s", "1.5", "86400001", "18446744073709551616"],
+    }
+}
+
+const fn compression(name: &'static str) -> Variable {
+    Variable {
+        name,
+        beside: OTLP,
+        shown: |plan| if otlp(plan).gzip { "gzip" } else { "none" }.to_owned(),
+        default: "none",
+        valid: &[("gzip", "gzip"), ("GZIP", "gzip"), ("none", "none")],
+        invalid: &["zstd", "deflate", "true", "gzip,none"],
+    }
+}
+
+fn exported<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Plan, InstallError> {
+    plan(OTLP.iter().copied().chain(variables))
 }
 
 #[test]
 fn an_endpoint_switches_the_export_on() {
-    let backend = |variables: &[(&str, &str)]| {
-        let config = plan(variables).and_then(|plan| plan.traces).expect("valid");
-        config.map(|config| config.backend.to_string())
-    };
-    let name = if GRPC { "gRPC" } else { "HTTP" };
-    for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
-        let shown = backend(&[(variable, "http://jaeger:9999")]).expect("traces are on");
-        assert!(shown.starts_with(&format!("OTLP/{name} to http://jaeger:9999")), "{shown}");
+    for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
+        let endpoint = (name, "http://jaeger:9999");
+        assert!(backend(&plan([endpoint]).expect("valid")).contains("to http://jaeger:9999"));
+        for exporter in [("OTEL_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "none")] {
+            assert_eq!(backend(&plan([endpoint, exporter]).expect("valid")), "none");
+        }
+        assert_eq!(backend(&plan([(name, " ")]).expect("valid")), "none");
+        names(name, plan([(name, "ftp://jaeger")]));
     }
-    assert_eq!(backend(&[("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://jaeger:9999")]), None);
-    assert_eq!(backend(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://jaeger:9999"), ("OTEL_EXPORTER", "none")]), None);
-    let coded = plan_of(&Builder::new().with_otlp_endpoint("http://jaeger:9999"), &[]).and_then(|plan| plan.traces);
-    assert!(coded.expect("valid").is_some());
+    // That of another signal says nothing about traces.
+    let metrics = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://jaeger:9999");
+    assert_eq!(backend(&plan([metrics]).expect("valid")), "none");
+    let coded = plan_of(&Builder::new().with_otlp_endpoint("http://jaeger:9999"), []).expect("valid");
+    assert!(backend(&coded).contains("to http://jaeger:9999"));
 }
 
 #[test]
-fn endpoints_are_urls_and_the_nearest_source_counts() {
-    let (_, port) = DEFAULT;
-    let generic = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://generic:1");
-    let signal = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://signal:2");
-    assert_eq!(by_environment(&[]).endpoint, url(&format!("http://localhost:{port}")));
-    assert_eq!(by_environment(&[generic]).endpoint, url("http://generic:1"));
-    assert!(by_environment(&[generic, signal]).endpoint.starts_with("http://signal:2"));
-    let coded = Builder::new().with_otlp_endpoint("http://coded:3");
-    assert_eq!(otlp(&coded, &[generic, signal]).endpoint, url("http://coded:3"));
-    for (value, base) in [
-        ("localhost:5555", "http://localhost:5555"),
-        ("collector", "http://collector"),
-        ("http://[::1]:5555/", "http://[::1]:5555"),
-        ("HTTP://host:5555", "http://host:5555"),
-    ] {
-        assert_eq!(by_environment(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value)]).endpoint, url(base), "{value}");
+fn the_signals_own_variable_comes_before_the_generic_one() {
+    let is_own = |name: &str| name.starts_with("OTEL_EXPORTER_OTLP_TRACES_");
+    for own in VARIABLES.iter().filter(|row| is_own(row.name)) {
+        let generic = own.name.replace("_TRACES_", "_");
+        let beside = || own.beside.iter().copied().filter(|(name, _)| *name != generic);
+        for (value, expected) in own.valid {
+            // What is overruled is not read.
+            let plan = plan(beside().chain([(own.name, *value), (&generic, "=")]));
+            let plan = plan.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!((own.shown)(&plan), *expected);
+        }
+        for value in own.invalid {
+            names(own.name, plan(beside().chain([(own.name, *value), (&generic, "")])));
+        }
+        // The endpoints differ in their paths.
+        for row in VARIABLES.iter().filter(|row| row.name == generic && row.beside.len() == own.beside.len()) {
+            for (value, expected) in row.valid {
+                let plan = plan(row.beside.iter().copied().chain([(row.name, *value), (own.name, " ")]));
+                assert_eq!((row.shown)(&plan.expect("valid")), *expected);
+            }
+        }
     }
-    let wrong = [
-        "ftp://host",
-        "http://",
-        "http://host:0",
-        "http://host:99999",
-        "http://host:",
-        "a b",
-        "http://host?x=1",
-        "://",
-    ];
-    refused("OTEL_EXPORTER_OTLP_ENDPOINT", &wrong);
-    refused("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &wrong);
+}
+
+#[test]
+fn code_comes_before_the_environment() {
+    let base = "http://coded:5555";
+    let url = if GRPC { base.to_owned() } else { format!("{base}/v1/traces") };
+    for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
+        for value in ["http://set:5555", "="] {
+            let plan = plan_of(&Builder::new().with_otlp_endpoint(format!(" {base}/ ")), [(name, value)]);
+            assert_eq!(otlp(&plan.expect("not read")).endpoint, url);
+        }
+    }
+    let (name, value) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "nonsense");
+    for (protocol, compiled) in [(OtlpProtocol::Grpc, GRPC), (OtlpProtocol::HttpProtobuf, HTTP)] {
+        let plan = plan_of(&Builder::new().with_otlp_protocol(protocol), OTLP.iter().copied().chain([(name, value)]));
+        if compiled {
+            assert_eq!(otlp(&plan.expect("not read")).protocol, protocol);
+        } else {
+            names("with_otlp_protocol", plan);
+        }
+    }
+    for endpoint in ["", " ", "ftp://host", "http://host:+1"] {
+        names("with_otlp_endpoint", plan_of(&Builder::new().with_otlp_endpoint(endpoint), []));
+    }
+}
+
+#[test]
+fn a_protocol_that_is_not_compiled_in_is_refused_with_its_feature() {
+    for (value, feature, compiled) in [("grpc", "`otlp-grpc`", GRPC), ("http/protobuf", "`otlp-http`", HTTP)] {
+        let plan = exported([("OTEL_EXPORTER_OTLP_PROTOCOL", value)]);
+        assert_eq!(plan.is_ok(), compiled);
+        if !compiled {
+            let text = names("OTEL_EXPORTER_OTLP_PROTOCOL", plan);
+            assert!(text.contains(feature), "{text}");
+        }
+    }
 }
 
 #[test]
 fn https_needs_its_feature() {
-    let variables = [("OTEL_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://host:5555")];
-    if cfg!(feature = "otlp-tls") {
-        assert_eq!(by_environment(&variables[1..]).endpoint, url("https://host:5555"));
-    } else {
-        let error = error(&variables).expect("it is refused").to_string();
-        assert!(error.contains("`otlp-tls`"), "{error}");
+    let plan = exported([("OTEL_EXPORTER_OTLP_ENDPOINT", "https://host:5555")]);
+    assert_eq!(plan.is_ok(), TLS);
+    if !TLS {
+        let text = names("OTEL_EXPORTER_OTLP_ENDPOINT", plan);
+        assert!(text.contains("`otlp-tls`"), "{text}");
     }
 }
 
+#[cfg(feature = "otlp-grpc")]
 #[test]
-fn a_protocol_on_the_other_ones_port_is_refused() {
-    if GRPC {
-        let error = error(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")]).expect("refused").to_string();
-        assert!(error.contains("4318 is the port of OTLP/HTTP"), "{error}");
-        refused("OTEL_EXPORTER_OTLP_ENDPOINT", &["http://host:5555/v1/traces"]);
+fn a_grpc_endpoint_on_port_4318_is_refused() {
+    for value in ["http://localhost:4318", "[::1]:4318", "http://host:4318/v1/traces"] {
+        let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        let text = names("OTEL_EXPORTER_OTLP_ENDPOINT", exported([protocol, ("OTEL_EXPORTER_OTLP_ENDPOINT", value)]));
+        assert!(text.contains("4318 is the port of OTLP/HTTP") && text.contains("4317"), "{text}");
     }
-    if HTTP {
+}
+
+#[cfg(feature = "otlp-http")]
+#[test]
+fn an_http_endpoint_on_port_4317_is_refused() {
+    for value in ["http://localhost:4317", "[::1]:4317", "http://host:4317/v1/traces"] {
         let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
-        let error = error(&[protocol, ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317")]).expect("refused").to_string();
-        assert!(error.contains("4317 is the port of OTLP/gRPC"), "{error}");
-        let endpoint = |name: &'static str, value| by_environment(&[protocol, (name, value)]).endpoint;
-        assert_eq!(endpoint("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:1/otlp/"), "http://h:1/otlp/v1/traces");
-        assert_eq!(endpoint("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h:1/spans"), "http://h:1/spans", "verbatim");
+        let text = names("OTEL_EXPORTER_OTLP_ENDPOINT", exported([protocol, ("OTEL_EXPORTER_OTLP_ENDPOINT", value)]));
+        assert!(text.contains("4317 is the port of OTLP/gRPC") && text.contains("4318"), "{text}");
     }
-}
-
-#[test]
-fn protocols_that_are_not_compiled_in_are_refused() {
-    assert_eq!(by_environment(&[]).protocol, DEFAULT.0);
-    for (value, protocol, compiled) in
-        [("grpc", OtlpProtocol::Grpc, GRPC), ("http/protobuf", OtlpProtocol::HttpProtobuf, HTTP)]
-    {
-        for name in ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] {
-            if compiled {
-                assert_eq!(by_environment(&[(name, value)]).protocol, protocol);
-                assert_eq!(otlp(&Builder::new().with_otlp_protocol(protocol), &[(name, "x")]).protocol, protocol);
-            } else {
-                refused(name, &[value]);
-            }
-        }
-    }
-    refused("OTEL_EXPORTER_OTLP_PROTOCOL", &["http/json", "http", "GRPC/2"]);
-}
-
-#[test]
-fn the_traces_own_settings_come_before_the_generic_ones() {
-    let config = by_environment(&[
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
-        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "2000"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
-        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
-        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
-        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "X-Key=b%20c, other=d"),
-    ]);
-    assert_eq!((config.timeout, config.gzip), (Duration::from_secs(2), true));
-    assert_eq!(config.headers, [("x-key".into(), "b c".into()), ("other".into(), "d".into())]);
-    let default = by_environment(&[]);
-    assert_eq!((default.timeout, default.gzip, default.headers.len()), (Duration::from_secs(10), false, 0));
-    refused("OTEL_EXPORTER_OTLP_TIMEOUT", &["0", "10s", "-5"]);
-    refused("OTEL_EXPORTER_OTLP_COMPRESSION", &["zstd", "true"]);
-    refused("OTEL_EXPORTER_OTLP_HEADERS", &["key", "=v", "a b=c", "k=%0Av", "k=%FF", "k=%C3%A4", "trace-bin=x"]);
-    refused("OTEL_EXPORTER_OTLP_CERTIFICATE", &["/does/not/exist.pem"]);
 }
 
 #[test]
@@ -158,11 +346,37 @@ fn secrets_are_never_in_an_error() {
     for (name, value) in [
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer s3cret,broken"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cret%0A"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "=s3cret"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@host:5555"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "user:s3cret@host:5555"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://user:s3cret@host:5555"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:5555/?token=s3cret"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://host?token=s3cret"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:5555/#s3cret"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "key=s3cret,broken"),
     ] {
-        let error = error(&[("OTEL_EXPORTER", "otlp"), (name, value)]).expect("it is refused");
+        let error = exported([(name, value)]).err().unwrap_or_else(|| panic!("{value} is not refused"));
         assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
     }
-    let config = by_environment(&[("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cret")]);
-    assert!(!format!("{config:?}").contains("s3cret"));
+    let plan = exported([("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cret")]).expect("valid");
+    assert!(!format!("{plan:?}").contains("s3cret"), "nor in a log line about the configuration");
+}
+
+#[test]
+fn a_certificate_is_a_pem_file_for_a_build_with_tls() {
+    let name = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+    names(name, exported([(name, "/does/not/exist.pem")]));
+    let not_pem = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    names(name, exported([(name, not_pem)]));
+
+    let certificate = rcgen::generate_simple_self_signed(["host".to_owned()]).expect("a certificate").cert.pem();
+    let path = std::env::temp_dir().join(format!("botticelli-obs-plan-{}.pem", std::process::id()));
+    std::fs::write(&path, &certificate).expect("the folder can be written to");
+    let plan = exported([(name, path.to_str().expect("a path in Unicode"))]);
+    std::fs::remove_file(&path).expect("the file is there");
+    #[cfg(feature = "otlp-tls")]
+    assert_eq!(otlp(&plan.expect("valid")).certificate.as_deref(), Some(certificate.as_bytes()));
+    #[cfg(not(feature = "otlp-tls"))]
+    assert!(names(name, plan).contains("`otlp-tls`"));
 }

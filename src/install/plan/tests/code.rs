@@ -1,0 +1,135 @@
+//! The builder's options: checked like variables, and refused by the name of the method.
+
+use std::net::SocketAddr;
+
+use super::{Builder, Plan, names, page, plan_of, spans};
+use crate::{Sampler, TraceExporter};
+
+fn refused(method: &str, builder: Builder) -> String {
+    names(method, plan_of(&builder.with_trace_exporter(TraceExporter::Stdout), []))
+}
+
+fn resolved(builder: Builder) -> Plan {
+    plan_of(&builder.with_trace_exporter(TraceExporter::Stdout), []).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn buckets_are_sorted_and_each_is_there_once() {
+    for (given, expected) in [
+        (vec![1.0], vec![1.0]),
+        (vec![5.0, 1.0, 5.0, 2.5], vec![1.0, 2.5, 5.0]),
+        (vec![1.0, -1.0, 0.0], vec![-1.0, 0.0, 1.0]),
+        (vec![0.0, -0.0], vec![0.0]),
+        (vec![f64::MAX, f64::MIN_POSITIVE], vec![f64::MIN_POSITIVE, f64::MAX]),
+    ] {
+        let plan = resolved(Builder::new().with_buckets("bot.latency", given));
+        assert_eq!(page(&plan).buckets, [("bot.latency".to_owned(), expected)]);
+    }
+}
+
+#[test]
+fn buckets_that_cannot_be_are_refused() {
+    refused("with_buckets", Builder::new().with_buckets("m", []));
+    refused("with_buckets", Builder::new().with_buckets("m", [1.0, f64::NAN]));
+    refused("with_buckets", Builder::new().with_buckets("m", [1.0, f64::INFINITY]));
+    refused("with_buckets", Builder::new().with_buckets("m", [f64::NEG_INFINITY, 1.0]));
+    refused("with_buckets", Builder::new().with_buckets("", [1.0]));
+    refused("with_buckets", Builder::new().with_buckets(" ", [1.0]));
+    let text = refused("with_buckets", Builder::new().with_buckets("good", [1.0]).with_buckets("bad", []));
+    assert!(text.contains("\"bad\""), "{text}");
+}
+
+#[test]
+fn global_labels_have_names_that_prometheus_takes() {
+    for name in ["region", "_x", "Zone_1", "provider"] {
+        let plan = resolved(Builder::new().add_global_label(name, "any \"value\"\n"));
+        assert_eq!(page(&plan).global_labels, [(name.to_owned(), "any \"value\"\n".to_owned())]);
+    }
+    for name in ["", " ", "1st", "a-b", "a.b", "a b", "ä", "__reserved", "le", "quantile", "a\n"] {
+        refused("add_global_label", Builder::new().add_global_label(name, "v"));
+    }
+}
+
+#[test]
+fn allowed_networks_are_added_up() {
+    let address: std::net::IpAddr = "::1".parse().expect("an address");
+    let plan = resolved(Builder::new().add_allowed_network("10.0.0.0/8").add_allowed_network(address));
+    assert_eq!(page(&plan).allowed, ["10.0.0.0/8", "::1/128"]);
+    for network in ["", ",", "nowhere", "10.0.0.0/33", "10.0.0.0/8,127.0.0.1", "fe80::1%eth0"] {
+        refused("add_allowed_network", Builder::new().add_allowed_network("10.0.0.0/8").add_allowed_network(network));
+    }
+}
+
+#[test]
+fn prometheus_endpoints_are_text_or_socket_addresses() {
+    let listen = |builder| page(&resolved(builder)).listen.clone();
+    assert_eq!(listen(Builder::new().with_prometheus_endpoint("[::1]:80")).as_deref(), Some("[::1]:80"));
+    assert_eq!(listen(Builder::new().with_prometheus_endpoint(" :80 ")).as_deref(), Some("127.0.0.1:80"));
+    assert_eq!(listen(Builder::new().with_prometheus_endpoint(9100)).as_deref(), Some("127.0.0.1:9100"));
+    assert_eq!(listen(Builder::new().with_prometheus_endpoint("off")), None);
+    for text in ["127.0.0.1:80", "[::]:0", "[fe80::1%3]:80"] {
+        let addr: SocketAddr = text.parse().expect("an address");
+        assert_eq!(listen(Builder::new().with_prometheus_endpoint(addr)).as_deref(), Some(text));
+    }
+    // The last one counts.
+    assert_eq!(listen(Builder::new().with_prometheus_endpoint("x").without_listener()), None);
+    for endpoint in ["", " ", "x", "127.0.0.1", "127.0.0.1:+80"] {
+        refused("with_prometheus_endpoint", Builder::new().with_prometheus_endpoint(endpoint));
+    }
+}
+
+#[test]
+fn a_service_name_is_not_blank() {
+    for name in ["", " ", "\t\n"] {
+        refused("with_service_name", Builder::new().with_service_name(name));
+    }
+    assert_eq!(page(&resolved(Builder::new().with_service_name("n"))).target[0].1, "n");
+}
+
+#[test]
+fn a_sampler_has_a_ratio_from_0_to_1() {
+    for ratio in [0.0, 0.25, 1.0] {
+        for sampler in [Sampler::TraceIdRatio(ratio), Sampler::ParentBasedTraceIdRatio(ratio)] {
+            assert_eq!(spans(&resolved(Builder::new().with_sampler(sampler))).sampler, sampler);
+        }
+    }
+    for ratio in [-0.1, 1.000_001, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        refused("with_sampler", Builder::new().with_sampler(Sampler::TraceIdRatio(ratio)));
+        refused("with_sampler", Builder::new().with_sampler(Sampler::ParentBasedTraceIdRatio(ratio)));
+    }
+}
+
+#[test]
+fn filters_are_directives() {
+    let plan = resolved(Builder::new().with_log_filter("info,hyper=warn").with_span_filter("off"));
+    assert_eq!(plan.logs.as_ref().map(|config| config.filter.as_str()).ok(), Some("info,hyper=warn"));
+    assert_eq!(spans(&plan).filter, "off");
+    let plan = resolved(Builder::new().with_log_filter(" ä=info").with_span_filter(" ä=info, off "));
+    assert_eq!(plan.logs.as_ref().map(|config| config.filter.as_str()).ok(), Some("ä=info"));
+    assert_eq!(spans(&plan).filter, "ä=info,off");
+    for directives in ["", " ", ",", "info off", "x=loud", "a=b=c", "[unclosed"] {
+        refused("with_log_filter", Builder::new().with_log_filter(directives));
+        refused("with_span_filter", Builder::new().with_span_filter(directives));
+    }
+}
+
+#[test]
+fn models_are_taken_as_they_are() {
+    let plan = resolved(Builder::new().add_model("gemini", "gemini-2.5-flash").add_model("", "\n"));
+    let models = [("gemini", "gemini-2.5-flash"), ("", "\n")].map(|(p, m)| (p.to_owned(), m.to_owned()));
+    assert_eq!(page(&plan).models, models);
+}
+
+#[test]
+fn settings_of_a_page_that_the_environment_switches_off_are_checked_all_the_same() {
+    let off = [("OTEL_METRICS_EXPORTER", "none")];
+    names("with_buckets", plan_of(&Builder::new().with_buckets("m", []), off));
+    assert!(plan_of(&Builder::new().with_buckets("m", [1.0]), off).expect("valid").metrics.expect("valid").is_none());
+}
+
+#[cfg(not(any(feature = "otlp-grpc", feature = "otlp-http")))]
+#[test]
+fn export_without_a_transport_is_refused_by_the_name_of_what_asks_for_it() {
+    names("with_trace_exporter", plan_of(&Builder::new().with_trace_exporter(TraceExporter::Otlp), []));
+    names("with_otlp_endpoint", plan_of(&Builder::new().with_otlp_endpoint("http://localhost:1"), []));
+}

@@ -1,0 +1,91 @@
+//! Code before environment, the signal's own before the generic, the specification's before the owner's.
+//!
+//! What is overruled is not even read: its nonsense is no error.
+
+use std::net::SocketAddr;
+
+use super::{Builder, Plan, names, page, plan, plan_of, spans};
+use crate::spans::logs::LogFormat;
+use crate::{FailurePolicy, Sampler, TraceExporter};
+
+/// Nonsense for every variable.
+const NONSENSE: &str = "=";
+
+#[test]
+fn the_own_endpoint_comes_before_the_specified_host_and_port() {
+    let endpoint = ("PROMETHEUS_ENDPOINT", "80");
+    let specified = [("OTEL_EXPORTER_PROMETHEUS_HOST", NONSENSE), ("OTEL_EXPORTER_PROMETHEUS_PORT", NONSENSE)];
+    let overruled = plan(specified.into_iter().chain([endpoint])).expect("they are not read");
+    assert_eq!(page(&overruled).listen.as_deref(), Some("127.0.0.1:80"));
+    for variable in specified {
+        names(variable.0, plan([variable]));
+        names(variable.0, plan([variable, ("PROMETHEUS_ENDPOINT", " ")]));
+    }
+}
+
+#[test]
+fn the_specified_trace_exporter_comes_before_the_owners() {
+    let set = |specified, owners| plan([("OTEL_TRACES_EXPORTER", specified), ("OTEL_EXPORTER", owners)]);
+    assert!(set("none", "stdout").expect("valid").traces.expect("valid").is_none());
+    assert!(set("console", "none").expect("valid").traces.expect("valid").is_some());
+    assert!(set("console", NONSENSE).expect("not read").traces.expect("valid").is_some());
+    assert!(set("", "stdout").expect("valid").traces.expect("valid").is_some(), "blank is unset");
+    names("OTEL_TRACES_EXPORTER", set(NONSENSE, "stdout"));
+}
+
+#[test]
+fn the_service_name_comes_from_the_nearest_source() {
+    let name = |builder: &Builder, variables: &[(&str, &str)]| {
+        let plan = plan_of(builder, variables.iter().copied()).expect("valid");
+        page(&plan).target[0].clone()
+    };
+    let named = |name: &str| ("service.name".to_owned(), name.to_owned());
+    let listed = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=listed");
+    let set = ("OTEL_SERVICE_NAME", "set");
+    assert_eq!(name(&Builder::new(), &[listed]), named("listed"));
+    assert_eq!(name(&Builder::new(), &[listed, ("OTEL_SERVICE_NAME", " ")]), named("listed"));
+    assert_eq!(name(&Builder::new(), &[listed, set]), named("set"));
+    assert_eq!(name(&Builder::new().with_service_name("coded"), &[listed, set]), named("coded"));
+}
+
+#[test]
+fn code_comes_before_the_environment() {
+    type Row = (&'static str, Builder, fn(&Plan) -> bool);
+    let rows: [Row; 9] = [
+        ("PROMETHEUS_ENDPOINT", Builder::new().with_prometheus_endpoint(SocketAddr::from(([1, 1, 1, 1], 1))), |plan| {
+            page(plan).listen.as_deref() == Some("1.1.1.1:1")
+        }),
+        ("PROMETHEUS_ENDPOINT", Builder::new().without_listener(), |plan| page(plan).listen.is_none()),
+        ("BOTTICELLI_OBS_ALLOWED_NETWORKS", Builder::new().add_allowed_network("10.0.0.1"), |plan| {
+            page(plan).allowed == ["10.0.0.1/32"]
+        }),
+        ("OTEL_TRACES_EXPORTER", Builder::new(), |plan| spans(plan).filter == "info"),
+        ("OTEL_TRACES_SAMPLER", Builder::new().with_sampler(Sampler::AlwaysOff), |plan| {
+            spans(plan).sampler == Sampler::AlwaysOff
+        }),
+        ("BOTTICELLI_OBS_SPAN_FILTER", Builder::new().with_span_filter("bot=debug"), |plan| {
+            spans(plan).filter == "bot=debug"
+        }),
+        ("RUST_LOG", Builder::new().with_log_filter("bot=warn"), |plan| {
+            plan.logs.as_ref().is_ok_and(|config| config.filter == "bot=warn")
+        }),
+        ("BOTTICELLI_OBS_LOG_FORMAT", Builder::new().with_log_format(LogFormat::Json), |plan| {
+            plan.logs.as_ref().is_ok_and(|config| config.format == LogFormat::Json)
+        }),
+        ("BOTTICELLI_OBS_ON_FAILURE", Builder::new().with_failure_policy(FailurePolicy::Degrade), |plan| {
+            plan.policy == FailurePolicy::Degrade
+        }),
+    ];
+    for (name, builder, holds) in rows {
+        names(name, plan([(name, NONSENSE)]));
+        let plan = plan_of(&builder.with_trace_exporter(TraceExporter::Stdout), [(name, NONSENSE)]);
+        assert!(holds(&plan.unwrap_or_else(|error| panic!("{error}"))), "{name}");
+    }
+}
+
+#[test]
+fn what_code_switches_off_is_off() {
+    let builder = Builder::new().with_trace_exporter(TraceExporter::None);
+    let set = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:1"), ("OTEL_EXPORTER", "otlp")];
+    assert!(plan_of(&builder, set).expect("valid").traces.expect("valid").is_none());
+}

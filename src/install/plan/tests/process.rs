@@ -1,0 +1,174 @@
+//! The variables of the process: its name, its logs, what happens when something fails.
+
+use super::super::executable_name;
+use super::{Builder, Environment, Plan, Variable, names, page, plan, spans};
+use crate::spans::logs;
+
+fn attribute(plan: &Plan, wanted: &str) -> String {
+    let found: Vec<&str> =
+        page(plan).target.iter().filter(|(key, _)| key == wanted).map(|(_, value)| value.as_str()).collect();
+    found.join(" and ")
+}
+
+fn service_name(plan: &Plan) -> String {
+    match attribute(plan, "service.name") {
+        name if name == executable_name() => "the executable's".to_owned(),
+        name => name,
+    }
+}
+
+/// The resource's attributes beside its random id, the name first.
+fn resource(plan: &Plan) -> String {
+    let others =
+        page(plan).target.iter().filter(|(key, _)| !matches!(key.as_str(), "service.name" | "service.instance.id"));
+    others.fold(service_name(plan), |shown, (key, value)| format!("{shown}, {key}: {value}"))
+}
+
+fn logs(plan: &Plan) -> &logs::Config {
+    plan.logs.as_ref().expect("the logs' settings are valid")
+}
+
+pub(super) const VARIABLES: &[Variable] = &[
+    Variable {
+        name: "OTEL_SERVICE_NAME",
+        beside: &[],
+        shown: service_name,
+        default: "the executable's",
+        valid: &[("bot-server", "bot-server"), ("Bot Server, 2%", "Bot Server, 2%"), ("bö\u{7}t", "bö\u{7}t")],
+        invalid: &[],
+    },
+    Variable {
+        name: "OTEL_RESOURCE_ATTRIBUTES",
+        beside: &[],
+        shown: resource,
+        default: "the executable's",
+        valid: &[
+            ("service.name=bot-server", "bot-server"),
+            ("service.version=1%2E2,team=a%20b", "the executable's, service.version: 1.2, team: a b"),
+            (" team = core ,, service.name=bot%20server,", "bot server, team: core"),
+            ("team=", "the executable's, team: "),
+            ("equation=a=b", "the executable's, equation: a=b"),
+            ("share=50%", "the executable's, share: 50%"),
+            // The last one of a key counts, and a blank name is no name.
+            ("team=a,service.name=a,tier=1,team=b,service.name=b", "b, tier: 1, team: b"),
+            ("service.name=a,service.name=", "the executable's"),
+        ],
+        invalid: &["bot-server", "=v", "a=b,=", "k=%FF", "%FF=v", "a=b,c", "{\"a\": 1}", ","],
+    },
+    Variable {
+        name: "OTEL_SDK_DISABLED",
+        beside: &[("OTEL_TRACES_EXPORTER", "console")],
+        shown: |plan| {
+            let metrics = plan.metrics.as_ref().is_ok_and(Option::is_some);
+            let traces = plan.traces.as_ref().is_ok_and(Option::is_some);
+            format!("metrics: {metrics}, traces: {traces}, logs: {}", plan.logs.is_ok())
+        },
+        default: "metrics: true, traces: true, logs: true",
+        valid: &[
+            ("true", "metrics: false, traces: false, logs: true"),
+            ("TRUE", "metrics: false, traces: false, logs: true"),
+            ("false", "metrics: true, traces: true, logs: true"),
+        ],
+        invalid: &["1", "0", "yes", "on", "truee", "true,false"],
+    },
+    Variable {
+        name: "RUST_LOG",
+        beside: &[],
+        shown: |plan| logs(plan).filter.clone(),
+        default: "info",
+        valid: &[
+            ("warn", "warn"),
+            ("off", "off"),
+            ("warn,hyper=off", "warn,hyper=off"),
+            ("warn , hyper=off,, my_crate ,", "warn,hyper=off,my_crate"),
+            // `EnvFilter` alone panics here.
+            ("info, ä=warn", "info,ä=warn"),
+            // A mere word is a target, all of whose lines are wanted; nobody can tell it from a level with a typing error.
+            ("my_crate", "my_crate"),
+        ],
+        invalid: &["a=b=c", "x=loud", "[unclosed", "info,x=9", "info hyper=warn", "info;hyper=warn", ",", " , "],
+    },
+    Variable {
+        name: "BOTTICELLI_OBS_LOG_FORMAT",
+        beside: &[],
+        shown: |plan| format!("{:?}", logs(plan).format),
+        default: "Text",
+        valid: &[("text", "Text"), ("json", "Json"), ("JSON", "Json"), ("off", "Off")],
+        invalid: &["xml", "pretty", "none", "text,json"],
+    },
+    Variable {
+        name: "BOTTICELLI_OBS_ON_FAILURE",
+        beside: &[],
+        shown: |plan| format!("{:?}", plan.policy),
+        default: "Fail",
+        valid: &[("fail", "Fail"), ("degrade", "Degrade"), ("Degrade", "Degrade")],
+        invalid: &["panic", "ignore", "degraded", "true"],
+    },
+];
+
+#[test]
+fn log_and_span_filters_are_two_things() {
+    let console = ("OTEL_TRACES_EXPORTER", "console");
+    let plan = |variable| super::plan([console, variable]).expect("valid");
+    let log = plan(("RUST_LOG", "trace"));
+    assert_eq!((logs(&log).filter.as_str(), spans(&log).filter.as_str()), ("trace", "info"));
+    let span = plan(("BOTTICELLI_OBS_SPAN_FILTER", "trace"));
+    assert_eq!((logs(&span).filter.as_str(), spans(&span).filter.as_str()), ("info", "trace"));
+}
+
+#[test]
+fn the_instance_id_is_random_unless_it_is_set() {
+    let id =
+        |variables: &[(&str, &str)]| attribute(&plan(variables.iter().copied()).expect("valid"), "service.instance.id");
+    assert_eq!(id(&[("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=i1")]), "i1");
+    let random = id(&[]);
+    // A UUID of version 4, variant 1.
+    assert_eq!((random.len(), &random[14..15]), (36, "4"), "{random}");
+    assert!("89ab".contains(&random[19..20]), "{random}");
+    assert_ne!(random, id(&[]));
+}
+
+#[test]
+fn the_page_and_the_spans_name_the_same_instance() {
+    let variables = [("OTEL_TRACES_EXPORTER", "console"), ("OTEL_RESOURCE_ATTRIBUTES", "a=1,b=2,a=3")];
+    let plan = plan(variables).expect("valid");
+    assert_eq!(page(&plan).target, spans(&plan).resource);
+}
+
+#[test]
+fn the_service_name_comes_first() {
+    let plan = plan([("OTEL_RESOURCE_ATTRIBUTES", "a=1,service.name=n,b=2")]).expect("valid");
+    let keys: Vec<&str> = page(&plan).target.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["service.name", "service.instance.id", "a", "b"]);
+}
+
+#[test]
+fn a_disabled_sdk_is_disabled_whatever_else_is_set() {
+    for row in super::variables().filter(|row| row.name != "OTEL_SDK_DISABLED") {
+        let of_logs = matches!(row.name, "RUST_LOG" | "BOTTICELLI_OBS_LOG_FORMAT" | "BOTTICELLI_OBS_ON_FAILURE");
+        for value in row.invalid {
+            let set = [(row.name, *value), ("OTEL_SDK_DISABLED", "true")];
+            let plan = plan(row.beside.iter().copied().chain(set));
+            if of_logs {
+                names(row.name, plan);
+            } else {
+                let plan = plan.unwrap_or_else(|error| panic!("{error}"));
+                assert!(plan.metrics.expect("valid").is_none() && plan.traces.expect("valid").is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_one_pipeline_says_nothing_about_the_others() {
+    for (name, wrong) in [
+        ("BOTTICELLI_OBS_ALLOWED_NETWORKS", [true, false, false]),
+        ("OTEL_TRACES_SAMPLER", [false, true, false]),
+        ("RUST_LOG", [false, false, true]),
+        ("OTEL_RESOURCE_ATTRIBUTES", [true, true, false]),
+    ] {
+        let environment = Environment::from_iter([(name, "x=y=z,broken")]);
+        let plan = Plan::resolve(&Builder::new(), &environment).expect("the policy is valid");
+        assert_eq!([plan.metrics.is_err(), plan.traces.is_err(), plan.logs.is_err()], wrong, "{name}");
+    }
+}
