@@ -4,7 +4,7 @@
 //! `OPENAI_BASE_URL=http://localhost:11434/v1 cargo run --example bot_server -- --provider ollama --model llama3.2`, or with
 //! `OPENAI_API_KEY` set, OpenAI. It runs until Ctrl-C.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
+#![expect(clippy::print_stderr, reason = "a program that talks to its user")]
 
 #[path = "bot/client.rs"]
 mod client;
@@ -13,12 +13,14 @@ mod simulator;
 mod tally;
 
 use std::error::Error;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::http::Uri;
 use botticelli_obs::{Builder, ClassifyError, LlmCall, LlmResponse, Telemetry, Usage};
 use clap::Parser;
 use futures_util::StreamExt;
@@ -40,7 +42,7 @@ struct Options {
     /// End after so many calls.
     #[arg(long)]
     calls: Option<u64>,
-    /// End after so long, such as 30s or 10m.
+    /// Start no more calls after so long, such as 30s or 10m.
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     /// The most calls at a time.
@@ -53,7 +55,7 @@ struct Options {
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// A model to ask; may be repeated. With the simulator: all of its models.
-    #[arg(long)]
+    #[arg(long, alias = "models")]
     model: Vec<String>,
     /// The provider's name on metrics and spans, where the server is a real one.
     #[arg(long, default_value = "openai")]
@@ -70,7 +72,7 @@ struct Options {
     /// Write the bot's own count to this file, as JSON.
     #[arg(long)]
     tally: Option<PathBuf>,
-    /// Keep the page up for so long after the last call.
+    /// Keep the page up for so long after the last call, also after a first signal; the next one ends it.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
     linger: Duration,
 }
@@ -93,7 +95,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = run(&options, &telemetry);
+    let outcome = run(&options);
     if let Err(lost) = telemetry.shutdown(Duration::from_secs(5)) {
         eprintln!("{lost}");
     }
@@ -117,32 +119,41 @@ fn install() -> Result<Telemetry, botticelli_obs::InstallError> {
 }
 
 #[tokio::main]
-async fn run(options: &Options, telemetry: &Telemetry) -> Result<(), Box<dyn Error>> {
+async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (client, pairs) = connect(options).await?;
     for pair in &pairs {
         botticelli_obs::declare(&pair.provider, &pair.model);
     }
-    if let Some(addr) = telemetry.metrics_addr() {
-        println!("metrics: curl http://{addr}/metrics");
-    }
     let tally = Arc::new(Tally::default());
     let mut stop = Stop::new()?;
     let mut running = JoinSet::new();
-    tokio::select! {
-        () = start_calls(options, client, &pairs, &tally, &mut running) => {}
-        () = show(&tally) => {}
-        () = stop.asked() => println!(),
+    let calls = async {
+        let starting = start_calls(options, client, &pairs, &tally, &mut running);
+        // Elapsed or not: what is running may end.
+        let _ = tokio::time::timeout(options.duration.unwrap_or(Duration::MAX), starting).await;
+        while running.join_next().await.is_some() {}
+    };
+    let asked_to_stop = tokio::select! {
+        () = calls => false,
+        () = show(&tally) => false,
+        () = stop.asked() => true,
+    };
+    if asked_to_stop {
+        // Calls that run on for longer are dropped, and counted as cancelled.
+        let finished = async { while running.join_next().await.is_some() {} };
+        tokio::select! {
+            _ = tokio::time::timeout(Duration::from_secs(5), finished) => {}
+            () = stop.asked() => {}
+        }
+        running.shutdown().await;
     }
-    // Calls that run on for longer are dropped, and counted as cancelled.
-    let finished = async { while running.join_next().await.is_some() {} };
-    tokio::select! {
-        _ = tokio::time::timeout(Duration::from_secs(5), finished) => {}
-        () = stop.asked() => {}
+    if io::stdout().is_terminal() {
+        say(""); // leaves the live line
     }
-    running.shutdown().await;
-    println!("{tally}");
+    say(&tally);
     if let Some(path) = &options.tally {
-        std::fs::write(path, tally.to_json().to_string())?;
+        std::fs::write(path, tally.to_json().to_string())
+            .map_err(|error| format!("can't write the tally to {}: {error}", path.display()))?;
     }
     tokio::select! {
         () = tokio::time::sleep(options.linger) => {}
@@ -158,22 +169,32 @@ async fn connect(options: &Options) -> Result<(LlmClient, Vec<Pair>), Box<dyn Er
     let (base_url, key) = (variable("OPENAI_BASE_URL"), variable("OPENAI_API_KEY"));
     if base_url.is_some() || key.is_some() {
         let base_url = base_url.unwrap_or_else(|| "https://api.openai.com/v1".to_owned());
-        println!("server: {base_url}");
+        let shown = without_secrets(&base_url).ok_or("OPENAI_BASE_URL is no URL such as http://localhost:11434/v1")?;
+        say(format_args!("server: {shown}"));
         let models = if options.model.is_empty() { vec!["gpt-4o-mini".to_owned()] } else { options.model.clone() };
         let pairs = models.iter().map(|model| pair(&options.provider, model)).collect();
-        return Ok((LlmClient::new(&base_url, &key.unwrap_or_default(), options.timeout), pairs));
+        return Ok((LlmClient::new(base_url.trim_end_matches('/'), &key.unwrap_or_default(), options.timeout), pairs));
     }
     let (error_rate, latency_scale, seed) = (options.error_rate, options.latency_scale, options.seed);
     let simulator = Simulator::start(simulator::Config { error_rate, latency_scale, seed }).await?;
-    println!("server: a simulator (set OPENAI_BASE_URL or OPENAI_API_KEY for a real one)");
-    let known = simulator::MODELS
-        .iter()
-        .filter(|model| options.model.is_empty() || options.model.iter().any(|wanted| wanted == model.name));
-    let pairs: Vec<Pair> = known.map(|model| pair(model.provider, model.name)).collect();
-    if pairs.is_empty() {
-        return Err("the simulator has no such model".into());
+    say("server: a simulator (set OPENAI_BASE_URL or OPENAI_API_KEY for a real one)");
+    let served = simulator::MODELS;
+    if let Some(unknown) = options.model.iter().find(|wanted| served.iter().all(|model| model.name != **wanted)) {
+        let names: Vec<_> = served.iter().map(|model| model.name).collect();
+        return Err(format!("the simulator has no model {unknown:?}; it has {}", names.join(", ")).into());
     }
+    let wanted =
+        served.iter().filter(|model| options.model.is_empty() || options.model.iter().any(|m| m == model.name));
+    let pairs = wanted.map(|model| pair(model.provider, model.name)).collect();
     Ok((LlmClient::new(&simulator.base_url(), "none", options.timeout), pairs))
+}
+
+/// The URL as it may be shown: keys of proxies stand before the host, or in the query.
+fn without_secrets(url: &str) -> Option<String> {
+    let url: Uri = url.parse().ok()?;
+    let scheme = url.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let address = url.authority()?.as_str().rsplit('@').next()?;
+    Some(format!("{scheme}://{address}{}", url.path()))
 }
 
 async fn start_calls(
@@ -186,13 +207,9 @@ async fn start_calls(
     let client = Arc::new(client);
     let room = Arc::new(Semaphore::new(options.concurrency as usize));
     let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / options.rate));
-    let end = options.duration.map(|duration| Instant::now() + duration);
     let mut dice = fastrand::Rng::with_seed(options.seed);
     for number in 0..options.calls.unwrap_or(u64::MAX) {
         pace.tick().await;
-        if end.is_some_and(|end| Instant::now() >= end) {
-            break;
-        }
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
         let pair = pairs[(number % pairs.len() as u64) as usize].clone();
         let streaming = dice.f64() < options.stream_ratio;
@@ -210,8 +227,6 @@ async fn start_calls(
         );
         while running.try_join_next().is_some() {}
     }
-    // What is running may end now.
-    while running.join_next().await.is_some() {}
 }
 
 /// One logical call, observed.
@@ -231,21 +246,25 @@ async fn ask(client: &LlmClient, pair: &Pair, streaming: bool) -> Result<Option<
     Ok(usage)
 }
 
-/// A live line on a terminal, a line every ten seconds elsewhere.
+/// A live line on a terminal, a line every five seconds elsewhere.
 async fn show(tally: &Tally) {
     let live = io::stdout().is_terminal();
-    let mut tick = tokio::time::interval(Duration::from_secs(if live { 1 } else { 10 }));
+    let mut tick = tokio::time::interval(Duration::from_secs(if live { 1 } else { 5 }));
     tick.tick().await;
     loop {
         tick.tick().await;
         if live {
-            print!("\r{:<100}", tally.line());
-            // A terminal that is gone is no reason to stop.
-            let _ = io::stdout().flush();
+            // Erases the rest of the line: padding would wrap on a narrow terminal.
+            let _ = write!(io::stdout(), "\r{}\x1b[K", tally.line()).and_then(|()| io::stdout().flush());
         } else {
-            println!("{}", tally.line());
+            say(tally.line());
         }
     }
+}
+
+/// Prints a line. A reader who is gone ends neither the calls nor their telemetry, so it is not `println!`, which panics.
+fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Ctrl-C, or the SIGTERM of an orchestrator.

@@ -1,5 +1,6 @@
 //! A simulator of the OpenAI chat completions API: real HTTP, JSON and server-sent events on loopback, with the latencies,
-//! the usage and the failures of real servers. The same seed gives the same calls.
+//! the usage and the failures of real servers. The same seed and the same requests give the same answers, in whatever order
+//! the requests arrive.
 
 mod answer;
 
@@ -80,10 +81,17 @@ pub struct Simulator {
     addr: SocketAddr,
 }
 
+/// The dice of a model, one for whole answers and one for streams: with shared ones, the order in which concurrent requests
+/// happen to arrive would decide who gets which fault.
+struct Dice {
+    whole: fastrand::Rng,
+    streamed: fastrand::Rng,
+}
+
 #[derive(Clone)]
 struct Shared {
     config: Config,
-    random: Arc<Mutex<fastrand::Rng>>,
+    dice: Arc<Mutex<Vec<Dice>>>,
 }
 
 impl Simulator {
@@ -91,8 +99,10 @@ impl Simulator {
     pub async fn start(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
-        let random = Arc::new(Mutex::new(fastrand::Rng::with_seed(config.seed)));
-        let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(Shared { config, random });
+        let mut seed = fastrand::Rng::with_seed(config.seed);
+        let dice = MODELS.iter().map(|_| Dice { whole: seed.fork(), streamed: seed.fork() }).collect();
+        let shared = Shared { config, dice: Arc::new(Mutex::new(dice)) };
+        let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(shared);
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { addr })
     }
@@ -105,13 +115,15 @@ impl Simulator {
 
 async fn complete(State(shared): State<Shared>, Json(request): Json<Value>) -> Response {
     let name = request["model"].as_str().unwrap_or_default();
-    let Some(model) = MODELS.iter().find(|model| model.name == name) else {
+    let Some(at) = MODELS.iter().position(|model| model.name == name) else {
         return refusal(StatusCode::NOT_FOUND, "model_not_found", "the model does not exist");
     };
+    let streaming = request["stream"] == true;
     let (fault, answer) = {
-        let mut random = shared.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dice = shared.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        let random = if streaming { &mut dice[at].streamed } else { &mut dice[at].whole };
         let fault = (random.f64() < shared.config.error_rate).then(|| FAULTS[random.usize(..FAULTS.len())]);
-        (fault, Answer::new(model, &request, shared.config.latency_scale, &mut random))
+        (fault, Answer::new(&MODELS[at], &request, shared.config.latency_scale, random))
     };
     match fault {
         Some(Fault::NoAnswer) => return future::pending().await,
@@ -125,7 +137,7 @@ async fn complete(State(shared): State<Shared>, Json(request): Json<Value>) -> R
     }
     let broken = fault.is_some();
     tokio::time::sleep(answer.until_first_token).await;
-    if request["stream"] == true { streamed(answer, broken) } else { whole(answer, broken).await }
+    if streaming { streamed(answer, broken) } else { whole(answer, broken).await }
 }
 
 fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
