@@ -4,11 +4,12 @@
 
 mod support;
 
-use std::process::Output;
-use std::time::Duration;
+use std::io::Read;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use botticelli_obs::{Builder, LlmCall, TraceExporter};
-use support::in_own_process;
+use support::{in_own_process, in_scenario, scenario_command};
 
 /// Logs inside and outside of a call, through both facades.
 fn log_something() {
@@ -120,4 +121,141 @@ fn opentelemetry_is_quiet_unless_it_is_asked_for() {
             in_own_process(test, &[("RUST_LOG", "info,opentelemetry=error")], || ()).expect("this is the parent");
         assert!(lines(&asked).1.iter().any(|line| line.contains("ExportError")));
     }
+}
+
+/// Text that would end a JSON string, line or object if it were not escaped.
+const HOSTILE: &str = "}\"} \\ \u{0} \u{1b}[31m \r\n {\"trace_id\":\"forged\"} \u{2028} ü}";
+
+#[test]
+fn json_lines_survive_hostile_text() {
+    let test = "json_lines_survive_hostile_text";
+    let run = || {
+        let telemetry = Builder::new()
+            .without_listener()
+            .with_trace_exporter(TraceExporter::Stdout)
+            .install()
+            .expect("standard output can be had");
+        let call = LlmCall::start("gemini", HOSTILE);
+        call.span().in_scope(|| {
+            tracing::warn!(quote = HOSTILE, trace_id = "a field", number = f64::NAN, "{HOSTILE}");
+            tracing::warn!(parent: None, "not of the call");
+        });
+        call.finish();
+        telemetry.shutdown(Duration::from_secs(5)).expect("standard output takes everything");
+    };
+    let Some(output) = in_own_process(test, &[("BOTTICELLI_OBS_LOG_FORMAT", "json")], run) else { return };
+    let log: Vec<serde_json::Value> = lines(&output)
+        .1
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .filter(|line: &serde_json::Value| line["level"] == "WARN")
+        .collect();
+    let [hostile, rootless] = log.as_slice() else { panic!("two lines: {log:#?}") };
+    assert_eq!((&hostile["fields"]["message"], &hostile["fields"]["quote"]), (&HOSTILE.into(), &HOSTILE.into()));
+    assert_eq!(hostile["trace_id"].as_str().map(str::len), Some(32), "{hostile:#?}");
+    assert_eq!(rootless.get("trace_id"), None, "{rootless:#?}");
+}
+
+/// The command of a scenario whose standard output the test holds in its hands.
+fn by_hand(test: &str) -> Command {
+    let mut command = scenario_command(test, &[("BOTTICELLI_OBS_LOG_FORMAT", "off"), ("RUST_BACKTRACE", "0")]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Waits until the test has closed standard input.
+fn wait_for_a_sign() {
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+/// Ends the scenario at once, and well: its standard output can't say so.
+fn succeed() -> ! {
+    std::process::exit(77)
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_any_more_is_no_panic() {
+    let test = "a_standard_output_that_nobody_reads_any_more_is_no_panic";
+    if in_scenario() {
+        wait_for_a_sign();
+        let telemetry = Builder::new()
+            .without_listener()
+            .with_trace_exporter(TraceExporter::Stdout)
+            .install()
+            .expect("standard output can be had");
+        for _ in 0..2 {
+            log_something();
+            let error = telemetry.flush(Duration::from_secs(5)).expect_err("nobody reads");
+            assert_eq!((error.lost_spans(), error.waiting_spans()), (1, 0));
+        }
+        telemetry.shutdown(Duration::from_secs(5)).expect("there is nothing left");
+        succeed();
+    }
+    let mut child = by_hand(test).spawn().expect("the test's own binary runs");
+    let mut stdout = child.stdout.take().expect("it is piped");
+    // What the harness says before the scenario: from then on it is silent.
+    let mut said = vec![0; format!("\nrunning 1 test\ntest {test} ... ").len()];
+    stdout.read_exact(&mut said).expect("the harness begins");
+    drop(stdout);
+    let output = child.wait_with_output().expect("it ends");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(77) && !log.contains("panicked"), "{:?}: {log}", output.status);
+}
+
+#[test]
+fn a_standard_output_that_stalls_holds_up_nothing() {
+    let test = "a_standard_output_that_stalls_holds_up_nothing";
+    if in_scenario() {
+        // More than the pipe holds.
+        const CALLS: u64 = 2_000;
+        let timeout = Duration::from_millis(500);
+        let telemetry = Builder::new()
+            .without_listener()
+            .with_trace_exporter(TraceExporter::Stdout)
+            .install()
+            .expect("standard output can be had");
+        let started = Instant::now();
+        (0..CALLS).for_each(|_| LlmCall::start("gemini", "gemini-2.5-flash").finish());
+        let waiting = telemetry.flush(timeout).expect_err("nobody reads").waiting_spans();
+        let lost = telemetry.shutdown(timeout).expect_err("nobody reads").lost_spans();
+        assert!(started.elapsed() < Duration::from_secs(4), "it took {:?}", started.elapsed());
+        assert_eq!(waiting, lost);
+        assert!(lost > 0);
+        succeed();
+    }
+    let mut child = by_hand(test).spawn().expect("the test's own binary runs");
+    let stalled = child.stdout.take();
+    let output = child.wait_with_output().expect("it ends");
+    drop(stalled);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(77) && !log.contains("panicked"), "{:?}: {log}", output.status);
+}
+
+#[cfg(feature = "otlp-grpc")]
+#[test]
+fn an_absent_backend_does_not_flood_the_log() {
+    let addr = std::net::SocketAddr::from(([127, 0, 0, 1], support::free_port()));
+    let endpoint = format!("http://{addr}");
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "100"),
+        ("RUST_LOG", "info"),
+    ];
+    let run = || {
+        let telemetry = Builder::new().without_listener().install().expect("it installs");
+        for batch in 1..=10_u32 {
+            LlmCall::start("gemini", "gemini-2.5-flash").finish();
+            support::wait_for("another failure", Duration::from_secs(10), || {
+                let page = support::page::Page::parse(&telemetry.render());
+                (page.sum("botticelli_obs_export_failures_total") >= f64::from(batch)).then_some(())
+            });
+        }
+        drop(telemetry);
+    };
+    let Some(output) = in_own_process("an_absent_backend_does_not_flood_the_log", &variables, run) else { return };
+    let (_, log) = lines(&output);
+    let [_, _, complaint] = log.as_slice() else { panic!("a line a pipeline, and one complaint: {log:#?}") };
+    assert!(complaint.contains(" WARN botticelli_obs: traces: OTLP/gRPC to http://127.0.0.1"), "{complaint}");
+    assert!(complaint.contains("takes no spans, 1 lost"), "{complaint}");
 }

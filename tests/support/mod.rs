@@ -6,6 +6,8 @@ pub mod bot;
 pub mod page;
 pub mod peer;
 pub mod process;
+#[cfg(feature = "install")]
+pub mod program;
 pub mod role;
 pub mod server;
 
@@ -32,16 +34,21 @@ pub fn in_own_process(test: &str, variables: &[(&str, &str)], scenario: impl FnO
         scenario();
         return None;
     }
+    let output = scenario_command(test, variables).output().expect("the test's own binary runs");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.contains("1 passed"), "the scenario of {test} failed\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+    Some(output)
+}
+
+/// The command by which a scenario gets a process of its own, for tests that need a hand in how it runs.
+pub fn scenario_command(test: &str, variables: &[(&str, &str)]) -> Command {
     let mut child = Command::new(std::env::current_exe().expect("the test's own path"));
     clear_environment(&mut child);
     child
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(IN_SCENARIO, "1")
         .envs(variables.iter().copied());
-    let output = child.output().expect("the test's own binary runs");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(stdout.contains("1 passed"), "the scenario of {test} failed\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
-    Some(output)
+    child
 }
 
 /// Whether this is the child that runs a scenario.

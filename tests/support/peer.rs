@@ -1,7 +1,7 @@
 //! Trace backends made for a test, which do what real ones do on their worst days.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,9 +10,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{AppendHeaders, IntoResponse};
 use axum::routing::post;
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +35,10 @@ pub enum Mood {
     Takes,
     TakesAfter(Duration),
     Refuses(Code),
+    /// Refuses, and asks to be left alone for so many seconds; by HTTP only.
+    Throttles(u64),
+    /// Takes the export but so many of its spans.
+    Rejects(i64),
     NeverAnswers,
 }
 
@@ -39,6 +47,8 @@ pub enum Mood {
 pub struct Received {
     mood: Mood,
     pub spans: Vec<Span>,
+    /// The size of each export.
+    pub batches: Vec<usize>,
     /// The headers of the last export, lower-case.
     pub headers: BTreeMap<String, String>,
 }
@@ -51,22 +61,33 @@ impl Shared {
         self.0.lock().expect("no test panics with this lock")
     }
 
-    async fn take(&self, request: ExportTraceServiceRequest, headers: &HeaderMap) -> Result<(), Code> {
+    async fn take(
+        &self,
+        request: ExportTraceServiceRequest,
+        headers: &HeaderMap,
+    ) -> Result<ExportTraceServiceResponse, Code> {
         let mood = self.lock().mood;
+        let mut response = ExportTraceServiceResponse::default();
         match mood {
             Mood::Takes => {}
+            Mood::Rejects(rejected_spans) => {
+                let error_message = "too old".to_owned();
+                response.partial_success = Some(ExportTracePartialSuccess { rejected_spans, error_message });
+            }
             Mood::TakesAfter(delay) => tokio::time::sleep(delay).await,
             Mood::Refuses(code) => return Err(code),
+            Mood::Throttles(_) => return Err(Code::ResourceExhausted),
             Mood::NeverAnswers => std::future::pending().await,
         }
-        let spans =
-            request.resource_spans.into_iter().flat_map(|spans| spans.scope_spans).flat_map(|spans| spans.spans);
+        let spans = request.resource_spans.into_iter().flat_map(|spans| spans.scope_spans);
+        let spans: Vec<Span> = spans.flat_map(|spans| spans.spans).collect();
         let mut received = self.lock();
+        received.batches.push(spans.len());
         received.spans.extend(spans);
         let headers =
             headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
         received.headers = headers.collect();
-        Ok(())
+        Ok(response)
     }
 }
 
@@ -164,7 +185,8 @@ impl Peer {
 
 fn parts(addr: SocketAddr, mood: Mood) -> (Runtime, Shared, TcpListener) {
     let runtime = Runtime::new().expect("a runtime can be had");
-    let shared = Shared(Arc::new(Mutex::new(Received { mood, spans: Vec::new(), headers: BTreeMap::new() })));
+    let received = Received { mood, spans: Vec::new(), batches: Vec::new(), headers: BTreeMap::new() };
+    let shared = Shared(Arc::new(Mutex::new(received)));
     let listener = runtime.block_on(TcpListener::bind(addr)).expect("the address is free");
     (runtime, shared, listener)
 }
@@ -177,18 +199,30 @@ impl TraceService for Shared {
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let headers = request.metadata().clone().into_headers();
         match self.take(request.into_inner(), &headers).await {
-            Ok(()) => Ok(Response::new(ExportTraceServiceResponse::default())),
+            Ok(response) => Ok(Response::new(response)),
             Err(code) => Err(Status::new(code, "refused")),
         }
     }
 }
 
 fn router(shared: Shared) -> Router {
-    async fn export(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Result<Vec<u8>, StatusCode> {
-        let request = ExportTraceServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
+    async fn export(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+        let seconds = if let Mood::Throttles(seconds) = shared.lock().mood { Some(seconds) } else { None };
+        let retry_after = seconds.map(|seconds| [("retry-after", seconds.to_string())]);
+        (retry_after.map(AppendHeaders), take(shared, headers, body).await)
+    }
+    async fn take(shared: Shared, headers: HeaderMap, body: Bytes) -> Result<Vec<u8>, StatusCode> {
+        let mut bytes = Vec::new();
+        let read = match headers.get("content-encoding") {
+            Some(_) => GzDecoder::new(&body[..]).read_to_end(&mut bytes),
+            None => (&body[..]).read_to_end(&mut bytes),
+        };
+        read.map_err(|_| StatusCode::BAD_REQUEST)?;
+        let request = ExportTraceServiceRequest::decode(&bytes[..]).map_err(|_| StatusCode::BAD_REQUEST)?;
         match shared.take(request, &headers).await {
-            Ok(()) => Ok(ExportTraceServiceResponse::default().encode_to_vec()),
+            Ok(response) => Ok(response.encode_to_vec()),
             Err(Code::Unavailable) => Err(StatusCode::SERVICE_UNAVAILABLE),
+            Err(Code::ResourceExhausted) => Err(StatusCode::TOO_MANY_REQUESTS),
             Err(_) => Err(StatusCode::BAD_REQUEST),
         }
     }

@@ -1,0 +1,282 @@
+//! Flushing and ending: bounded in every state and every runtime, complete where the backend is well, exact in any case; and
+//! spans don't mind what happens to the page.
+
+#![cfg(feature = "otlp-grpc")]
+
+mod support;
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use botticelli_obs::LlmCall;
+use support::peer::{Mood, Peer};
+use support::process::{cpu_time, own_threads};
+use support::program::{CALLS, Program, Spans, make_calls, observe, patient, variables};
+use support::{free_port, get, wait_for};
+
+const QUIET: std::ops::RangeInclusive<usize> = 0..=0;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+const ALL_EXPORTED: Spans = Spans { exported: CALLS, dropped: 0, failures: 0, said: 0 };
+
+type RuntimeBuilder = fn() -> tokio::runtime::Builder;
+
+/// Runs the scenario inside a runtime of the program's own, if any.
+fn inside(runtime: Option<RuntimeBuilder>, scenario: impl FnOnce()) {
+    match runtime {
+        None => scenario(),
+        Some(runtime) => {
+            let runtime = runtime().enable_all().build().expect("a runtime can be had");
+            runtime.block_on(async { scenario() });
+        }
+    }
+}
+
+/// With a backend that never answers, flush and shutdown take the time they were given and no more.
+fn ends_in_time(test: &str, runtime: Option<RuntimeBuilder>) {
+    let peer = Peer::grpc(Mood::NeverAnswers);
+    observe(test, &patient(peer.addr, "grpc"), QUIET, || {
+        inside(runtime, || {
+            let program = Program::start();
+            program.call(CALLS);
+            for timeout in [Duration::ZERO, Duration::from_millis(300)] {
+                let error = program.flush(timeout).expect_err("nothing was taken");
+                assert_eq!((error.lost_spans(), error.waiting_spans()), (0, CALLS));
+            }
+            let spans = program.shut_down(Duration::from_millis(300));
+            assert_eq!((spans.exported, spans.dropped, spans.said), (0, CALLS, CALLS));
+            // Also the one that waited for the backend, before the export's own limit of 10 s.
+            wait_for("the threads are gone", TIMEOUT, || own_threads().is_empty().then_some(()));
+        });
+    });
+}
+
+#[test]
+fn the_end_is_bounded_without_a_runtime() {
+    ends_in_time("the_end_is_bounded_without_a_runtime", None);
+}
+
+#[test]
+fn the_end_is_bounded_in_a_current_thread_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread;
+    ends_in_time("the_end_is_bounded_in_a_current_thread_runtime", Some(runtime));
+}
+
+#[test]
+fn the_end_is_bounded_in_a_multi_thread_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread;
+    ends_in_time("the_end_is_bounded_in_a_multi_thread_runtime", Some(runtime));
+}
+
+/// The same for dropping, which has 2 seconds.
+fn drops_in_time(test: &str, runtime: Option<RuntimeBuilder>) {
+    let peer = Peer::grpc(Mood::NeverAnswers);
+    observe(test, &patient(peer.addr, "grpc"), QUIET, || {
+        inside(runtime, || {
+            let program = Program::start();
+            program.call(CALLS);
+            let spans = program.drop_telemetry();
+            assert_eq!((spans.exported, spans.dropped), (0, CALLS));
+        });
+    });
+}
+
+#[test]
+fn dropping_is_bounded_without_a_runtime() {
+    drops_in_time("dropping_is_bounded_without_a_runtime", None);
+}
+
+#[test]
+fn dropping_is_bounded_in_a_current_thread_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread;
+    drops_in_time("dropping_is_bounded_in_a_current_thread_runtime", Some(runtime));
+}
+
+#[test]
+fn dropping_is_bounded_in_a_multi_thread_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread;
+    drops_in_time("dropping_is_bounded_in_a_multi_thread_runtime", Some(runtime));
+}
+
+/// With a backend that is well, the end loses nothing, though nothing had been exported before.
+fn loses_nothing(test: &str, peer: &Peer, protocol: &'static str, runtime: Option<RuntimeBuilder>) {
+    let mut variables = variables(peer.addr, protocol);
+    variables.push(("OTEL_BSP_SCHEDULE_DELAY", "600000".to_owned()));
+    if observe(test, &variables, QUIET, || {
+        inside(runtime, || {
+            let program = Program::start();
+            program.call(CALLS);
+            assert_eq!(program.shut_down(TIMEOUT), ALL_EXPORTED);
+            wait_for("the threads are gone", TIMEOUT, || own_threads().is_empty().then_some(()));
+        });
+    }) {
+        assert_eq!(peer.received().spans.len() as u64, CALLS);
+    }
+}
+
+#[test]
+fn shutdown_loses_nothing_without_a_runtime() {
+    loses_nothing("shutdown_loses_nothing_without_a_runtime", &Peer::grpc(Mood::Takes), "grpc", None);
+}
+
+#[test]
+fn shutdown_loses_nothing_in_a_current_thread_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread;
+    let test = "shutdown_loses_nothing_in_a_current_thread_runtime";
+    loses_nothing(test, &Peer::grpc(Mood::Takes), "grpc", Some(runtime));
+}
+
+#[cfg(feature = "otlp-http")]
+#[test]
+fn shutdown_loses_nothing_by_http_in_a_current_thread_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread;
+    let test = "shutdown_loses_nothing_by_http_in_a_current_thread_runtime";
+    loses_nothing(test, &Peer::http(Mood::Takes), "http/protobuf", Some(runtime));
+}
+
+#[test]
+fn a_full_queue_is_still_exported_when_the_telemetry_is_dropped() {
+    let peer = Peer::grpc(Mood::Takes);
+    let test = "a_full_queue_is_still_exported_when_the_telemetry_is_dropped";
+    if observe(test, &patient(peer.addr, "grpc"), QUIET, || {
+        let program = Program::start();
+        program.call(2_048);
+        let spans = program.drop_telemetry();
+        assert_eq!((spans.exported, spans.dropped), (2_048, 0));
+    }) {
+        assert_eq!(peer.received().spans.len(), 2_048);
+    }
+}
+
+#[test]
+fn flush_does_not_wait_for_what_ends_meanwhile() {
+    let peer = Peer::grpc(Mood::Takes);
+    observe("flush_does_not_wait_for_what_ends_meanwhile", &variables(peer.addr, "grpc"), QUIET, || {
+        let program = Program::start();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    LlmCall::start("gemini", "gemini-2.5-flash").finish();
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+            });
+            wait_for("the program is busy", TIMEOUT, || (program.requests() >= 100.0).then_some(()));
+            let started = Instant::now();
+            let flushed = program.flush(2 * TIMEOUT);
+            let took = started.elapsed();
+            done.store(true, Ordering::Relaxed);
+            flushed.expect("what had ended before is exported");
+            assert!(took < TIMEOUT, "flush took {took:?}");
+        });
+    });
+}
+
+/// Calls on many threads go on while the program shuts down: each span is exported or dropped, and none is both.
+fn is_exact_at_the_end(test: &str, mood: Mood, timeout: Duration) {
+    let peer = Peer::grpc(mood);
+    let mut variables = variables(peer.addr, "grpc");
+    variables.push(("OTEL_BSP_SCHEDULE_DELAY", "10".to_owned()));
+    observe(test, &variables, QUIET, || {
+        let peer = Peer::grpc(mood);
+        let program = Program::exporting_to(peer.addr);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        make_calls(1);
+                        std::thread::yield_now();
+                    }
+                });
+            }
+            wait_for("the program is busy", TIMEOUT, || (program.requests() >= 2_000.0).then_some(()));
+            let ended_before = program.requests() as u64;
+            let spans = program.shut_down(timeout);
+            done.store(true, Ordering::Relaxed);
+            assert!(spans.exported + spans.dropped >= ended_before, "{ended_before} before, {spans:?}");
+            if matches!(mood, Mood::Takes) {
+                assert_eq!(spans.exported, peer.received().spans.len() as u64);
+            } else {
+                assert_eq!(spans.exported, 0);
+            }
+        });
+    });
+}
+
+#[test]
+fn the_account_is_exact_when_calls_outlive_a_healthy_pipeline() {
+    let test = "the_account_is_exact_when_calls_outlive_a_healthy_pipeline";
+    is_exact_at_the_end(test, Mood::Takes, TIMEOUT);
+}
+
+#[test]
+fn the_account_is_exact_when_calls_outlive_a_stuck_pipeline() {
+    let test = "the_account_is_exact_when_calls_outlive_a_stuck_pipeline";
+    is_exact_at_the_end(test, Mood::NeverAnswers, Duration::from_millis(300));
+}
+
+#[test]
+fn waiting_for_an_absent_backend_burns_no_processor() {
+    let addr = ([127, 0, 0, 1], free_port()).into();
+    observe("waiting_for_an_absent_backend_burns_no_processor", &variables(addr, "grpc"), 0..=1, || {
+        let program = Program::start();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // There is always something left to flush.
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    make_calls(1);
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+            let before = cpu_time(std::process::id());
+            let _ = program.flush(Duration::from_secs(2));
+            done.store(true, Ordering::Relaxed);
+            let burnt = cpu_time(std::process::id()) - before;
+            assert!(burnt < Duration::from_secs(1), "{burnt:?} of processor time in 2 s");
+        });
+    });
+}
+
+#[test]
+fn a_page_that_nobody_scrapes_leaves_the_spans_alone() {
+    let peer = Peer::grpc(Mood::Takes);
+    if observe("a_page_that_nobody_scrapes_leaves_the_spans_alone", &variables(peer.addr, "grpc"), QUIET, || {
+        let program = Program::start();
+        make_calls(CALLS);
+        assert_eq!(program.shut_down(TIMEOUT), ALL_EXPORTED);
+    }) {
+        assert_eq!(peer.received().spans.len() as u64, CALLS);
+    }
+}
+
+#[test]
+fn a_page_under_a_flood_leaves_the_spans_alone() {
+    let peer = Peer::grpc(Mood::Takes);
+    if observe("a_page_under_a_flood_leaves_the_spans_alone", &variables(peer.addr, "grpc"), QUIET, || {
+        let program = Program::start();
+        let addr = program.telemetry.metrics_addr().expect("there is a listener");
+        let connect = |_| TcpStream::connect_timeout(&addr, Duration::from_millis(500)).ok();
+        let half_open: Vec<_> = (0..300).filter_map(connect).collect();
+        assert!(half_open.len() > 100, "{} connections", half_open.len());
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let _ = get(addr, "/metrics", Duration::from_millis(200));
+                    }
+                });
+            }
+            make_calls(CALLS);
+            program.flush(TIMEOUT).expect("every span arrives");
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(program.shut_down(TIMEOUT), ALL_EXPORTED);
+    }) {
+        assert_eq!(peer.received().spans.len() as u64, CALLS);
+    }
+}

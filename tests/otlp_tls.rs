@@ -1,0 +1,103 @@
+//! Spans travel by TLS to whom they may trust, and to nobody else.
+
+#![cfg(all(feature = "otlp-tls", feature = "otlp-grpc"))]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use botticelli_obs::{Builder, LlmCall, Telemetry};
+use support::in_own_process;
+use support::page::Page;
+use support::peer::{Certificate, Peer};
+use support::server::Folder;
+
+const FLUSH: Duration = Duration::from_secs(5);
+
+fn start() -> Telemetry {
+    Builder::new().without_listener().install().expect("it installs")
+}
+
+fn peer(protocol: &str, certificate: &Certificate) -> Peer {
+    if protocol == "grpc" { Peer::grpc_tls(certificate) } else { Peer::http_tls(certificate) }
+}
+
+/// Spans arrive when the peer's certificate is trusted through this variable.
+fn arrives(test: &str, protocol: &str, variable: &str) {
+    let certificate = Certificate::new();
+    let folder = Folder::new("tls");
+    let path = folder.path().join("peer.pem");
+    std::fs::write(&path, &certificate.certificate).expect("the certificate can be written");
+    let peer = peer(protocol, &certificate);
+    let endpoint = format!("https://{}", peer.addr);
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        (variable, path.to_str().expect("the path is Unicode")),
+    ];
+    if in_own_process(test, &variables, || {
+        let telemetry = start();
+        LlmCall::start("gemini", "gemini-2.5-flash").finish();
+        telemetry.shutdown(FLUSH).expect("every span arrives");
+    })
+    .is_some()
+    {
+        assert_eq!(peer.received().spans.len(), 1);
+    }
+}
+
+#[test]
+fn grpc_trusts_the_certificate_it_is_given() {
+    arrives("grpc_trusts_the_certificate_it_is_given", "grpc", "OTEL_EXPORTER_OTLP_CERTIFICATE");
+}
+
+#[test]
+fn grpc_trusts_the_roots_of_the_system() {
+    arrives("grpc_trusts_the_roots_of_the_system", "grpc", "SSL_CERT_FILE");
+}
+
+#[cfg(feature = "otlp-http")]
+#[test]
+fn http_trusts_the_certificate_it_is_given() {
+    arrives("http_trusts_the_certificate_it_is_given", "http/protobuf", "OTEL_EXPORTER_OTLP_CERTIFICATE");
+}
+
+#[cfg(feature = "otlp-http")]
+#[test]
+fn http_trusts_the_roots_of_the_system() {
+    arrives("http_trusts_the_roots_of_the_system", "http/protobuf", "SSL_CERT_FILE");
+}
+
+/// A peer nobody vouches for gets nothing, and the failure is soon counted and said.
+fn is_refused(test: &str, protocol: &str) {
+    let peer = peer(protocol, &Certificate::new());
+    let endpoint = format!("https://{}", peer.addr);
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
+    let output = in_own_process(test, &variables, || {
+        let telemetry = start();
+        LlmCall::start("gemini", "gemini-2.5-flash").finish();
+        let started = Instant::now();
+        let error = telemetry.flush(2 * FLUSH).expect_err("the peer is not to be trusted");
+        assert_eq!((error.lost_spans(), error.waiting_spans()), (1, 0));
+        assert!(started.elapsed() < FLUSH, "it took {:?}", started.elapsed());
+        let page = Page::parse(&telemetry.render());
+        assert_eq!(page.value("botticelli_obs_export_failures_total", &[("signal", "traces")]), 1.0);
+        assert_eq!(page.value("botticelli_obs_spans_dropped_total", &[("reason", "export_failed")]), 1.0);
+    });
+    if let Some(output) = output {
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(log.contains(&format!("to {endpoint}")) && log.contains("takes no spans, 1 lost"), "{log}");
+        assert!(peer.received().spans.is_empty());
+    }
+}
+
+#[test]
+fn grpc_refuses_a_peer_nobody_vouches_for() {
+    is_refused("grpc_refuses_a_peer_nobody_vouches_for", "grpc");
+}
+
+#[cfg(feature = "otlp-http")]
+#[test]
+fn http_refuses_a_peer_nobody_vouches_for() {
+    is_refused("http_refuses_a_peer_nobody_vouches_for", "http/protobuf");
+}
