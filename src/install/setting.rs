@@ -290,3 +290,10 @@ pub(super) fn otlp_endpoint(name: &str, value: &str, protocol: OtlpProtocol, bas
         (OtlpProtocol::HttpProtobuf, _) => Ok(format!("{scheme}://{authority}{}", uri.path())),
     }
 }
+
+pub(super) fn max_series(series: Option<usize>) -> Result<usize, InstallError> {
+    match series {
+        Some(0) => Err(InstallError::invalid("with_max_series", "0", "there must be room for one series at least")),
+        series => Ok(series.unwrap_or(crate::scrape::MAX_SERIES)),
+    }
+}
