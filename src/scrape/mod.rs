@@ -21,7 +21,6 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use metrics_util::layers::{Fanout, FanoutBuilder};
 
 use crate::catalog::{self, METRICS};
-use crate::recorder::Ours;
 use crate::series::METADATA;
 use crate::worker::Worker;
 
@@ -130,8 +129,9 @@ impl Pipeline {
         self.recorder.register_gauge(&key(&catalog::BUILD_INFO, version), &METADATA).set(1.0);
         self.recorder.register_gauge(&key(&catalog::TARGET_INFO, config.target.clone()), &METADATA).set(1.0);
         self.recorder.publish_zeros();
+        let recorder = self.recorder.shared();
         for (provider, model) in &config.models {
-            if let Some(series) = self.recorder.pair(provider, model) {
+            if let Some(series) = recorder.pair(provider, model) {
                 series.declare();
             }
         }

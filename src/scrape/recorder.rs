@@ -17,7 +17,7 @@ use super::sink::Sink;
 use crate::catalog::{self, Metric, MetricKind};
 use crate::error_type::ErrorType;
 use crate::finish::FINISH_REASONS;
-use crate::recorder::{self, Ours};
+use crate::recorder::{self, Ours, SharedRecorder};
 use crate::series::{METADATA, PairSeries};
 
 /// The recorder behind the page, for a program that owns the metrics set-up or serves the page itself.
@@ -72,6 +72,10 @@ impl PageRecorder {
         for metric in catalog::METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram) {
             self.core.sink.invalid_samples(metric.prometheus).increment(0);
         }
+    }
+
+    pub(crate) fn shared(&self) -> SharedRecorder {
+        Arc::<Core>::clone(&self.core)
     }
 
     /// Logs each metric once that has had more label sets than it may.
@@ -148,9 +152,9 @@ fn closest(mut set: impl Iterator<Item = &'static str>, value: &str, other: &'st
     set.find(|known| *known == value).unwrap_or(other)
 }
 
-impl Ours for PageRecorder {
+impl Ours for Core {
     fn pair(&self, provider: &str, model: &str) -> Option<Arc<PairSeries>> {
-        (!self.core.closed.load(Ordering::Relaxed)).then(|| self.core.admit(provider, model))
+        (!self.closed.load(Ordering::Relaxed)).then(|| self.admit(provider, model))
     }
 }
 
@@ -171,54 +175,79 @@ pub(super) fn own(name: &str) -> Option<&'static Metric> {
     })
 }
 
-impl Recorder for PageRecorder {
+impl Recorder for Core {
     // The catalogue's metrics were described when the exporter was built; whatever is said of them later must not rename them.
 
     fn describe_counter(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
         if own(key.as_str()).is_none() {
-            self.core.sink.describe_counter(key, unit, description);
+            self.sink.describe_counter(key, unit, description);
         }
     }
 
     fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
-        if recorder::answer(self, &key, || Arc::new(self.clone())) {
-            return;
-        }
         if own(key.as_str()).is_none() {
-            self.core.sink.describe_gauge(key, unit, description);
+            self.sink.describe_gauge(key, unit, description);
         }
     }
 
     fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
         if own(key.as_str()).is_none() {
-            self.core.sink.describe_histogram(key, unit, description);
+            self.sink.describe_histogram(key, unit, description);
         }
     }
 
     fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
-        match self.core.place(key, MetricKind::Counter) {
-            Some(Place::Its(key)) => self.core.sink.register_counter(&key, metadata),
-            Some(Place::Folded(key)) => self.core.sink.register_counter(&key, metadata),
+        match self.place(key, MetricKind::Counter) {
+            Some(Place::Its(key)) => self.sink.register_counter(&key, metadata),
+            Some(Place::Folded(key)) => self.sink.register_counter(&key, metadata),
             None => Counter::noop(),
         }
     }
 
     fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
-        match self.core.place(key, MetricKind::Gauge) {
-            Some(Place::Its(key)) => self.core.sink.register_gauge(&key, metadata),
+        match self.place(key, MetricKind::Gauge) {
+            Some(Place::Its(key)) => self.sink.register_gauge(&key, metadata),
             Some(Place::Folded(key)) => {
-                Gauge::from_arc(Arc::new(Summed { sink: Arc::clone(&self.core.sink), key, gauge: OnceLock::new() }))
+                Gauge::from_arc(Arc::new(Summed { sink: Arc::clone(&self.sink), key, gauge: OnceLock::new() }))
             }
             None => Gauge::noop(),
         }
     }
 
     fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
-        match self.core.place(key, MetricKind::Histogram) {
-            Some(Place::Its(key)) => self.core.sink.register_histogram(&key, metadata),
-            Some(Place::Folded(key)) => self.core.sink.register_histogram(&key, metadata),
+        match self.place(key, MetricKind::Histogram) {
+            Some(Place::Its(key)) => self.sink.register_histogram(&key, metadata),
+            Some(Place::Folded(key)) => self.sink.register_histogram(&key, metadata),
             None => Histogram::noop(),
         }
+    }
+}
+
+impl Recorder for PageRecorder {
+    fn describe_counter(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.core.describe_counter(key, unit, description);
+    }
+
+    fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        if !recorder::answer(self, &key, || self.shared()) {
+            self.core.describe_gauge(key, unit, description);
+        }
+    }
+
+    fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.core.describe_histogram(key, unit, description);
+    }
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        self.core.register_counter(key, metadata)
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        self.core.register_gauge(key, metadata)
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.core.register_histogram(key, metadata)
     }
 }
 
