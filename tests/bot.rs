@@ -7,8 +7,9 @@ mod support;
 use std::time::Duration;
 
 use support::bot::Bot;
+use support::page::Page;
 use support::server::Collector;
-use support::wait_for;
+use support::{get, wait_for};
 
 /// Spans are flushed when the bot is told to end, and every one has arrived when it has ended.
 fn ends_in_order_by(signal: &str) {
@@ -19,8 +20,8 @@ fn ends_in_order_by(signal: &str) {
     let options = ["--rate", "50", "--concurrency", "8", "--latency-scale", "0.02", "--timeout", "1s"];
     let mut bot = Bot::start(&options, &variables);
     wait_for("some calls", Duration::from_secs(30), || {
-        let page = support::get(bot.metrics, "/metrics", Duration::from_secs(1)).ok()?;
-        (support::page::Page::parse(&page.body).sum("llm_requests_total") >= 20.0).then_some(())
+        let page = get(bot.metrics, "/metrics", Duration::from_secs(1)).ok()?;
+        (Page::parse(&page.body).sum("llm_requests_total") >= 20.0).then_some(())
     });
     assert!(!collector.received().contains("gen_ai."), "nothing was flushed before the end");
 
@@ -52,4 +53,28 @@ fn a_bot_whose_server_is_away_counts_network_errors_and_exits_with_0() {
     let tally = bot.tally(Duration::from_secs(1));
     let [pair] = tally.as_slice() else { panic!("one pair: {tally:?}") };
     assert_eq!((pair.requests, pair.errors.get("network").copied()), (10, Some(10)), "{pair:?}");
+}
+
+#[test]
+fn the_bots_quantiles_lie_in_the_buckets_of_the_page() {
+    let bot = Bot::start(&["--calls", "20", "--rate", "50", "--error-rate", "0", "--linger", "60s"], &[]);
+    let tally = bot.tally(Duration::from_secs(60));
+    let page = Page::parse(&get(bot.metrics, "/metrics", Duration::from_secs(10)).expect("the page is served").body);
+    for pair in &tally {
+        let mut buckets: Vec<(f64, f64)> = page
+            .of("llm_duration_bucket")
+            .into_iter()
+            .filter(|(labels, _)| labels["provider"] == pair.provider && labels["model"] == pair.model)
+            .map(|(labels, count)| (labels["le"].parse().expect("a bound"), count))
+            .collect();
+        buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (quantile, milliseconds) in [(0.5, pair.p50_ms), (0.95, pair.p95_ms)] {
+            let rank = (quantile * pair.requests as f64).ceil();
+            let at = buckets.iter().position(|(_, count)| *count >= rank).expect("the last bucket has all");
+            let below = if at == 0 { 0.0 } else { buckets[at - 1].0 };
+            let seconds = milliseconds as f64 / 1000.0;
+            // The bot's clock starts a little before the call's.
+            assert!((0.9 * below..=1.1 * buckets[at].0 + 0.1).contains(&seconds), "{seconds} s: {pair:?} {buckets:?}");
+        }
+    }
 }
