@@ -58,6 +58,11 @@ fn works_on_a_current_thread_runtime() {
     });
 }
 
+#[tokio::test]
+async fn works_in_an_async_test() {
+    in_own_process("works_in_an_async_test", ANY_PORT, installs_records_and_shuts_down);
+}
+
 #[test]
 fn works_on_a_runtime_without_drivers() {
     in_own_process("works_on_a_runtime_without_drivers", ANY_PORT, || {

@@ -137,3 +137,20 @@ fn samples_do_not_pile_up() {
     assert!(grown < 60 * MIB, "grown by {grown} bytes");
     assert_eq!(Page::parse(&telemetry.render()).value("job_latency_count", &[]), SAMPLES as f64);
 }
+
+#[test]
+fn any_timeout_will_do() {
+    in_own_process("any_timeout_will_do", &[], || {
+        let builder = Builder::new().with_prometheus_endpoint("127.0.0.1:0");
+        let telemetry = builder.with_trace_exporter(TraceExporter::Stdout).install().expect("it installs");
+        LlmCall::start("gemini", "gemini-2.5-flash").finish();
+        telemetry.flush(Duration::MAX).expect("nothing was lost");
+        telemetry.shutdown(Duration::MAX).expect("nothing was lost");
+        let (_, guard) = Builder::new()
+            .with_trace_exporter(TraceExporter::Stdout)
+            .trace_layer::<botticelli_obs::Registry>()
+            .expect("a layer");
+        guard.flush(Duration::MAX).expect("nothing was lost");
+        guard.shutdown(Duration::MAX).expect("nothing was lost");
+    });
+}
