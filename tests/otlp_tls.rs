@@ -101,3 +101,31 @@ fn grpc_refuses_a_peer_nobody_vouches_for() {
 fn http_refuses_a_peer_nobody_vouches_for() {
     is_refused("http_refuses_a_peer_nobody_vouches_for", "http/protobuf");
 }
+
+/// On a system without roots no peer can be trusted, which is said at the start and not at each export.
+fn needs_roots(test: &str, protocol: &str) {
+    let empty = Folder::new("no-roots");
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:5555"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("SSL_CERT_FILE", "/dev/null"),
+        ("SSL_CERT_DIR", empty.path().to_str().expect("the path is Unicode")),
+    ];
+    in_own_process(test, &variables, || {
+        let error = Builder::new().without_listener().install().expect_err("there are no roots");
+        let text = format!("{error:?}");
+        assert!(error.is_start_failure(), "{text}");
+        assert!(text.contains("no root certificates") && text.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{text}");
+    });
+}
+
+#[test]
+fn grpc_without_roots_is_an_error_at_the_start() {
+    needs_roots("grpc_without_roots_is_an_error_at_the_start", "grpc");
+}
+
+#[cfg(feature = "otlp-http")]
+#[test]
+fn http_without_roots_is_an_error_at_the_start() {
+    needs_roots("http_without_roots_is_an_error_at_the_start", "http/protobuf");
+}
