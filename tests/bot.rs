@@ -22,14 +22,14 @@ fn ends_in_order_by(signal: &str) {
     let options =
         ["--rate", "50", "--concurrency", "8", "--latency-scale", "0.02", "--error-rate", "0.3", "--timeout", "1s"];
     let mut bot = Bot::start(&options, &variables);
-    wait_for("some calls", Duration::from_secs(30), || {
+    wait_for("some calls", Duration::from_secs(60), || {
         let page = get(bot.metrics, "/metrics", Duration::from_secs(1)).ok()?;
         (Page::parse(&page.body).sum("llm_requests_total") >= 20.0).then_some(())
     });
     assert!(!collector.received().contains("gen_ai."), "nothing was flushed before the end");
 
     bot.signal(signal);
-    let status = bot.wait(Duration::from_secs(20));
+    let status = bot.wait(Duration::from_secs(60));
     assert!(status.success(), "{status}: {}", bot.stderr());
     let tally = bot.tally(Duration::from_secs(1));
     let calls: u64 = tally.iter().map(|pair| pair.requests).sum();
@@ -77,7 +77,7 @@ fn a_bot_whose_server_is_away_counts_network_errors_and_exits_with_0() {
     let options = ["--calls", "10", "--rate", "100", "--timeout", "2s", "--model", "llama3.2", "--provider", "ollama"];
     let address = format!("http://127.0.0.1:{}/v1", support::free_port());
     let mut bot = Bot::start(&options, &[("OPENAI_BASE_URL", address.as_str()), ("OPENAI_API_KEY", "none")]);
-    let status = bot.wait(Duration::from_secs(30));
+    let status = bot.wait(Duration::from_secs(60));
     assert!(status.success(), "{status}: {}", bot.stderr());
     let tally = bot.tally(Duration::from_secs(1));
     let [pair] = tally.as_slice() else { panic!("one pair: {tally:?}") };
@@ -88,7 +88,7 @@ fn a_bot_whose_server_is_away_counts_network_errors_and_exits_with_0() {
 fn the_bots_quantiles_lie_in_the_buckets_of_the_page() {
     let bot = Bot::start(&["--calls", "20", "--rate", "50", "--error-rate", "0", "--linger", "60s"], &[]);
     let tally = bot.tally(Duration::from_secs(60));
-    let page = Page::parse(&get(bot.metrics, "/metrics", Duration::from_secs(10)).expect("the page is served").body);
+    let page = Page::parse(&get(bot.metrics, "/metrics", Duration::from_secs(60)).expect("the page is served").body);
     for pair in &tally {
         let mut buckets: Vec<(f64, f64)> = page
             .of("llm_duration_bucket")

@@ -14,7 +14,7 @@ use tokio::runtime;
 
 const ANY_PORT: &[(&str, &str)] = &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")];
 const PAIR: &[(&str, &str)] = &[("provider", "gemini"), ("model", "gemini-2.5-flash")];
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Records two calls and finds them on the page that is served.
 fn records_and_serves(telemetry: &Telemetry) {

@@ -12,7 +12,7 @@ use support::page::Page;
 use support::process::{own_threads, resident_memory};
 use support::{in_own_process, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 const MIB: u64 = 1024 * 1024;
 const SAMPLES: usize = 5_000_000;
 

@@ -21,7 +21,7 @@ use support::page::Page;
 use support::process::own_threads;
 use support::{free_port, get, in_own_process, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 const DEGRADE: (&str, &str) = ("BOTTICELLI_OBS_ON_FAILURE", "degrade");
 
 fn taken_port() -> (TcpListener, String) {

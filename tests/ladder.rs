@@ -22,7 +22,7 @@ use support::server::Process;
 use support::{clear_environment, free_port, get, in_own_process, wait_for};
 
 const PAIR: &[(&str, &str)] = &[("provider", "gemini"), ("model", "gemini-2.5-flash")];
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn requests(page: &PageHandle) -> f64 {
     Page::parse(&page.render()).sum("llm_requests_total")

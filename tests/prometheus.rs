@@ -41,10 +41,10 @@ fn prometheus_holds_exactly_what_the_bot_counted() {
         prometheus.query("sum(rate(llm_requests_total[1m]))").pop().filter(|(_, rate)| *rate > 10.0)
     });
     bot.signal("TERM");
-    let tally = bot.tally(Duration::from_secs(20));
+    let tally = bot.tally(Duration::from_secs(60));
     let total: u64 = tally.iter().map(|pair| pair.requests).sum();
     assert!(tally.iter().map(|pair| pair.errors.values().sum::<u64>()).sum::<u64>() > 10, "errors were injected");
-    wait_for("the last scrape", Duration::from_secs(30), || {
+    wait_for("the last scrape", Duration::from_secs(60), || {
         prometheus.query("sum(llm_requests_total)").first().filter(|(_, value)| *value == total as f64).map(|_| ())
     });
 
