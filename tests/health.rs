@@ -5,11 +5,13 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use botticelli_obs::{Builder, LlmCall, METRICS, TraceExporter, metrics};
-use support::in_own_process;
 use support::page::Page;
+use support::server::Folder;
+use support::{clear_environment, in_own_process, in_scenario, scenario_command};
 
 #[test]
 fn health_is_on_the_page_before_anything_happens() {
@@ -94,4 +96,24 @@ fn target_info_has_the_attributes_of_the_resource() {
         assert_eq!(page.value("target_info", &labels), 1.0);
         assert_eq!((page.types["target_info"].as_str(), page.of("target_info").len()), ("gauge", 1));
     });
+}
+
+#[test]
+fn service_has_the_name_of_the_executable_with_its_dots() {
+    let name = "service_has_the_name_of_the_executable_with_its_dots";
+    if in_scenario() {
+        let telemetry = Builder::new().without_listener().install().expect("it installs");
+        let page = Page::parse(&telemetry.render());
+        assert_eq!(page.of("target_info")[0].0["service_name"], "bot-1.2");
+        return;
+    }
+    let folder = Folder::new("executable");
+    let program = folder.path().join("bot-1.2");
+    std::fs::copy(std::env::current_exe().expect("the test's own path"), &program).expect("it can be copied");
+    let command = scenario_command(name, &[]);
+    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut renamed = Command::new(&program);
+    clear_environment(&mut renamed);
+    let output = renamed.args(command.get_args()).envs(variables).output().expect("the copy runs");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
 }
