@@ -1,6 +1,5 @@
 //! The one way in: everything that can fail first, the globals last.
 
-use std::io;
 use std::sync::Arc;
 
 use metrics::NoopRecorder;
@@ -85,7 +84,7 @@ pub(super) fn start_metrics(
     scrape::Pipeline::start(config, extra).map_err(|error| {
         let message = match &config.listen {
             Some(listen) => {
-                let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+                let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
                 let first = if is_taken { "free the port, or " } else { "" };
                 format!(
                     "metrics: can't listen on {listen}: {first}set PROMETHEUS_ENDPOINT to another address, to port 0 for \
