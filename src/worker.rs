@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -19,6 +20,12 @@ pub(crate) fn mark_own_thread() {
 /// Whether the current thread is one of the crate's own, whose work must never be traced: it would trace its own export.
 pub(crate) fn is_own_thread() -> bool {
     OWN.get()
+}
+
+/// The moment when this time is over. `Duration::MAX` is a usual way to say "without a limit", and no clock goes so far.
+pub(crate) fn deadline(timeout: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    Instant::now() + timeout.min(YEAR)
 }
 
 /// The thread; dropping it stops the runtime and everything on it.

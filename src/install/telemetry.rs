@@ -1,9 +1,10 @@
 //! What `main` keeps while the program runs.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::FlushError;
+use crate::worker::deadline;
 use crate::{scrape, spans};
 
 /// The installed pipelines: keep it until the program ends, then [`shutdown`](Self::shutdown).
@@ -40,7 +41,7 @@ impl Telemetry {
     /// When spans were lost or are still waiting.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         match &self.traces {
-            Some(traces) => traces.flush(Instant::now() + timeout).map_err(FlushError::from),
+            Some(traces) => traces.flush(deadline(timeout)).map_err(FlushError::from),
             None => Ok(()),
         }
     }
@@ -52,7 +53,7 @@ impl Telemetry {
     /// When spans were lost.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), FlushError> {
         match self.traces.take() {
-            Some(traces) => traces.shutdown(Instant::now() + timeout).map_err(FlushError::from),
+            Some(traces) => traces.shutdown(deadline(timeout)).map_err(FlushError::from),
             None => Ok(()),
         }
     }

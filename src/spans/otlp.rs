@@ -55,6 +55,8 @@ impl fmt::Debug for Config {
 ///
 /// When the certificate can't be read or the roots of the system can't be had.
 pub(super) fn exporter(config: &Config, limit: Duration, worker: &Worker) -> io::Result<Exporter> {
+    #[cfg(feature = "otlp-tls")]
+    tls::check_roots(config)?;
     let transport = match config.protocol {
         #[cfg(feature = "otlp-grpc")]
         OtlpProtocol::Grpc => grpc::exporter(config, worker)?,
@@ -198,19 +200,31 @@ mod http {
     }
 }
 
-#[cfg(all(feature = "otlp-http", feature = "otlp-tls"))]
+#[cfg(feature = "otlp-tls")]
 mod tls {
     use std::io;
-    use std::sync::Arc;
-
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject;
-    use rustls::{ClientConfig, RootCertStore};
 
     use super::Config;
 
+    /// Refuses an `https://` endpoint where there is nothing to trust: every export would fail, and not say why.
+    pub(super) fn check_roots(config: &Config) -> io::Result<()> {
+        let has_roots = !config.endpoint.starts_with("https:")
+            || config.certificate.is_some()
+            || !rustls_native_certs::load_native_certs().certs.is_empty();
+        let message =
+            "the system has no root certificates: install them, or name yours by OTEL_EXPORTER_OTLP_CERTIFICATE";
+        if has_roots { Ok(()) } else { Err(io::Error::new(io::ErrorKind::NotFound, message)) }
+    }
+
     /// The same provider and roots as the gRPC transport has; nothing depends on a provider the process may have set.
-    pub(super) fn client_config(config: &Config) -> io::Result<ClientConfig> {
+    #[cfg(feature = "otlp-http")]
+    pub(super) fn client_config(config: &Config) -> io::Result<rustls::ClientConfig> {
+        use std::sync::Arc;
+
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject;
+        use rustls::{ClientConfig, RootCertStore};
+
         let mut roots = RootCertStore::empty();
         match &config.certificate {
             Some(pem) => {
@@ -219,7 +233,7 @@ mod tls {
                 }
             }
             None => {
-                // A few unreadable certificates among the system's are usual; an empty store fails at the first export.
+                // A few unreadable certificates among the system's are usual.
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             }
         }

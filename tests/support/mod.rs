@@ -10,6 +10,7 @@ pub mod process;
 pub mod program;
 pub mod role;
 pub mod server;
+pub mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
