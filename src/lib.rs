@@ -66,12 +66,17 @@
 pub mod __private;
 mod call;
 mod catalog;
+mod client_error;
 mod error_type;
 mod finish;
 #[cfg(feature = "install")]
 mod install;
+#[cfg(feature = "json")]
+pub mod json;
 mod macros;
 mod outcome;
+#[cfg(feature = "http")]
+pub mod propagation;
 mod recorder;
 #[cfg(feature = "install")]
 mod scrape;

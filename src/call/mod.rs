@@ -208,6 +208,12 @@ impl LlmCall {
         }
     }
 
+    /// The usage as recorded up to now.
+    #[cfg(feature = "json")]
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.facts.usage
+    }
+
     /// Records that a chunk of the stream has arrived: the first ends the time to the first chunk, each further one a gap.
     pub fn record_chunk(&mut self) {
         if let Role::Own(own) = &mut self.role {
