@@ -333,6 +333,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_json_is_read_without_panic_and_parts_stay_parts(events in prop::collection::vec(any_json(), 1..5)) {
         let mut response = Response::default();
