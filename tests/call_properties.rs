@@ -351,9 +351,7 @@ fn usage(log: &[Done], call: usize) -> Option<Usage> {
     let parts = log.iter().enumerate().filter(|(_, done)| done.part_of == Some(call));
     let parts = parts.filter_map(|(part, _)| usage(log, part));
     log[call].usage.or_else(|| {
-        parts.reduce(|sum, part| {
-            Usage::new(sum.prompt() + part.prompt(), sum.completion() + part.completion())
-        })
+        parts.reduce(|sum, part| Usage::new(sum.prompt() + part.prompt(), sum.completion() + part.completion()))
     })
 }
 
