@@ -89,6 +89,13 @@ fn headers_that_make_no_sense_are_no_parent() {
             propagation::set_parent(&span, &headers);
             let inject = |span| ids(&outgoing(|headers| propagation::inject(span, headers)));
             assert_eq!(inject(&span).0, inject(&outer).0, "the span keeps the parent it has");
+
+            let root = outer.in_scope(|| {
+                let root = tracing::info_span!(parent: None, "request");
+                propagation::set_parent(&root, &headers);
+                root
+            });
+            assert_ne!(inject(&root).0, inject(&outer).0, "nor does it get the current span for one");
         }
     });
 }

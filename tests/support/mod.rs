@@ -10,6 +10,8 @@ pub mod process;
 pub mod program;
 pub mod role;
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod sse;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
