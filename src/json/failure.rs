@@ -56,7 +56,7 @@ impl ErrorType {
     /// ```
     /// use botticelli_obs::ErrorType;
     ///
-    /// let body = br#"{"error": {"message": "…", "type": "invalid_request_error", "code": "context_length_exceeded"}}"#;
+    /// let body = br#"{"error": {"message": "Too long.", "type": "invalid_request_error", "code": "context_length_exceeded"}}"#;
     /// assert_eq!(ErrorType::from_http_response(400, body), ErrorType::ContextLength);
     /// assert_eq!(ErrorType::from_http_response(502, b"<html>Bad Gateway</html>"), ErrorType::ServerError);
     /// ```
