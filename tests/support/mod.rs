@@ -10,6 +10,8 @@ pub mod process;
 pub mod program;
 pub mod role;
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod sse;
 pub mod tls;
 
 use std::io::{Read, Write};
