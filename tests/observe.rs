@@ -135,9 +135,15 @@ fn panic_in_a_function_is_a_panic() {
 #[test]
 fn reply_that_comes_too_late_is_a_timeout_with_its_tokens() {
     let observed: [fn(); 3] = [
-        || drop(overdue().observe(async { Reply }).now_or_never()),
-        || drop(overdue().observe_sync(|| Reply)),
-        || drop(overdue().observe(async { overdue().observe(async { Reply }).await }).now_or_never()),
+        || {
+            overdue().observe(async { Reply }).now_or_never();
+        },
+        || {
+            overdue().observe_sync(|| Reply);
+        },
+        || {
+            overdue().observe(async { overdue().observe(async { Reply }).await }).now_or_never();
+        },
     ];
     for observe in observed {
         let capture = Capture::new();
