@@ -10,7 +10,7 @@ pub(crate) fn normalise(reason: &str) -> &'static str {
         "stop"
     } else if is(&["length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"]) {
         "length"
-    } else if is(&["tool_calls", "tool_call", "tool_use", "function_call"]) {
+    } else if is(&["tool_calls", "tool_call", "tool_use", "function_call", "custom_tool_call"]) {
         "tool_calls"
     } else if is(&[
         "content_filter",
@@ -20,14 +20,57 @@ pub(crate) fn normalise(reason: &str) -> &'static str {
         "prohibited_content",
         "spii",
         "image_safety",
+        "image_prohibited_content",
+        "image_recitation",
+        "model_armor",
         "refusal",
         "language",
         "error_toxic",
     ]) {
         "content_filter"
-    } else if is(&["error", "malformed_function_call", "unexpected_tool_call", "failed"]) {
+    } else if is(&[
+        "error",
+        "malformed_function_call",
+        "malformed_response",
+        "unexpected_tool_call",
+        "too_many_tool_calls",
+        "failed",
+    ]) {
         "error"
     } else {
         "other"
+    }
+}
+
+/// The most choices a call can have, as OpenAI's API has it; what tells of more is broken.
+const MOST_CHOICES: usize = 128;
+
+/// Why each choice stopped, in the provider's words, in the order that was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FinishReasons(Vec<(usize, Box<str>)>);
+
+impl FinishReasons {
+    /// Sets why a choice stopped; again replaces the earlier reason.
+    pub(crate) fn set(&mut self, choice: usize, reason: &str) {
+        match self.0.iter().position(|(known, _)| *known == choice) {
+            Some(at) if *self.0[at].1 == *reason => {}
+            Some(at) => self.0[at].1 = reason.into(),
+            None if self.0.len() == MOST_CHOICES => {}
+            None => self.0.push((choice, reason.into())),
+        }
+    }
+
+    /// Adds the reason of one more choice.
+    pub(crate) fn add(&mut self, reason: &str) {
+        let next = self.0.iter().map(|(choice, _)| choice.saturating_add(1)).max();
+        self.set(next.unwrap_or(0), reason);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.0.iter().map(|(choice, reason)| (*choice, &**reason))
     }
 }

@@ -33,7 +33,7 @@
 //! Depend on the crate with `default-features = false`: recording then needs little more than [`metrics`] and [`tracing`], and does
 //! nothing until a program installs something. Implement [`LlmResponse`] and [`ClassifyError`] for the types of your client, and
 //! put an [`LlmCall`] around each call, by [`observe`](LlmCall::observe), [`observe_stream`](LlmCall::observe_stream) or
-//! `#[llm_call]`; [`declare`] the models a driver is made for. The page `guide` shows all of it, from single facts such as
+//! `#[llm_call]`; [`declare`] the models a driver is made for. The page [`guide`] shows all of it, from single facts such as
 //! [`llm_request!`] to a decorator around all drivers. Any other metric goes through [`counter!`], [`gauge!`] and [`histogram!`].
 //!
 //! # In executables

@@ -31,7 +31,7 @@ pub trait IsOutcome: Outcome {}
 #[diagnostic::do_not_recommend]
 impl<T: Outcome> IsOutcome for T {}
 
-/// An [`LlmResponse`].
+/// A response that tells of the call.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` says nothing about the call",
     label = "this is not an `LlmResponse`",

@@ -3,7 +3,8 @@
 /// Tokens of one call, in the arithmetic of the OpenTelemetry GenAI conventions v1.41.1.
 ///
 /// The prompt includes what was read from or written to a cache, the completion includes reasoning. Anthropic reports the
-/// cached tokens beside `input_tokens`, and Gemini reports `thoughtsTokenCount` beside `candidatesTokenCount`: add them.
+/// cached tokens beside `input_tokens`, and Gemini reports `thoughtsTokenCount` beside `candidatesTokenCount`: add them, as the
+/// feature `json` does.
 ///
 /// ```
 /// use botticelli_obs::Usage;

@@ -158,6 +158,23 @@ fn finish_reasons_are_the_providers_and_counted_by_choice() {
 }
 
 #[test]
+fn choices_beyond_all_measure_are_bounded() {
+    let choices: Value = (0..1000).map(|_| serde_json::json!({"finish_reason": "stop"})).collect();
+    let body = serde_json::json!({"choices": choices});
+    assert_eq!(Response::read(&body).finish_reasons().count(), 128);
+    let capture = Capture::new();
+    capture.run(|| {
+        let mut call = LlmCall::start("provider", MODEL);
+        for index in (0..1000).chain([u64::MAX]).rev() {
+            call.record_json(&serde_json::json!({"choices": [{"index": index, "finish_reason": "stop"}]}));
+            call.record_finish_reason("stop");
+        }
+        call.finish();
+    });
+    assert_eq!(capture.llm("provider", MODEL).finished("stop"), 128);
+}
+
+#[test]
 fn model_and_id_of_the_response_are_on_the_span() {
     let cases = [
         ("openai_chat/stream_with_usage.sse", "gpt-4o-mini-2024-07-18", Some("chatcmpl-123")),

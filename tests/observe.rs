@@ -1,6 +1,8 @@
 //! A call around a future or a function: however it ends, once, and with what was known.
 #![cfg(feature = "testing")]
 
+mod support;
+
 use std::convert::Infallible;
 use std::future;
 use std::panic::AssertUnwindSafe;
@@ -10,8 +12,12 @@ use std::time::Duration;
 use botticelli_obs::testing::Capture;
 use botticelli_obs::{ClassifyError, ErrorType, LlmCall, LlmResponse, Usage};
 use futures_util::FutureExt;
+use support::wait_for;
 
 const MODEL: &str = "gemini-2.5-flash";
+
+/// What no test waits for.
+const LONG: Duration = Duration::from_secs(60);
 
 struct Reply;
 
@@ -135,9 +141,15 @@ fn panic_in_a_function_is_a_panic() {
 #[test]
 fn reply_that_comes_too_late_is_a_timeout_with_its_tokens() {
     let observed: [fn(); 3] = [
-        || drop(overdue().observe(async { Reply }).now_or_never()),
-        || drop(overdue().observe_sync(|| Reply)),
-        || drop(overdue().observe(async { overdue().observe(async { Reply }).await }).now_or_never()),
+        || {
+            overdue().observe(async { Reply }).now_or_never();
+        },
+        || {
+            overdue().observe_sync(|| Reply);
+        },
+        || {
+            overdue().observe(async { overdue().observe(async { Reply }).await }).now_or_never();
+        },
     ];
     for observe in observed {
         let capture = Capture::new();
@@ -188,6 +200,29 @@ fn call_that_hangs_ends_when_its_time_is_over() {
         assert!(hangs.await.is_err());
     });
     assert_failed(&capture, ErrorType::Timeout);
+}
+
+#[test]
+fn every_call_that_hangs_ends_whatever_else_is_waited_for() {
+    let capture = Capture::new();
+    let start = |model, timeout| capture.run(|| LlmCall::builder("gemini", model).with_timeout(timeout).start());
+    let hang = |model, timeout| Box::pin(start(model, timeout).observe(future::pending::<Reply>()));
+    // What comes sooner must not wait for this one.
+    let mut patient = hang("patient", LONG * 10);
+    assert!(patient.as_mut().now_or_never().is_none());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+    let llm = capture.llm("gemini", MODEL);
+    for round in 1..=5 {
+        for number in 0..50 {
+            runtime.spawn(hang(MODEL, Duration::from_millis(number * 7 % 40)));
+            // Dropped before its time, it wakes nobody.
+            assert!(hang("dropped", LONG).as_mut().now_or_never().is_none());
+        }
+        wait_for("every call to end", LONG, || (llm.requests() == round * 50).then_some(()));
+    }
+    assert_eq!(llm.errors_of(ErrorType::Timeout), 250);
+    assert_eq!(capture.llm("gemini", "dropped").errors_of(ErrorType::Cancelled), 250);
+    assert_eq!(capture.llm("gemini", "patient").requests(), 0);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! A call around a stream: its chunks, its usage, and every way it ends.
 #![cfg(feature = "testing")]
 
+mod support;
+
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use botticelli_obs::testing::Capture;
 use botticelli_obs::{ClassifyError, ErrorType, LlmCall, LlmResponse, Usage};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
+use support::wait_for;
 
 const MODEL: &str = "claude-sonnet-4-5";
 
@@ -190,6 +193,24 @@ fn stream_that_outlives_its_time_is_a_timeout_with_its_tokens() {
     assert_eq!(llm.requests(), 1);
     assert_eq!(llm.errors_of(ErrorType::Timeout), 1);
     assert_eq!(llm.completion_tokens(), 3);
+}
+
+#[test]
+fn stream_that_was_complete_in_time_may_end_later() {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    let (capture, started) = (Capture::new(), Instant::now());
+    let start = || {
+        let call = capture.run(|| LlmCall::builder("anthropic", MODEL).with_timeout(TIMEOUT).start());
+        let mut chunks = call.wrap_stream(stream::iter([finished("end_turn")]));
+        assert!(chunks.next().now_or_never().flatten().is_some());
+        chunks
+    };
+    let (read, dropped) = (start(), start());
+    wait_for("its time to be over", TIMEOUT * 2, || (started.elapsed() > TIMEOUT).then_some(()));
+    assert_eq!(read.count().now_or_never(), Some(0));
+    drop(dropped);
+    assert_eq!(capture.llm("anthropic", MODEL).requests(), 2);
+    assert_eq!(capture.llm("anthropic", MODEL).errors(), 0);
 }
 
 #[test]

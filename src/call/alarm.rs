@@ -1,6 +1,7 @@
 //! Wakes the tasks of calls whose time is over: one that hangs is polled by nobody else.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -36,9 +37,9 @@ impl Clock {
                 None => self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
                 Some(first) if first.key().0 <= now => {
                     let waker = first.remove();
-                    // Wakers are the code of executors, which may set alarms in turn.
+                    // Wakers are the code of executors, which may set alarms in turn, or panic.
                     drop(waiting);
-                    waker.wake();
+                    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                     self.lock()
                 }
                 Some(first) => {

@@ -14,7 +14,7 @@ use std::time::Instant;
 use tracing::Span;
 
 use crate::error_type::ErrorType;
-use crate::finish;
+use crate::finish::{self, FinishReasons};
 use crate::series::PairSeries;
 use crate::usage::Usage;
 
@@ -75,12 +75,6 @@ enum Role {
     Part { whole: Arc<Frame>, frame: Arc<Frame> },
 }
 
-impl Role {
-    fn is_inert(&self) -> bool {
-        matches!(self, Self::Inert)
-    }
-}
-
 struct Own {
     series: Option<Arc<PairSeries>>,
     span: Span,
@@ -90,16 +84,12 @@ struct Own {
     frame: Option<Arc<Frame>>,
 }
 
-/// The most choices a call can have, as OpenAI's API has it; a stream that tells of more is broken.
-const MOST_CHOICES: usize = 128;
-
 /// What a call has learnt about itself.
 #[derive(Debug, Default)]
 struct Facts {
     usage: Option<Usage>,
     error: Option<ErrorType>,
-    /// By choice, in the order they came.
-    finish_reasons: Vec<(usize, Box<str>)>,
+    finish_reasons: FinishReasons,
     response_model: Option<Box<str>>,
     response_id: Option<Box<str>>,
 }
@@ -193,18 +183,15 @@ impl LlmCall {
 
     /// Records why generation stopped, in the provider's words; once for each choice that finished.
     pub fn record_finish_reason(&mut self, reason: &str) {
-        let choices = self.facts.finish_reasons.iter().map(|(choice, _)| choice + 1);
-        self.record_choice(choices.max().unwrap_or(0), reason);
+        if !self.is_inert() {
+            self.facts.finish_reasons.add(reason);
+        }
     }
 
     /// Records why one of several choices stopped; again replaces what was recorded for it.
     pub(crate) fn record_choice(&mut self, choice: usize, reason: &str) {
-        let reasons = &mut self.facts.finish_reasons;
-        match reasons.iter().position(|(known, _)| *known == choice) {
-            Some(at) if *reasons[at].1 == *reason => {}
-            Some(at) => reasons[at].1 = reason.into(),
-            None if self.role.is_inert() || reasons.len() == MOST_CHOICES => {}
-            None => reasons.push((choice, reason.into())),
+        if !self.is_inert() {
+            self.facts.finish_reasons.set(choice, reason);
         }
     }
 
@@ -240,7 +227,7 @@ impl LlmCall {
     }
 
     fn is_inert(&self) -> bool {
-        self.role.is_inert()
+        matches!(self.role, Role::Inert)
     }
 
     fn is_overdue(&self) -> bool {
@@ -329,7 +316,7 @@ impl Own {
 }
 
 /// As a list where the OpenTelemetry layer is compiled in: `tracing` knows no lists.
-fn record_finish_reasons(span: &Span, reasons: &[(usize, Box<str>)]) {
+fn record_finish_reasons(span: &Span, reasons: &FinishReasons) {
     if reasons.is_empty() {
         return;
     }
@@ -338,12 +325,12 @@ fn record_finish_reasons(span: &Span, reasons: &[(usize, Box<str>)]) {
         use opentelemetry::{Array, StringValue, Value};
         use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-        let list = reasons.iter().map(|(_, reason)| StringValue::from(reason.to_string())).collect();
+        let list = reasons.iter().map(|(_, reason)| StringValue::from(reason.to_owned())).collect();
         span.set_attribute("gen_ai.response.finish_reasons", Value::Array(Array::String(list)));
     }
     #[cfg(not(feature = "install"))]
     {
-        let reasons: Vec<&str> = reasons.iter().map(|(_, reason)| &**reason).collect();
+        let reasons: Vec<&str> = reasons.iter().map(|(_, reason)| reason).collect();
         span.record("gen_ai.response.finish_reasons", reasons.join(","));
     }
 }

@@ -102,11 +102,16 @@ impl Observed {
     }
 
     pub(super) fn finish(&mut self) {
+        if let Some(call) = self.call.as_mut().filter(|call| call.is_overdue()) {
+            call.record_error(ErrorType::Timeout);
+        }
+        self.end();
+    }
+
+    /// Ends the call as it stands.
+    pub(super) fn end(&mut self) {
         self.alarm = None;
-        if let Some(mut call) = self.call.take() {
-            if call.is_overdue() {
-                call.record_error(ErrorType::Timeout);
-            }
+        if let Some(call) = self.call.take() {
             call.finish();
         }
     }

@@ -30,10 +30,17 @@ pin_project! {
 /// A call that counts as finished when it is dropped after its finish reason.
 struct Completed(Observed);
 
+impl Completed {
+    fn is_complete(&mut self) -> bool {
+        self.0.call().is_some_and(LlmCall::is_complete)
+    }
+}
+
 impl Drop for Completed {
     fn drop(&mut self) {
-        if !std::thread::panicking() && self.0.call().is_some_and(LlmCall::is_complete) {
-            self.0.finish();
+        if !std::thread::panicking() && self.is_complete() {
+            // However long ago that was.
+            self.0.end();
         }
     }
 }
@@ -48,17 +55,21 @@ impl<S: Stream<Item: Outcome>> Stream for ObservedStream<S> {
             observed.wait(cx);
             return Poll::Pending;
         };
-        match (&item, observed.call()) {
-            (Some(item), Some(call)) => {
+        if let Some(item) = &item {
+            if let Some(call) = observed.call() {
                 let earlier = call.facts.error.take();
                 item.record_in(call);
                 if call.facts.error.is_none() {
                     call.record_chunk();
                     call.facts.error = earlier;
                 }
-                observed.finish_if_overdue();
             }
-            _ => observed.finish(),
+            observed.finish_if_overdue();
+        } else if this.observed.is_complete() {
+            // A reader who is slow to see the end has had everything in time.
+            this.observed.0.end();
+        } else {
+            this.observed.0.finish();
         }
         Poll::Ready(item)
     }

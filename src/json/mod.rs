@@ -28,6 +28,7 @@ pub use serde_json::Value;
 
 use crate::call::LlmCall;
 use crate::error_type::ErrorType;
+use crate::finish::FinishReasons;
 use crate::outcome::Outcome;
 use crate::usage::Usage;
 use tokens::Tokens;
@@ -61,8 +62,7 @@ pub struct Response {
     tokens: Tokens,
     model: Option<Box<str>>,
     id: Option<Box<str>>,
-    /// By choice.
-    finish_reasons: Vec<(usize, Box<str>)>,
+    finish_reasons: FinishReasons,
     failure: Option<ErrorType>,
 }
 
@@ -92,10 +92,7 @@ impl Response {
         self.tokens = Tokens::read(body).over(self.tokens);
         self.model = text(body, "model").or(text(body, "modelVersion")).or(self.model.take());
         self.id = text(body, "id").or(text(body, "responseId")).or(self.id.take());
-        for (choice, reason) in finish_reasons(body) {
-            self.finish_reasons.retain(|(known, _)| *known != choice);
-            self.finish_reasons.push((choice, reason.into()));
-        }
+        finish_reasons(body).for_each(|(choice, reason)| self.finish_reasons.set(choice, reason));
         self.failure = failure::of(body).or(self.failure);
     }
 
@@ -116,7 +113,7 @@ impl Response {
 
     /// Returns why generation stopped, in the provider's words, for each choice that did.
     pub fn finish_reasons(&self) -> impl Iterator<Item = &str> {
-        self.finish_reasons.iter().map(|(_, reason)| &**reason)
+        self.finish_reasons.iter().map(|(_, reason)| reason)
     }
 
     /// Returns the class of failure, if it tells of one.
@@ -139,9 +136,7 @@ impl Outcome for Response {
         if let Some(id) = &self.id {
             call.record_response_id(id);
         }
-        for (choice, reason) in &self.finish_reasons {
-            call.record_choice(*choice, reason);
-        }
+        self.finish_reasons.iter().for_each(|(choice, reason)| call.record_choice(choice, reason));
         if let Some(failure) = self.failure {
             call.record_error(failure);
         }
@@ -160,8 +155,8 @@ fn text(json: &Value, name: &str) -> Option<Box<str>> {
 }
 
 /// Why each choice stopped, in the provider's words.
-fn finish_reasons(body: &Value) -> Vec<(usize, &str)> {
-    let of_choices = |choices: &'static str, reason: &'static str| {
+fn finish_reasons(body: &Value) -> impl Iterator<Item = (usize, &str)> {
+    let of_choices = move |choices: &'static str, reason: &'static str| {
         let choices = body[choices].as_array().into_iter().flatten().enumerate();
         choices.filter_map(move |(at, choice)| {
             let index = choice["index"].as_u64().and_then(|index| usize::try_from(index).ok());
@@ -172,7 +167,7 @@ fn finish_reasons(body: &Value) -> Vec<(usize, &str)> {
     // Anthropic whole, Anthropic streamed, Ollama.
     let only = [&body["stop_reason"], &body["delta"]["stop_reason"], &body["done_reason"]];
     let only = only.into_iter().find_map(Value::as_str).or_else(|| reason_of_responses(body));
-    chat.chain(only.map(|reason| (0, reason))).collect()
+    chat.chain(only.map(|reason| (0, reason)))
 }
 
 /// OpenAI's responses have a status instead, which is the same for an answer and for the call of a tool.
