@@ -72,6 +72,8 @@ mod finish;
 mod install;
 mod macros;
 mod outcome;
+#[cfg(feature = "install")]
+mod page;
 mod recorder;
 #[cfg(feature = "install")]
 mod scrape;
