@@ -80,8 +80,12 @@ mod scrape;
 mod series;
 #[cfg(feature = "install")]
 mod spans;
+#[cfg(feature = "install")]
+mod summary;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "install")]
+mod textfile;
 mod usage;
 #[cfg(feature = "install")]
 mod worker;
@@ -108,6 +112,7 @@ pub use {
     scrape::PageRecorder,
     spans::logs::LogFormat,
     spans::{OtlpProtocol, Sampler},
+    summary::{ModelSummary, Summary},
     tracing_subscriber::{Layer, Registry},
 };
 

@@ -117,16 +117,27 @@ impl Error for InstallError {
     }
 }
 
-/// What a flush or a shutdown could not bring to the trace backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a flush or a shutdown could not bring to where it belongs: spans, or the metrics that are not scraped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlushError {
     lost: u64,
     waiting: u64,
+    textfile: Option<String>,
 }
 
 impl FlushError {
     pub(super) fn new(lost: u64, waiting: u64) -> Self {
-        Self { lost, waiting }
+        Self { lost, waiting, ..Self::default() }
+    }
+
+    /// Adds that the totals of the run are not in the text file.
+    pub(super) fn add_textfile(&mut self, why: String) {
+        self.textfile = Some(why);
+    }
+
+    /// Returns an error if anything is missing.
+    pub(super) fn into_result(self) -> Result<(), Self> {
+        if self == Self::default() { Ok(()) } else { Err(self) }
     }
 
     /// Returns how many spans are lost for good.
@@ -138,17 +149,25 @@ impl FlushError {
     pub fn waiting_spans(&self) -> u64 {
         self.waiting
     }
+
+    /// Whether the totals of the run are missing from the text file of `BOTTICELLI_OBS_TEXTFILE`.
+    pub fn is_textfile_failure(&self) -> bool {
+        self.textfile.is_some()
+    }
 }
 
 impl fmt::Display for FlushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.lost, self.waiting) {
-            (lost, 0) => write!(f, "{lost} spans were lost: the trace backend did not take them"),
-            (0, waiting) => write!(f, "{waiting} spans are still waiting for the trace backend"),
+        let spans = match (self.lost, self.waiting) {
+            (0, 0) => None,
+            (lost, 0) => Some(format!("{lost} spans were lost: the trace backend did not take them")),
+            (0, waiting) => Some(format!("{waiting} spans are still waiting for the trace backend")),
             (lost, waiting) => {
-                write!(f, "{lost} spans were lost and {waiting} are still waiting for the trace backend")
+                Some(format!("{lost} spans were lost and {waiting} are still waiting for the trace backend"))
             }
-        }
+        };
+        let parts: Vec<&str> = [&spans, &self.textfile].into_iter().flatten().map(String::as_str).collect();
+        f.write_str(&parts.join("; "))
     }
 }
 

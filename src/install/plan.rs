@@ -1,6 +1,7 @@
 //! What to install: code before environment before default.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
 
 use super::builder::{Builder, FailurePolicy, Listen, TraceExporter};
 use super::environment::Environment;
@@ -18,6 +19,7 @@ pub(super) struct Plan {
     pub(super) metrics: Result<Option<scrape::Config>, InstallError>,
     pub(super) traces: Result<Option<spans::Config>, InstallError>,
     pub(super) logs: Result<logs::Config, InstallError>,
+    pub(super) textfile: Result<Option<PathBuf>, InstallError>,
     pub(super) policy: FailurePolicy,
 }
 
@@ -35,6 +37,7 @@ impl Plan {
             metrics: resolver.metrics(),
             traces: resolver.traces(),
             logs: resolver.logs(),
+            textfile: resolver.textfile(),
         })
     }
 }
@@ -345,6 +348,20 @@ impl Resolver<'_> {
             None => self.variable("RUST_LOG", setting::directives)?,
         };
         Ok(logs::Config { format: format.unwrap_or(default.format), filter: filter.unwrap_or(default.filter) })
+    }
+
+    /// Where the totals of the run are added at its end.
+    fn textfile(&self) -> Result<Option<PathBuf>, InstallError> {
+        let name = "BOTTICELLI_OBS_TEXTFILE";
+        let Some(path) = self.environment.get(name)? else { return Ok(None) };
+        if self.disabled()? {
+            return Ok(None);
+        }
+        if self.environment.get("OTEL_METRICS_EXPORTER")?.is_some_and(|value| value.eq_ignore_ascii_case("none")) {
+            let why = "there are no metrics to write, OTEL_METRICS_EXPORTER is `none`: unset one of the two";
+            return Err(InstallError::invalid(name, path, why));
+        }
+        Ok(Some(PathBuf::from(path)))
     }
 
     fn disabled(&self) -> Result<bool, InstallError> {

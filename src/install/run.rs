@@ -1,5 +1,6 @@
 //! The one way in: everything that can fail first, the globals last.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use metrics::NoopRecorder;
@@ -15,6 +16,7 @@ use super::plan::Plan;
 use super::telemetry::Telemetry;
 use crate::scrape::{self, ExtraRecorder};
 use crate::spans::{self, logs};
+use crate::textfile::TextFile;
 
 /// Filled by the install that succeeded.
 static INSTALLED: OnceCell<()> = OnceCell::new();
@@ -35,6 +37,10 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
         None => None,
     };
     let config = failures.or_else("traces", plan.traces, || None)?;
+    let textfile = match failures.or_else("textfile", plan.textfile, || None)?.filter(|_| metrics.is_some()) {
+        Some(path) => failures.or_else("textfile", open_textfile(&path).map(Some), || None)?,
+        None => None,
+    };
     let traces = match config.as_ref().filter(|_| !builder.without_subscriber) {
         Some(config) => {
             let started = match &metrics {
@@ -67,8 +73,9 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
     if let Some(traces) = &traces {
         traces.set_propagators();
     }
-    failures.announce(metrics.as_ref(), traces.as_ref());
-    Ok(Telemetry::new(metrics, traces))
+    let telemetry = Telemetry { traces, textfile, metrics };
+    failures.announce(&telemetry);
+    Ok(telemetry)
 }
 
 /// Starts the metrics pipeline.
@@ -88,6 +95,13 @@ pub(super) fn start_metrics(
             ),
             None => "metrics: can't start the upkeep".to_owned(),
         };
+        InstallError::start(message, error)
+    })
+}
+
+fn open_textfile(path: &Path) -> Result<TextFile, InstallError> {
+    TextFile::open(path).map_err(|error| {
+        let message = format!("textfile: can't use {}, which BOTTICELLI_OBS_TEXTFILE names", path.display());
         InstallError::start(message, error)
     })
 }
@@ -147,7 +161,7 @@ impl Failures {
     }
 
     /// Says where each pipeline goes, or why it doesn't; also on the page.
-    fn announce(&self, metrics: Option<&scrape::Pipeline>, traces: Option<&spans::Pipeline>) {
+    fn announce(&self, Telemetry { metrics, traces, textfile }: &Telemetry) {
         let is_up = |pipeline| self.degraded.iter().all(|(degraded, _)| *degraded != pipeline);
         for (pipeline, error) in &self.degraded {
             tracing::error!(target: "botticelli_obs", "{pipeline}: off, and the program goes on without: {error:?}");
@@ -168,10 +182,14 @@ impl Failures {
             ),
             None => {}
         }
+        if let Some(textfile) = textfile {
+            let path = textfile.path().display();
+            tracing::info!(target: "botticelli_obs", "textfile: the run's totals are added to {path} at its end");
+        }
         if let Some(metrics) = metrics {
-            metrics.publish_up("metrics", is_up("metrics"));
-            if traces.is_some() || !is_up("traces") {
-                metrics.publish_up("traces", is_up("traces"));
+            let configured = [("metrics", true), ("traces", traces.is_some()), ("textfile", textfile.is_some())];
+            for (pipeline, _) in configured.into_iter().filter(|&(pipeline, is_on)| is_on || !is_up(pipeline)) {
+                metrics.publish_up(pipeline, is_up(pipeline));
             }
         }
     }

@@ -4,25 +4,25 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::error::FlushError;
+use crate::page::Page;
+use crate::summary::Summary;
+use crate::textfile::TextFile;
+use crate::worker::{DROP_TIMEOUT, wait_for};
 use crate::{scrape, spans};
 
 /// The installed pipelines: keep it until the program ends, then [`shutdown`](Self::shutdown).
 ///
-/// Dropping it shuts down too, within 2 seconds and without a word about what was lost. After that recording does nothing,
-/// and takes no memory.
+/// Dropping it shuts down too, within 2 seconds and without a word about spans that were lost. After that recording does
+/// nothing, and takes no memory.
 #[derive(Debug)]
 #[must_use = "dropping this shuts the telemetry down: keep it until the program ends, as in `let telemetry = …`"]
 pub struct Telemetry {
-    // In this order: the end of the traces is still counted on the page.
-    traces: Option<spans::Pipeline>,
-    metrics: Option<scrape::Pipeline>,
+    pub(super) traces: Option<spans::Pipeline>,
+    pub(super) textfile: Option<TextFile>,
+    pub(super) metrics: Option<scrape::Pipeline>,
 }
 
 impl Telemetry {
-    pub(super) fn new(metrics: Option<scrape::Pipeline>, traces: Option<spans::Pipeline>) -> Self {
-        Self { traces, metrics }
-    }
-
     /// Returns the address the page is served on, with the real port where 0 was asked for; `None` without a listener.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().and_then(scrape::Pipeline::addr)
@@ -31,6 +31,22 @@ impl Telemetry {
     /// Returns the page, in the Prometheus text format 0.0.4; empty without metrics.
     pub fn render(&self) -> String {
         self.metrics.as_ref().map(scrape::Pipeline::render).unwrap_or_default()
+    }
+
+    /// Returns what the calls came to so far, by provider and model: for a program that prints it before it ends.
+    ///
+    /// ```
+    /// use botticelli_obs::{Builder, LlmCall};
+    ///
+    /// let telemetry = Builder::new().without_listener().install()?;
+    /// LlmCall::start("ollama", "llama3.2").finish();
+    /// println!("{}", telemetry.summary());
+    /// assert_eq!(telemetry.summary().models()[0].calls, 1);
+    /// # Ok::<(), botticelli_obs::InstallError>(())
+    /// ```
+    pub fn summary(&self) -> Summary {
+        // The page is this crate's own and can be read; where it could not, there would be nothing to tell.
+        Page::parse(&self.render()).map(|page| Summary::of(&page)).unwrap_or_default()
     }
 
     /// Exports every span that has ended, blocking this thread for `timeout` at most.
@@ -45,15 +61,56 @@ impl Telemetry {
         }
     }
 
-    /// Exports every span that has ended and stops both pipelines, blocking this thread for `timeout` at most.
+    /// Exports every span that has ended, adds the run's totals to the text file, and stops all pipelines, blocking this
+    /// thread for `timeout` at most. Where there is a text file, a quarter of that time is kept for it.
     ///
     /// # Errors
     ///
-    /// When spans were lost.
+    /// When spans were lost, or the totals could not be written.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), FlushError> {
-        match self.traces.take() {
-            Some(traces) => traces.shutdown(Instant::now() + timeout).map_err(FlushError::from),
-            None => Ok(()),
+        self.stop(timeout)
+    }
+
+    fn stop(&mut self, timeout: Duration) -> Result<(), FlushError> {
+        let deadline = Instant::now() + timeout;
+        let mut missing = FlushError::default();
+        if let Some(traces) = self.traces.take() {
+            // A trace backend that hangs must not cost the metrics their time.
+            let share = if self.textfile.is_some() { timeout / 4 } else { Duration::ZERO };
+            if let Err(lost) = traces.shutdown(deadline - share) {
+                missing = lost.into();
+            }
+        }
+        // From here on the page is final: the end of the traces is counted on it.
+        if let Some(textfile) = self.textfile.take()
+            && let Err(why) = write(textfile, self.render(), deadline)
+        {
+            missing.add_textfile(why);
+        }
+        self.metrics = None;
+        missing.into_result()
+    }
+}
+
+/// Adds the totals to the file; on a thread of its own, since a disk of the network may hang.
+fn write(textfile: TextFile, page: String, deadline: Instant) -> Result<(), String> {
+    let path = textfile.path().display().to_string();
+    // Half of the time is for waiting for other runs, half for the disk.
+    let patience = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+    let written = wait_for("botticelli-obs-textfile", deadline, move || textfile.add(&page, patience));
+    match written {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(format!("the totals of this run are not in {path}: {error}")),
+        None => Err(format!("the totals of this run may not be in {path}: it was not written in time")),
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Err(missing) = self.stop(DROP_TIMEOUT)
+            && missing.is_textfile_failure()
+        {
+            tracing::error!(target: "botticelli_obs", "textfile: {missing}");
         }
     }
 }

@@ -53,9 +53,10 @@ impl Page {
     ///
     /// When a family is of another kind there, with its name; nothing has been added then.
     pub(crate) fn add(&mut self, later: Self) -> Result<(), String> {
-        let of_another_kind = later.families.iter().find(|family| {
-            self.family(&family.name).is_some_and(|earlier| earlier.kind != family.kind)
-        });
+        let of_another_kind = later
+            .families
+            .iter()
+            .find(|family| self.family(&family.name).is_some_and(|earlier| earlier.kind != family.kind));
         if let Some(family) = of_another_kind {
             return Err(family.name.clone());
         }

@@ -27,10 +27,10 @@ fn a_page_is_read_with_kinds_labels_and_values() {
     let requests = page.family("llm_requests_total").expect("it is there");
     assert_eq!((requests.kind, requests.help.as_str()), (MetricKind::Counter, "Calls."));
     assert_eq!(requests.series[0].label("model"), r#"a "b" c"#);
-    assert_eq!(requests.series.iter().map(|series| &series.value).collect::<Vec<_>>(), [
-        &Value::Counter(3),
-        &Value::Counter(1)
-    ]);
+    assert_eq!(
+        requests.series.iter().map(|series| &series.value).collect::<Vec<_>>(),
+        [&Value::Counter(3), &Value::Counter(1)]
+    );
     let duration = Distribution { buckets: vec![(0.5, 2), (f64::INFINITY, 3)], sum: 1.5 };
     assert_eq!(page.families[1].series[0].value, Value::Histogram(duration));
     assert_eq!(page.families[2].series[0].value, Value::Gauge(-0.5));

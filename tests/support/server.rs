@@ -109,6 +109,37 @@ impl Prometheus {
     }
 }
 
+/// A real node_exporter with nothing but its textfile collector.
+#[derive(Debug)]
+pub struct NodeExporter {
+    _process: Process,
+    addr: SocketAddr,
+}
+
+impl NodeExporter {
+    /// Starts node_exporter on the files of this folder; `None` where it is not installed.
+    pub fn start(folder: &Path) -> Option<Self> {
+        let program = find_program("prometheus-node-exporter")?;
+        let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let child = Command::new(program)
+            .args(["--collector.disable-defaults", "--collector.textfile", "--web.disable-exporter-metrics"])
+            .arg(format!("--collector.textfile.directory={}", folder.display()))
+            .arg(format!("--web.listen-address={addr}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node_exporter starts");
+        let exporter = Self { _process: Process(child), addr };
+        wait_for("node_exporter listens", Duration::from_secs(30), || std::net::TcpStream::connect(addr).ok());
+        Some(exporter)
+    }
+
+    /// Returns what it serves.
+    pub fn page(&self) -> String {
+        get(self.addr, "/metrics", Duration::from_secs(10)).expect("node_exporter answers").body
+    }
+}
+
 /// A real OTLP collector process (rotel) that prints what it receives.
 #[derive(Debug)]
 pub struct Collector {

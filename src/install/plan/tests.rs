@@ -57,8 +57,8 @@ fn plan_of<'a>(
 }
 
 fn whole(plan: Result<Plan, InstallError>) -> Result<Plan, InstallError> {
-    let Plan { metrics, traces, logs, policy } = plan?;
-    Ok(Plan { metrics: Ok(metrics?), traces: Ok(traces?), logs: Ok(logs?), policy })
+    let Plan { metrics, traces, logs, textfile, policy } = plan?;
+    Ok(Plan { metrics: Ok(metrics?), traces: Ok(traces?), logs: Ok(logs?), textfile: Ok(textfile?), policy })
 }
 
 /// The page's configuration, where the page is on.
