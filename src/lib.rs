@@ -64,6 +64,8 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+#[cfg(feature = "install")]
+mod buckets;
 mod call;
 mod catalog;
 mod error_type;

@@ -38,12 +38,18 @@ impl Worker {
     ///
     /// When the system gives no thread or no event queue.
     pub(crate) fn start(name: &str) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .thread_name(format!("{name}-blocking"))
-            .max_blocking_threads(4)
-            .on_thread_start(mark_own_thread)
-            .build()?;
+        let mut runtime = Builder::new_current_thread();
+        runtime.max_blocking_threads(4).on_thread_start(mark_own_thread);
+        Self::run(name, runtime)
+    }
+
+    /// Starts a thread of this name with the runtime of this builder, which sets what its blocking threads do.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread or no event queue.
+    pub(crate) fn run(name: &str, mut runtime: Builder) -> io::Result<Self> {
+        let runtime = runtime.enable_all().thread_name(format!("{name}-blocking")).build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {

@@ -4,17 +4,23 @@
 //! once. But it spawns its connections on whichever runtime is current while it is polled. So it is polled inside a second,
 //! disposable runtime that holds nothing but the open connections: while that is full the exporter is not polled, and
 //! newcomers wait in the kernel's backlog; when it stays full it is thrown away, lingering connections with it, and replaced.
+//!
+//! It is also where the exporter renders, on a blocking thread. Such a thread ends when it has nothing left to do, and requests
+//! are not read before it has: so the start of one is the moment before a render, and its end the moment after.
 
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use metrics_exporter_prometheus::{ExporterFuture, PrometheusBuilder, PrometheusRecorder};
-use tokio::runtime::{Builder, Runtime};
+use metrics_exporter_prometheus::{ExporterFuture, PrometheusBuilder};
+use tokio::runtime::Builder;
 use tokio::time::{Sleep, sleep};
+
+use super::page::{Bounds, Page};
 
 use crate::worker::{Worker, mark_own_thread};
 
@@ -51,7 +57,8 @@ pub(super) fn start(
     worker: &Worker,
     listen: &str,
     exporter: impl Fn() -> PrometheusBuilder,
-) -> io::Result<(PrometheusRecorder, SocketAddr)> {
+    bounds: &Arc<Bounds>,
+) -> io::Result<(Arc<Page>, SocketAddr)> {
     let mut last_error = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
     let mut addresses: Vec<SocketAddr> = listen.to_socket_addrs()?.collect();
     // `localhost` is both, and Prometheus' configurations say 127.0.0.1.
@@ -66,15 +73,16 @@ pub(super) fn start(
                     break;
                 }
             };
-            let connections = Connections::new()?;
             let built = {
                 let _entered = worker.handle().enter();
                 exporter().with_http_listener(addr).build()
             };
             match built {
                 Ok((recorder, future)) => {
+                    let page = Arc::new(Page::new(recorder, Arc::clone(bounds)));
+                    let connections = Connections::new(&page)?;
                     worker.handle().spawn(Bounded::new(future, connections, addr));
-                    return Ok((recorder, addr));
+                    return Ok((page, addr));
                 }
                 Err(error) => last_error = io::Error::new(io::ErrorKind::AddrInUse, error),
             }
@@ -85,36 +93,33 @@ pub(super) fn start(
 
 /// The runtime that holds the open connections, one task each.
 struct Connections {
-    runtime: Option<Runtime>,
+    worker: Worker,
+    page: Arc<Page>,
 }
 
 impl Connections {
-    fn new() -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(2)
-            .thread_name("botticelli-obs-scrape")
-            .on_thread_start(mark_own_thread)
-            .enable_io()
-            .build()?;
-        Ok(Self { runtime: Some(runtime) })
+    fn new(page: &Arc<Page>) -> io::Result<Self> {
+        let mut runtime = Builder::new_current_thread();
+        let (before, after, meanwhile) = (Arc::clone(page), Arc::clone(page), Arc::clone(page));
+        runtime
+            .max_blocking_threads(1)
+            .thread_keep_alive(Duration::ZERO)
+            .on_thread_start(move || {
+                mark_own_thread();
+                before.begin();
+            })
+            .on_thread_stop(move || after.end())
+            .on_thread_unpark(move || meanwhile.wait());
+        Ok(Self { worker: Worker::run("botticelli-obs-scrape", runtime)?, page: Arc::clone(page) })
     }
 
     fn open(&self) -> usize {
-        self.runtime.as_ref().map_or(0, |runtime| runtime.metrics().num_alive_tasks())
+        self.worker.handle().metrics().num_alive_tasks()
     }
 
     fn poll(&self, exporter: &mut ExporterFuture, cx: &mut Context<'_>) -> bool {
-        let _entered = self.runtime.as_ref().map(Runtime::enter);
+        let _entered = self.worker.handle().enter();
         exporter.as_mut().poll(cx).is_ready()
-    }
-}
-
-impl Drop for Connections {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -156,7 +161,7 @@ impl Bounded {
             return false;
         }
         // Without a thread for the new runtime the old one stays, and is tried again.
-        let Ok(fresh) = Connections::new() else { return false };
+        let Ok(fresh) = Connections::new(&self.connections.page) else { return false };
         self.connections = fresh;
         self.full_since = None;
         self.closed_at = Some(Instant::now());

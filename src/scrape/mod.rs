@@ -3,25 +3,28 @@
 mod family;
 mod label;
 mod listener;
+mod page;
 mod recorder;
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Key, Label, Recorder};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use metrics_util::layers::{Fanout, FanoutBuilder};
 
-use crate::catalog::{self, DEFAULT_BUCKETS, METRICS, MetricKind};
+use crate::catalog::{self, METRICS, MetricKind};
 use crate::series::{self, METADATA};
 use crate::worker::Worker;
 
 pub(crate) use label::is_label_name;
+use page::{Bounds, Page};
 pub use recorder::PageRecorder;
 
-/// How often histogram samples are folded into their buckets; until then each takes 16 bytes.
+/// How often the exporter is handed what the histograms have counted, so that a scrape finds little left to do.
 const UPKEEP: Duration = Duration::from_millis(500);
 
 /// What the pipeline is built from; every value is valid.
@@ -46,7 +49,7 @@ pub(crate) type ExtraRecorder = Box<dyn Recorder + Send + Sync>;
 /// The running pipeline; dropping it stops the listener and makes the recorder inert.
 pub(crate) struct Pipeline {
     recorder: PageRecorder,
-    page: PrometheusHandle,
+    page: Arc<Page>,
     addr: Option<SocketAddr>,
     // Stops the listener and the upkeep.
     _worker: Worker,
@@ -60,35 +63,35 @@ impl Pipeline {
     /// The system's error when no thread can be had, or none of the addresses can be bound.
     pub(crate) fn start(config: &Config, extra: &mut Vec<ExtraRecorder>) -> io::Result<Self> {
         let worker = Worker::start("botticelli-obs-metrics")?;
-        let (prometheus, addr) = match &config.listen {
-            None => (exporter(config).build_recorder(), None),
+        let bounds = Arc::new(bounds(config));
+        let exporter = || exporter(config, &bounds);
+        let (page, addr) = match &config.listen {
+            None => (Arc::new(Page::new(exporter().build_recorder(), Arc::clone(&bounds))), None),
             Some(listen) => {
-                let (recorder, addr) = listener::start(&worker, listen, || exporter(config))?;
-                (recorder, Some(addr))
+                let (page, addr) = listener::start(&worker, listen, exporter, &bounds)?;
+                (page, Some(addr))
             }
         };
-        let page = prometheus.handle();
-        if addr.is_none() {
-            let page = page.clone();
-            worker.handle().spawn(async move {
-                loop {
-                    tokio::time::sleep(UPKEEP).await;
-                    page.run_upkeep();
-                }
-            });
-        }
+        let upkeep = Arc::clone(&page);
+        worker.handle().spawn(async move {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                upkeep.run_upkeep();
+            }
+        });
         for metric in METRICS {
-            metric.describe(&prometheus);
+            metric.describe(&*page);
         }
         let recorder = if extra.is_empty() {
-            PageRecorder::new(Box::new(prometheus))
+            PageRecorder::new(Box::new(Arc::clone(&page)))
         } else {
-            let fanout = extra.drain(..).fold(FanoutBuilder::default().add_recorder(prometheus), |fanout, extra| {
-                for metric in METRICS {
-                    metric.describe(&*extra);
-                }
-                fanout.add_recorder(extra)
-            });
+            let fanout =
+                extra.drain(..).fold(FanoutBuilder::default().add_recorder(Arc::clone(&page)), |fanout, extra| {
+                    for metric in METRICS {
+                        metric.describe(&*extra);
+                    }
+                    fanout.add_recorder(extra)
+                });
             // Leaked as the process' recorder always is: the fan-out can't be sent between threads, a reference to it can.
             let fanout: &'static Fanout = Box::leak(Box::new(fanout.build()));
             PageRecorder::new(Box::new(fanout))
@@ -158,15 +161,19 @@ pub(crate) fn is_network(cidr: &str) -> bool {
     PrometheusBuilder::new().add_allowed_address(cidr).is_ok()
 }
 
-fn exporter(config: &Config) -> PrometheusBuilder {
-    let own = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
-    let own = own.map(|metric| (metric.name.to_owned(), metric.buckets.to_vec()));
-    // The last one set for a name counts, so the program's own come last.
-    let buckets = own.chain(config.buckets.iter().map(|(name, bounds)| {
-        let name = recorder::own(name).map_or(name.as_str(), |metric| metric.name);
-        (name.to_owned(), bounds.clone())
-    }));
-    let builder = PrometheusBuilder::new().with_recommended_naming(true).upkeep_timeout(UPKEEP);
+/// The bounds of the catalogue, overruled by the program's own.
+fn bounds(config: &Config) -> Bounds {
+    Bounds::new(
+        config
+            .buckets
+            .iter()
+            .map(|(name, bounds)| (recorder::own(name).map_or(name.as_str(), |metric| metric.name), bounds.as_slice())),
+    )
+}
+
+fn exporter(config: &Config, bounds: &Bounds) -> PrometheusBuilder {
+    // Upkeep of its own would run while samples are handed over.
+    let builder = PrometheusBuilder::new().with_recommended_naming(true).upkeep_timeout(Duration::MAX);
     let builder = config
         .global_labels
         .iter()
@@ -181,9 +188,5 @@ fn exporter(config: &Config) -> PrometheusBuilder {
         config.allowed.iter().cloned().chain(mapped).fold(builder, |builder, network| {
             builder.add_allowed_address(network).expect("the network has been checked")
         });
-    // Setting buckets fails on an empty list only, and no list here is empty.
-    let builder = builder.set_buckets(DEFAULT_BUCKETS).expect("bounds are not empty");
-    buckets.fold(builder, |builder, (name, bounds)| {
-        builder.set_buckets_for_metric(Matcher::Full(name), &bounds).expect("bounds are not empty")
-    })
+    bounds.tell(builder)
 }
