@@ -73,6 +73,8 @@ mod finish;
 #[cfg(feature = "install")]
 mod install;
 mod macros;
+#[cfg(feature = "install")]
+mod otlp;
 mod outcome;
 #[cfg(feature = "install")]
 mod page;
@@ -111,9 +113,10 @@ pub use {
     install::{
         Builder, FailurePolicy, FlushError, InstallError, PageHandle, Telemetry, TraceExporter, TraceGuard, install,
     },
+    otlp::OtlpProtocol,
     scrape::PageRecorder,
+    spans::Sampler,
     spans::logs::LogFormat,
-    spans::{OtlpProtocol, Sampler},
     summary::{ModelSummary, Summary},
     tracing_subscriber::{Layer, Registry},
 };

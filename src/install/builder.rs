@@ -10,9 +10,10 @@ use tracing_subscriber::{Layer, Registry};
 use super::error::InstallError;
 use super::ladder::{PageHandle, TraceGuard};
 use super::telemetry::Telemetry;
+use crate::otlp::OtlpProtocol;
 use crate::scrape::{ExtraRecorder, PageRecorder};
+use crate::spans::Sampler;
 use crate::spans::logs::LogFormat;
-use crate::spans::{OtlpProtocol, Sampler};
 
 /// Where spans go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -265,7 +265,7 @@ impl Resolver<'_> {
 
     #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     fn otlp(&self, _asked_by: &str) -> Result<Backend, InstallError> {
-        use crate::spans::{OtlpProtocol, otlp};
+        use crate::otlp::{self, OtlpProtocol};
 
         let protocol = self.otlp_protocol()?;
         let default = match protocol {
@@ -310,8 +310,8 @@ impl Resolver<'_> {
     }
 
     #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-    fn otlp_protocol(&self) -> Result<crate::spans::OtlpProtocol, InstallError> {
-        use crate::spans::OtlpProtocol;
+    fn otlp_protocol(&self) -> Result<crate::otlp::OtlpProtocol, InstallError> {
+        use crate::otlp::OtlpProtocol;
 
         let words = [("grpc", OtlpProtocol::Grpc), ("http/protobuf", OtlpProtocol::HttpProtobuf)];
         let compiled = |name: &str, protocol| {

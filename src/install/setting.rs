@@ -7,9 +7,9 @@ use percent_encoding::percent_decode_str;
 use tracing_subscriber::EnvFilter;
 
 use super::error::InstallError;
-use crate::scrape;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-use crate::spans::OtlpProtocol;
+use crate::otlp::OtlpProtocol;
+use crate::scrape;
 use crate::spans::Sampler;
 
 type Parsed<T> = Result<T, InstallError>;

@@ -4,7 +4,7 @@ mod export;
 mod filter;
 pub(crate) mod logs;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-pub(crate) mod otlp;
+mod otlp;
 mod queue;
 mod sampler;
 mod stdout;
@@ -51,17 +51,7 @@ pub(crate) struct Config {
 pub(crate) enum Backend {
     Stdout,
     #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-    Otlp(otlp::Config),
-}
-
-/// The transport of OTLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OtlpProtocol {
-    /// OTLP/gRPC, usually on port 4317; needs the feature `otlp-grpc`.
-    Grpc,
-    /// OTLP/HTTP with protobuf bodies, usually on port 4318; needs the feature `otlp-http`.
-    HttpProtobuf,
+    Otlp(crate::otlp::Config),
 }
 
 /// Limits of one span, `OTEL_SPAN_*_LIMIT`.

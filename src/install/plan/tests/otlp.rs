@@ -2,8 +2,8 @@
 
 use super::{Builder, InstallError, Plan, Variable, backend, names, plan, plan_of, spans};
 use crate::OtlpProtocol;
+use crate::otlp::Config;
 use crate::spans::Backend;
-use crate::spans::otlp::Config;
 
 const GRPC: bool = cfg!(feature = "otlp-grpc");
 const HTTP: bool = cfg!(feature = "otlp-http");
