@@ -78,6 +78,8 @@ mod otlp;
 mod outcome;
 #[cfg(feature = "install")]
 mod page;
+#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+mod push;
 mod recorder;
 #[cfg(feature = "install")]
 mod scrape;

@@ -123,7 +123,8 @@ impl Builder {
         self
     }
 
-    /// Sets the OTLP endpoint, such as `http://localhost:4317`; `/v1/traces` is appended for OTLP/HTTP. Defaults to
+    /// Sets the OTLP endpoint, such as `http://localhost:4317`; the path of the signal is appended for OTLP/HTTP. Metrics
+    /// that are pushed go there too, unless `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` is set. Defaults to
     /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT`, then port 4317 (gRPC) or 4318 (HTTP) of
     /// localhost.
     pub fn with_otlp_endpoint(mut self, endpoint: impl Into<String>) -> Self {

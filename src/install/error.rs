@@ -122,12 +122,18 @@ impl Error for InstallError {
 pub struct FlushError {
     lost: u64,
     waiting: u64,
+    metrics: Option<String>,
     textfile: Option<String>,
 }
 
 impl FlushError {
     pub(super) fn new(lost: u64, waiting: u64) -> Self {
         Self { lost, waiting, ..Self::default() }
+    }
+
+    /// Adds what became of the metrics that are pushed.
+    pub(super) fn add_metrics(&mut self, pushed: Result<(), String>) {
+        self.metrics = pushed.err();
     }
 
     /// Adds that the totals of the run are not in the text file.
@@ -150,6 +156,11 @@ impl FlushError {
         self.waiting
     }
 
+    /// Whether the last metrics were not taken by the endpoint they are pushed to.
+    pub fn is_metrics_failure(&self) -> bool {
+        self.metrics.is_some()
+    }
+
     /// Whether the totals of the run are missing from the text file of `BOTTICELLI_OBS_TEXTFILE`.
     pub fn is_textfile_failure(&self) -> bool {
         self.textfile.is_some()
@@ -166,7 +177,8 @@ impl fmt::Display for FlushError {
                 Some(format!("{lost} spans were lost and {waiting} are still waiting for the trace backend"))
             }
         };
-        let parts: Vec<&str> = [&spans, &self.textfile].into_iter().flatten().map(String::as_str).collect();
+        let parts: Vec<&str> =
+            [&spans, &self.metrics, &self.textfile].into_iter().flatten().map(String::as_str).collect();
         f.write_str(&parts.join("; "))
     }
 }

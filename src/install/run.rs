@@ -41,6 +41,14 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
         Some(path) => failures.or_else("textfile", open_textfile(&path).map(Some), || None)?,
         None => None,
     };
+    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+    let push = match (failures.or_else("push", plan.push, || None)?, &metrics) {
+        (Some(config), Some(metrics)) => {
+            let started = start_push(config, metrics).map(Some);
+            failures.or_else("push", started, || None)?
+        }
+        _ => None,
+    };
     let traces = match config.as_ref().filter(|_| !builder.without_subscriber) {
         Some(config) => {
             let started = match &metrics {
@@ -73,7 +81,13 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
     if let Some(traces) = &traces {
         traces.set_propagators();
     }
-    let telemetry = Telemetry { traces, textfile, metrics };
+    let telemetry = Telemetry {
+        traces,
+        #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+        push,
+        textfile,
+        metrics,
+    };
     failures.announce(&telemetry);
     Ok(telemetry)
 }
@@ -97,6 +111,13 @@ pub(super) fn start_metrics(
         };
         InstallError::start(message, error)
     })
+}
+
+#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+fn start_push(config: crate::push::Config, metrics: &scrape::Pipeline) -> Result<crate::push::Pipeline, InstallError> {
+    let message = format!("push: can't start the export, {}", config.otlp);
+    crate::push::Pipeline::start(config, Box::new(metrics.renderer()), metrics.recorder())
+        .map_err(|error| InstallError::start(message, error))
 }
 
 fn open_textfile(path: &Path) -> Result<TextFile, InstallError> {
@@ -161,7 +182,8 @@ impl Failures {
     }
 
     /// Says where each pipeline goes, or why it doesn't; also on the page.
-    fn announce(&self, Telemetry { metrics, traces, textfile }: &Telemetry) {
+    fn announce(&self, telemetry: &Telemetry) {
+        let Telemetry { metrics, traces, textfile, .. } = telemetry;
         let is_up = |pipeline| self.degraded.iter().all(|(degraded, _)| *degraded != pipeline);
         for (pipeline, error) in &self.degraded {
             tracing::error!(target: "botticelli_obs", "{pipeline}: off, and the program goes on without: {error:?}");
@@ -182,12 +204,17 @@ impl Failures {
             ),
             None => {}
         }
+        if let Some(push) = telemetry.push() {
+            tracing::info!(target: "botticelli_obs", "push: metrics by {push}");
+        }
         if let Some(textfile) = textfile {
             let path = textfile.path().display();
             tracing::info!(target: "botticelli_obs", "textfile: the run's totals are added to {path} at its end");
         }
         if let Some(metrics) = metrics {
-            let configured = [("metrics", true), ("traces", traces.is_some()), ("textfile", textfile.is_some())];
+            // The push says itself whether it is up: its endpoint may have refused it by now.
+            let configured =
+                [("metrics", true), ("traces", traces.is_some()), ("push", false), ("textfile", textfile.is_some())];
             for (pipeline, _) in configured.into_iter().filter(|&(pipeline, is_on)| is_on || !is_up(pipeline)) {
                 metrics.publish_up(pipeline, is_up(pipeline));
             }

@@ -239,9 +239,14 @@ pub(super) fn headers(name: &str, value: &str) -> Parsed<Vec<(String, String)>> 
 
 /// The URL of an OTLP endpoint as the exporter takes it, checked against the protocol.
 ///
-/// `base` tells that the path of the signal is still to be appended.
+/// `path_of_signal` is given if it is still to be appended.
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-pub(super) fn otlp_endpoint(name: &str, value: &str, protocol: OtlpProtocol, base: bool) -> Parsed<String> {
+pub(super) fn otlp_endpoint(
+    name: &str,
+    value: &str,
+    protocol: OtlpProtocol,
+    path_of_signal: Option<&str>,
+) -> Parsed<String> {
     if value.contains('@') {
         let why = "credentials don't belong into the URL: send them by OTEL_EXPORTER_OTLP_HEADERS";
         return Err(InstallError::invalid_secret(name, why));
@@ -286,7 +291,9 @@ pub(super) fn otlp_endpoint(name: &str, value: &str, protocol: OtlpProtocol, bas
         }
         (OtlpProtocol::Grpc, _) if !path.is_empty() => Err(wrong("OTLP/gRPC has no path: leave it out of the URL")),
         (OtlpProtocol::Grpc, _) => Ok(format!("{scheme}://{authority}")),
-        (OtlpProtocol::HttpProtobuf, _) if base => Ok(format!("{scheme}://{authority}{path}/v1/traces")),
-        (OtlpProtocol::HttpProtobuf, _) => Ok(format!("{scheme}://{authority}{}", uri.path())),
+        (OtlpProtocol::HttpProtobuf, _) => match path_of_signal {
+            Some(appended) => Ok(format!("{scheme}://{authority}{path}{appended}")),
+            None => Ok(format!("{scheme}://{authority}{}", uri.path())),
+        },
     }
 }

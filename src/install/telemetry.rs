@@ -18,6 +18,8 @@ use crate::{scrape, spans};
 #[must_use = "dropping this shuts the telemetry down: keep it until the program ends, as in `let telemetry = …`"]
 pub struct Telemetry {
     pub(super) traces: Option<spans::Pipeline>,
+    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+    pub(super) push: Option<crate::push::Pipeline>,
     pub(super) textfile: Option<TextFile>,
     pub(super) metrics: Option<scrape::Pipeline>,
 }
@@ -49,24 +51,28 @@ impl Telemetry {
         Page::parse(&self.render()).map(|page| Summary::of(&page)).unwrap_or_default()
     }
 
-    /// Exports every span that has ended, blocking this thread for `timeout` at most.
+    /// Exports every span that has ended, and the metrics where they are pushed, blocking this thread for `timeout` at most.
     ///
     /// # Errors
     ///
-    /// When spans were lost or are still waiting.
+    /// When spans were lost or are still waiting, or the metrics were not taken.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
-        match &self.traces {
-            Some(traces) => traces.flush(Instant::now() + timeout).map_err(FlushError::from),
-            None => Ok(()),
-        }
+        let deadline = Instant::now() + timeout;
+        let pushed = self.begin_push();
+        let mut missing = match &self.traces {
+            Some(traces) => traces.flush(deadline).map_or_else(FlushError::from, |()| FlushError::default()),
+            None => FlushError::default(),
+        };
+        missing.add_metrics(pushed(deadline));
+        missing.into_result()
     }
 
-    /// Exports every span that has ended, adds the run's totals to the text file, and stops all pipelines, blocking this
-    /// thread for `timeout` at most. Where there is a text file, a quarter of that time is kept for it.
+    /// Exports every span that has ended, pushes the metrics and adds the run's totals to the text file where that is wanted,
+    /// and stops all pipelines, blocking this thread for `timeout` at most. A quarter of that time is kept for the metrics.
     ///
     /// # Errors
     ///
-    /// When spans were lost, or the totals could not be written.
+    /// When spans were lost, the metrics were not taken, or the totals could not be written.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), FlushError> {
         self.stop(timeout)
     }
@@ -75,21 +81,60 @@ impl Telemetry {
         let deadline = Instant::now() + timeout;
         let mut missing = FlushError::default();
         if let Some(traces) = self.traces.take() {
-            // A trace backend that hangs must not cost the metrics their time.
-            let share = if self.textfile.is_some() { timeout / 4 } else { Duration::ZERO };
+            // A trace backend that hangs must not cost the metrics their time, and they go out while it is waited for.
+            drop(self.begin_push());
+            let others = self.push().is_some() || self.textfile.is_some();
+            let share = if others { timeout / 4 } else { Duration::ZERO };
             if let Err(lost) = traces.shutdown(deadline - share) {
                 missing = lost.into();
             }
         }
         // From here on the page is final: the end of the traces is counted on it.
+        let pushed = self.begin_push();
         if let Some(textfile) = self.textfile.take()
             && let Err(why) = write(textfile, self.render(), deadline)
         {
             missing.add_textfile(why);
         }
+        missing.add_metrics(pushed(deadline));
+        self.end_push();
         self.metrics = None;
         missing.into_result()
     }
+}
+
+/// The metrics' way by OTLP, where it is compiled in.
+#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+impl Telemetry {
+    pub(super) fn push(&self) -> Option<&impl std::fmt::Display> {
+        self.push.as_ref()
+    }
+
+    /// Begins an export of the metrics; what it returns waits for its end.
+    fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
+        let begun = self.push.as_ref().map(|push| (push.flush(), push.to_string()));
+        move |deadline| match begun {
+            Some((flush, to)) => flush.wait(deadline).map_err(|why| format!("the last metrics are not at {to}: {why}")),
+            None => Ok(()),
+        }
+    }
+
+    fn end_push(&mut self) {
+        self.push = None;
+    }
+}
+
+#[cfg(not(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http"))))]
+impl Telemetry {
+    pub(super) fn push(&self) -> Option<&str> {
+        None
+    }
+
+    fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
+        |_| Ok(())
+    }
+
+    fn end_push(&mut self) {}
 }
 
 /// Adds the totals to the file; on a thread of its own, since a disk of the network may hang.

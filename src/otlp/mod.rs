@@ -4,6 +4,8 @@
 pub(crate) mod grpc;
 #[cfg(feature = "otlp-http")]
 pub(crate) mod http;
+#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+pub(crate) mod send;
 
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 use std::{fmt, time::Duration};

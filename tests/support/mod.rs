@@ -3,6 +3,7 @@
 
 #[cfg(feature = "install")]
 pub mod bot;
+pub mod collected;
 pub mod page;
 pub mod peer;
 pub mod process;
@@ -10,6 +11,7 @@ pub mod process;
 pub mod program;
 pub mod role;
 pub mod server;
+pub mod store;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -152,19 +152,34 @@ pub struct Collector {
 impl Collector {
     /// Starts the collector; `None` where it is not installed.
     pub fn start() -> Option<Self> {
-        let grpc = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        Self::start_on(grpc)
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], free_port())))
     }
 
     /// Starts the collector with gRPC on this address; `None` where it is not installed.
     pub fn start_on(grpc: SocketAddr) -> Option<Self> {
+        Self::start_with(grpc, &["--debug-log", "traces"])
+    }
+
+    /// Starts one that prints metrics too.
+    pub fn of_metrics(grpc: SocketAddr) -> Option<Self> {
+        Self::start_with(grpc, &["--debug-log", "traces", "--debug-log", "metrics"])
+    }
+
+    /// Starts one that refuses metrics in the way of Jaeger: UNIMPLEMENTED by gRPC, 404 by HTTP.
+    pub fn of_traces_only() -> Option<Self> {
+        let grpc = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self::start_with(grpc, &["--debug-log", "traces", "--otlp-receiver-metrics-disabled"])
+    }
+
+    fn start_with(grpc: SocketAddr, options: &[&str]) -> Option<Self> {
         let program = find_program("rotel-agent")?;
         let folder = Folder::new("collector");
         let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let log = File::create(folder.path().join("log")).expect("the log can be written");
         let errors = log.try_clone().expect("the log can be shared");
         let child = Command::new(program)
-            .args(["start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"])
+            .args(["start", "--exporter", "blackhole", "--debug-log-verbosity", "detailed"])
+            .args(options)
             .arg("--otlp-grpc-endpoint")
             .arg(grpc.to_string())
             .arg("--otlp-http-endpoint")
