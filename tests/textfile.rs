@@ -57,6 +57,7 @@ const RUNS: usize = 20;
 const AT_A_TIME: usize = 4;
 
 /// What run `n` does; told by `RUN`.
+#[expect(clippy::print_stdout, reason = "the parent waits for these words")]
 fn short_run() {
     let run: usize = std::env::var("RUN").expect("the parent has set it").parse().expect("a number");
     let telemetry = install();

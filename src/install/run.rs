@@ -89,6 +89,8 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
         metrics,
     };
     failures.announce(&telemetry);
+    // At once, so that an endpoint that takes no metrics is told of while somebody looks.
+    drop(telemetry.begin_push());
     Ok(telemetry)
 }
 

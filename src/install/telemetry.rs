@@ -111,7 +111,7 @@ impl Telemetry {
     }
 
     /// Begins an export of the metrics; what it returns waits for its end.
-    fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
+    pub(super) fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
         let begun = self.push.as_ref().map(|push| (push.flush(), push.to_string()));
         move |deadline| match begun {
             Some((flush, to)) => flush.wait(deadline).map_err(|why| format!("the last metrics are not at {to}: {why}")),
@@ -130,7 +130,7 @@ impl Telemetry {
         None
     }
 
-    fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
+    pub(super) fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
         |_| Ok(())
     }
 

@@ -122,10 +122,10 @@ struct Exports {
 
 impl Exports {
     async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
-        // At once, so that an endpoint that takes no metrics is told of while somebody looks, and zeros are there before the first call.
-        let _ = self.export().await;
+        // Not before it is asked to: until the program's log is set up nobody would read a warning.
+        let mut limit = Duration::MAX;
         loop {
-            match tokio::time::timeout(self.config.interval, requests.recv()).await {
+            match tokio::time::timeout(limit, requests.recv()).await {
                 Err(_) => {
                     let _ = self.export().await;
                 }
@@ -136,6 +136,7 @@ impl Exports {
                 }
                 Ok(None) => return,
             }
+            limit = self.config.interval;
         }
     }
 
