@@ -62,9 +62,16 @@ impl Metric {
     }
 
     /// Whether it has a series for each provider and model.
+    #[cfg(feature = "install")]
     pub(crate) fn is_per_model(&self) -> bool {
         self.labels.starts_with(PAIR)
     }
+}
+
+/// Finds a metric by its name in code.
+#[cfg(feature = "install")]
+pub(crate) fn find(name: &str) -> Option<&'static Metric> {
+    METRICS.iter().find(|metric| metric.name == name)
 }
 
 const PAIR: &[&str] = &["provider", "model"];
@@ -146,6 +153,8 @@ catalog! {
     SPANS_DROPPED: Counter "botticelli.obs.spans_dropped" = "botticelli_obs_spans_dropped_total" "" &["reason"], &[];
     /// Exports the backend refused or did not answer.
     EXPORT_FAILURES: Counter "botticelli.obs.export_failures" = "botticelli_obs_export_failures_total" "" &["signal"], &[];
+    /// Times a label set beyond the bound was recorded as `other`; a provider and model counts once for all `llm` metrics.
+    LABEL_OVERFLOW: Counter "botticelli.obs.label_overflow" = "botticelli_obs_label_overflow_total" "" &["metric"], &[];
     /// Histogram samples dropped because they were not finite, or negative in a metric of this crate.
     INVALID_SAMPLES: Counter "botticelli.obs.invalid_samples" = "botticelli_obs_invalid_samples_total" "" &["metric"], &[];
 }

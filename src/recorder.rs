@@ -4,20 +4,24 @@
 //! never hands one over and never says whether there is one, so it is asked in a roundabout way.
 
 use std::cell::Cell;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use metrics::{Key, KeyName, Recorder, SharedString};
 
-use crate::series::METADATA;
+use crate::series::{METADATA, PairSeries};
 
-pub(crate) type SharedRecorder = Arc<dyn Recorder + Send + Sync>;
+/// A recorder of this crate.
+pub(crate) trait Ours: Recorder + Send + Sync {
+    /// Returns the series of a provider and model, whose names need not be clean; `None` when nothing is recorded any more.
+    fn pair(&self, provider: &str, model: &str) -> Option<Arc<PairSeries>>;
+}
+
+pub(crate) type SharedRecorder = Arc<dyn Ours>;
 
 /// The recorder that is current, as far as can be known.
-pub(crate) enum Current {
-    /// One of this crate's, which can be kept.
-    Ours(SharedRecorder),
-    /// Another's, which is only lent.
-    Another,
+pub(crate) enum Current<'a> {
+    Ours(&'a dyn Ours),
+    Another(&'a dyn Recorder),
     /// None, or one that is inert.
     None,
 }
@@ -29,24 +33,33 @@ thread_local! {
     static ANSWER: Cell<Option<(Place, SharedRecorder)>> = const { Cell::new(None) };
 }
 
+/// The process' recorder, if it is one of ours: where it is, and what is behind it. It is there for ever.
+static GLOBAL: OnceLock<(usize, SharedRecorder)> = OnceLock::new();
+
 /// Address and size of a recorder.
-type Place = (*const (), usize);
+type Place = (usize, usize);
 
 fn place<R: Recorder + ?Sized>(recorder: &R) -> Place {
-    (std::ptr::from_ref(recorder).cast(), size_of_val(recorder))
+    (std::ptr::from_ref(recorder).addr(), size_of_val(recorder))
 }
 
 /// Finds out which recorder is current, without touching the heap.
-pub(crate) fn current() -> Current {
+pub(crate) fn with_current<T>(then: impl FnOnce(Current<'_>) -> T) -> T {
     metrics::with_recorder(|recorder| {
+        let here = place(recorder);
+        if let Some((at, ours)) = GLOBAL.get()
+            && *at == here.0
+        {
+            return then(Current::Ours(&**ours));
+        }
         recorder.describe_gauge(KeyName::from_const_str(QUESTION), None, SharedString::const_str(""));
         match ANSWER.try_with(Cell::take).ok().flatten() {
             // One of ours behind another's layer or fan-out answers too, and must not be called past them.
-            Some((asked, ours)) if asked == place(recorder) => Current::Ours(ours),
-            Some(_) => Current::Another,
+            Some((asked, ours)) if asked == here => then(Current::Ours(&*ours)),
+            Some(_) => then(Current::Another(recorder)),
             // The facade's own stand-in has no size; a real recorder hardly ever has none.
-            None if size_of_val(recorder) > 0 || keeps_keys(recorder) => Current::Another,
-            None => Current::None,
+            None if here.1 > 0 || keeps_keys(recorder) => then(Current::Another(recorder)),
+            None => then(Current::None),
         }
     })
 }
@@ -65,13 +78,23 @@ fn keeps_keys(recorder: &dyn Recorder) -> bool {
     kept
 }
 
-/// Answers [`current`] if `name` is its question; a recorder of ours calls it first thing when a gauge is described.
+/// Answers [`with_current`] if `name` is its question; a recorder of ours calls it first thing when a gauge is described.
 #[cfg(feature = "install")]
 pub(crate) fn answer<R: Recorder>(asked: &R, name: &KeyName, recorder: impl FnOnce() -> SharedRecorder) -> bool {
     let is_question = name.as_str() == QUESTION;
     if is_question {
         // Fails at the end of a thread, when its locals are gone: then nobody waits for the answer.
         let _ = ANSWER.try_with(|answer| answer.set(Some((place(asked), recorder()))));
+    }
+    is_question
+}
+
+/// Answers for good: `asked` is the process' recorder, and needs a size so that no other can be in its place.
+#[cfg(feature = "install")]
+pub(crate) fn answer_as_global<R: Recorder>(asked: &R, name: &KeyName, recorder: &SharedRecorder) -> bool {
+    let is_question = answer(asked, name, || Arc::clone(recorder));
+    if is_question && size_of::<R>() > 0 {
+        GLOBAL.get_or_init(|| (place(asked).0, Arc::clone(recorder)));
     }
     is_question
 }

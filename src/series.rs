@@ -1,19 +1,20 @@
 //! The series of one provider and model, registered with a recorder.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 
-use crate::catalog::{self, METRICS, Metric, MetricKind};
+use crate::catalog::{self, Metric};
 use crate::error_type::ErrorType;
 use crate::finish::FINISH_REASONS;
-use crate::recorder::{self, Current, SharedRecorder};
+use crate::recorder::{self, Current};
 use crate::usage::Usage;
 
 pub(crate) static METADATA: Metadata<'static> = Metadata::new("botticelli_obs", Level::INFO, Some("botticelli_obs"));
 
 /// Provider and model as label values that are cheap to repeat on many keys.
+#[derive(Clone)]
 pub(crate) struct Pair {
     provider: Arc<str>,
     model: Arc<str>,
@@ -24,11 +25,13 @@ impl Pair {
         Self { provider: Arc::from(provider), model: Arc::from(model) }
     }
 
-    fn key(&self, metric: &Metric) -> Key {
+    /// Returns the key of a metric that has these two labels alone.
+    pub(crate) fn key(&self, metric: &Metric) -> Key {
         Key::from_parts(metric.name, self.labels(2))
     }
 
-    fn key_with(&self, metric: &Metric, value: &'static str) -> Key {
+    /// Returns the key of a metric that has a third label.
+    pub(crate) fn key_with(&self, metric: &Metric, value: &'static str) -> Key {
         let mut labels = self.labels(3);
         labels.push(Label::from_static_parts(metric.labels[2], value));
         Key::from_parts(metric.name, labels)
@@ -72,94 +75,103 @@ impl Pair {
 /// botticelli_obs::declare("gemini", "gemini-2.5-flash");
 /// ```
 pub fn declare(provider: impl AsRef<str>, model: impl AsRef<str>) {
-    metrics::with_recorder(|recorder| declare_to(recorder, provider.as_ref(), model.as_ref()));
-}
-
-pub(crate) fn declare_to(recorder: &dyn Recorder, provider: &str, model: &str) {
-    let pair = Pair::new(provider, model);
-    for metric in METRICS.iter().filter(|metric| metric.is_per_model()) {
-        match (metric.kind, metric.name) {
-            (MetricKind::Counter, name) if name == catalog::ERRORS.name => {
-                for &error in ErrorType::ALL {
-                    pair.error_counter(recorder, error).increment(0);
-                }
-            }
-            (MetricKind::Counter, name) if name == catalog::FINISH.name => {
-                for &reason in FINISH_REASONS {
-                    pair.finish_counter(recorder, reason).increment(0);
-                }
-            }
-            (MetricKind::Counter, _) => pair.counter(recorder, metric).increment(0),
-            (MetricKind::Histogram, _) => drop(pair.histogram(recorder, metric)),
-            // A time stamp of 0 would say that the last success was in 1970.
-            (MetricKind::Gauge, name) if name == catalog::LAST_SUCCESS.name => {}
-            (MetricKind::Gauge, _) => pair.gauge(recorder, metric).increment(0.0),
-        }
+    if let Some(series) = PairSeries::current(provider.as_ref(), model.as_ref()) {
+        series.declare();
     }
 }
 
-/// The handles one call records through, all of the recorder that was current at its start.
-pub(crate) struct CallSeries {
+/// The handles of a provider and model.
+///
+/// What every call records is registered at once, so that it is on the page with 0 when the first call starts; the rest when it
+/// is first needed.
+pub(crate) struct PairSeries {
     pair: Pair,
+    recorder: Weak<dyn Recorder + Send + Sync>,
     requests: Counter,
     duration: Histogram,
-    tokens: [Counter; 6],
+    tokens: [Counter; TOKEN_PARTS.len()],
     usage_missing: Counter,
     in_flight: Gauge,
-    by_outcome: ByOutcome,
+    errors: [OnceLock<Counter>; ErrorType::ALL.len()],
+    finish: [OnceLock<Counter>; FINISH_REASONS.len()],
+    first_chunk: OnceLock<Histogram>,
+    chunk_gap: OnceLock<Histogram>,
+    last_success: OnceLock<Gauge>,
 }
 
-/// The series that only some outcomes have.
-enum ByOutcome {
-    /// A recorder of ours is kept, and asked when the outcome is known.
-    OnDemand(SharedRecorder),
-    /// Another's is only lent, so everything is asked for while it is at hand.
-    Registered(Box<Registered>),
-}
-
-struct Registered {
-    errors: Vec<Counter>,
-    finish: Vec<Counter>,
-    first_chunk: Histogram,
-    chunk_gap: Histogram,
-    last_success: Gauge,
-}
-
-impl CallSeries {
-    /// Registers the pair's series with the recorder that is current now and counts the call as in flight; `None` without a
-    /// recorder.
-    pub(crate) fn start(provider: &str, model: &str) -> Option<Self> {
-        let series = match recorder::current() {
-            Current::None => return None,
-            Current::Ours(ours) => {
-                Self::register(Pair::new(provider, model), &*Arc::clone(&ours), ByOutcome::OnDemand(ours))
-            }
-            Current::Another => metrics::with_recorder(|recorder| {
-                let pair = Pair::new(provider, model);
-                let registered = Registered {
-                    errors: ErrorType::ALL.iter().map(|&error| pair.error_counter(recorder, error)).collect(),
-                    finish: FINISH_REASONS.iter().map(|&reason| pair.finish_counter(recorder, reason)).collect(),
-                    first_chunk: pair.histogram(recorder, &catalog::FIRST_CHUNK),
-                    chunk_gap: pair.histogram(recorder, &catalog::CHUNK_GAP),
-                    last_success: pair.gauge(recorder, &catalog::LAST_SUCCESS),
-                };
-                Self::register(pair, recorder, ByOutcome::Registered(Box::new(registered)))
-            }),
-        };
-        series.in_flight.increment(1.0);
-        Some(series)
+impl PairSeries {
+    /// Returns the series of a pair with the recorder that is current now; `None` without one.
+    pub(crate) fn current(provider: &str, model: &str) -> Option<Arc<Self>> {
+        recorder::with_current(|current| match current {
+            Current::Ours(ours) => ours.pair(provider, model),
+            // Another's recorder is only lent, so everything is asked for while it is at hand.
+            Current::Another(another) => Some(Arc::new(Self::complete(another, Pair::new(provider, model)))),
+            Current::None => None,
+        })
     }
 
-    fn register(pair: Pair, recorder: &dyn Recorder, by_outcome: ByOutcome) -> Self {
+    /// Registers what every call records.
+    #[cfg(feature = "install")]
+    pub(crate) fn register<R: Recorder + Send + Sync + 'static>(recorder: &Arc<R>, pair: Pair) -> Self {
+        let weak = Arc::downgrade(recorder);
+        Self::new(&**recorder, weak, pair)
+    }
+
+    fn complete(recorder: &dyn Recorder, pair: Pair) -> Self {
+        let series = Self::new(recorder, Weak::<metrics::NoopRecorder>::new(), pair);
+        for &error in ErrorType::ALL {
+            series.errors[error.index()].get_or_init(|| series.pair.error_counter(recorder, error));
+        }
+        for (counter, reason) in series.finish.iter().zip(FINISH_REASONS) {
+            counter.get_or_init(|| series.pair.finish_counter(recorder, reason));
+        }
+        series.first_chunk.get_or_init(|| series.pair.histogram(recorder, &catalog::FIRST_CHUNK));
+        series.chunk_gap.get_or_init(|| series.pair.histogram(recorder, &catalog::CHUNK_GAP));
+        series.last_success.get_or_init(|| series.pair.gauge(recorder, &catalog::LAST_SUCCESS));
+        series
+    }
+
+    fn new(recorder: &dyn Recorder, weak: Weak<dyn Recorder + Send + Sync>, pair: Pair) -> Self {
         Self {
             requests: pair.counter(recorder, &catalog::REQUESTS),
             duration: pair.histogram(recorder, &catalog::DURATION),
             tokens: TOKEN_PARTS.map(|(metric, _)| pair.counter(recorder, &metric)),
             usage_missing: pair.counter(recorder, &catalog::USAGE_MISSING),
             in_flight: pair.gauge(recorder, &catalog::IN_FLIGHT),
-            by_outcome,
+            errors: Default::default(),
+            finish: Default::default(),
+            first_chunk: OnceLock::new(),
+            chunk_gap: OnceLock::new(),
+            last_success: OnceLock::new(),
+            recorder: weak,
             pair,
         }
+    }
+
+    /// Returns provider and model as they are on the labels.
+    #[cfg(feature = "install")]
+    pub(crate) fn pair(&self) -> &Pair {
+        &self.pair
+    }
+
+    /// Registers all that has a zero; a time stamp of 0 would say that the last success was in 1970.
+    pub(crate) fn declare(&self) {
+        for &error in ErrorType::ALL {
+            self.error_counter(error).increment(0);
+        }
+        for index in 0..FINISH_REASONS.len() {
+            self.finish_counter(index).increment(0);
+        }
+        let counters = self.tokens.iter().chain([&self.requests, &self.usage_missing]);
+        counters.for_each(|counter| counter.increment(0));
+        self.in_flight.increment(0.0);
+        self.first_chunk_histogram();
+        self.chunk_gap_histogram();
+    }
+
+    /// Counts a call as in flight.
+    pub(crate) fn start(&self) {
+        self.in_flight.increment(1.0);
     }
 
     /// Records the end of the call. Whoever reads the page midway never sees more errors than requests.
@@ -170,20 +182,20 @@ impl CallSeries {
         usage: Option<Usage>,
         finish_reasons: impl Iterator<Item = &'static str>,
     ) {
-        self.requests.increment(1);
-        self.duration.record(elapsed);
+        self.request();
+        self.duration(elapsed);
         if let Some(usage) = usage {
-            for (counter, (_, part)) in self.tokens.iter().zip(TOKEN_PARTS) {
-                counter.increment(part(&usage));
-            }
+            self.tokens(&usage);
         }
         for reason in finish_reasons {
-            self.finish_counter(reason).increment(1);
+            if let Some(index) = FINISH_REASONS.iter().position(|&known| known == reason) {
+                self.finish_counter(index).increment(1);
+            }
         }
         match error {
             Some(error) => self.error_counter(error).increment(1),
             None => {
-                self.last_success().set(unix_time());
+                self.last_success_gauge().set(unix_time());
                 if usage.is_none() {
                     self.usage_missing.increment(1);
                 }
@@ -192,44 +204,60 @@ impl CallSeries {
         self.in_flight.decrement(1.0);
     }
 
-    /// Records the time from the start to the first chunk.
-    pub(crate) fn first_chunk(&self, elapsed: Duration) {
-        match &self.by_outcome {
-            ByOutcome::OnDemand(recorder) => self.pair.histogram(&**recorder, &catalog::FIRST_CHUNK).record(elapsed),
-            ByOutcome::Registered(registered) => registered.first_chunk.record(elapsed),
-        }
+    fn request(&self) {
+        self.requests.increment(1);
     }
 
-    /// Records the time between two chunks.
-    pub(crate) fn chunk_gap(&self, gap: Duration) {
-        match &self.by_outcome {
-            ByOutcome::OnDemand(recorder) => self.pair.histogram(&**recorder, &catalog::CHUNK_GAP).record(gap),
-            ByOutcome::Registered(registered) => registered.chunk_gap.record(gap),
-        }
+    fn duration(&self, elapsed: impl metrics::IntoF64) {
+        self.duration.record(elapsed);
     }
 
-    fn error_counter(&self, error: ErrorType) -> Counter {
-        match &self.by_outcome {
-            ByOutcome::OnDemand(recorder) => self.pair.error_counter(&**recorder, error),
-            ByOutcome::Registered(registered) => registered.errors[error.index()].clone(),
-        }
-    }
-
-    fn finish_counter(&self, reason: &'static str) -> Counter {
-        match &self.by_outcome {
-            ByOutcome::OnDemand(recorder) => self.pair.finish_counter(&**recorder, reason),
-            ByOutcome::Registered(registered) => {
-                let index = FINISH_REASONS.iter().position(|&known| known == reason);
-                index.map_or_else(Counter::noop, |index| registered.finish[index].clone())
+    fn tokens(&self, usage: &Usage) {
+        for (counter, (_, part)) in self.tokens.iter().zip(TOKEN_PARTS) {
+            // Most calls have neither cached nor reasoning tokens.
+            match part(usage) {
+                0 => {}
+                tokens => counter.increment(tokens),
             }
         }
     }
 
-    fn last_success(&self) -> Gauge {
-        match &self.by_outcome {
-            ByOutcome::OnDemand(recorder) => self.pair.gauge(&**recorder, &catalog::LAST_SUCCESS),
-            ByOutcome::Registered(registered) => registered.last_success.clone(),
-        }
+    /// Records the time from the start to the first chunk.
+    pub(crate) fn first_chunk(&self, elapsed: Duration) {
+        self.first_chunk_histogram().record(elapsed);
+    }
+
+    /// Records the time between two chunks.
+    pub(crate) fn chunk_gap(&self, gap: Duration) {
+        self.chunk_gap_histogram().record(gap);
+    }
+
+    fn error_counter(&self, error: ErrorType) -> &Counter {
+        self.lazy(&self.errors[error.index()], |recorder| self.pair.error_counter(recorder, error))
+    }
+
+    fn finish_counter(&self, index: usize) -> &Counter {
+        self.lazy(&self.finish[index], |recorder| self.pair.finish_counter(recorder, FINISH_REASONS[index]))
+    }
+
+    fn first_chunk_histogram(&self) -> &Histogram {
+        self.lazy(&self.first_chunk, |recorder| self.pair.histogram(recorder, &catalog::FIRST_CHUNK))
+    }
+
+    fn chunk_gap_histogram(&self) -> &Histogram {
+        self.lazy(&self.chunk_gap, |recorder| self.pair.histogram(recorder, &catalog::CHUNK_GAP))
+    }
+
+    fn last_success_gauge(&self) -> &Gauge {
+        self.lazy(&self.last_success, |recorder| self.pair.gauge(recorder, &catalog::LAST_SUCCESS))
+    }
+
+    /// Returns a handle, made when it is first needed; when the recorder is gone, one with the recorder that records nothing.
+    fn lazy<'a, H>(&self, handle: &'a OnceLock<H>, register: impl FnOnce(&dyn Recorder) -> H) -> &'a H {
+        handle.get_or_init(|| match self.recorder.upgrade() {
+            Some(recorder) => register(&*recorder),
+            None => register(&metrics::NoopRecorder),
+        })
     }
 }
 
@@ -253,33 +281,62 @@ fn unix_time() -> f64 {
 pub(crate) mod single {
     use metrics::IntoF64;
 
-    use super::{ErrorType, Pair, Usage, catalog};
+    use super::{Current, ErrorType, Pair, PairSeries, Recorder, Usage, catalog, recorder};
 
     /// Counts one call.
     pub fn request(provider: impl AsRef<str>, model: impl AsRef<str>) {
-        let pair = Pair::new(provider.as_ref(), model.as_ref());
-        metrics::with_recorder(|recorder| pair.counter(recorder, &catalog::REQUESTS).increment(1));
+        record(provider.as_ref(), model.as_ref(), PairSeries::request, |pair, recorder| {
+            pair.counter(recorder, &catalog::REQUESTS).increment(1);
+        });
     }
 
     /// Counts one failed call.
     pub fn error(provider: impl AsRef<str>, model: impl AsRef<str>, error: impl Into<ErrorType>) {
-        let pair = Pair::new(provider.as_ref(), model.as_ref());
-        metrics::with_recorder(|recorder| pair.error_counter(recorder, error.into()).increment(1));
+        let error = error.into();
+        record(
+            provider.as_ref(),
+            model.as_ref(),
+            |series| series.error_counter(error).increment(1),
+            |pair, recorder| pair.error_counter(recorder, error).increment(1),
+        );
     }
 
     /// Records one duration, in seconds.
     pub fn duration(provider: impl AsRef<str>, model: impl AsRef<str>, elapsed: impl IntoF64) {
-        let pair = Pair::new(provider.as_ref(), model.as_ref());
-        metrics::with_recorder(|recorder| pair.histogram(recorder, &catalog::DURATION).record(elapsed));
+        let elapsed = elapsed.into_f64();
+        record(
+            provider.as_ref(),
+            model.as_ref(),
+            |series| series.duration(elapsed),
+            |pair, recorder| pair.histogram(recorder, &catalog::DURATION).record(elapsed),
+        );
     }
 
     /// Counts prompt and completion tokens, and both together.
     pub fn tokens(provider: impl AsRef<str>, model: impl AsRef<str>, prompt: u64, completion: u64) {
-        let pair = Pair::new(provider.as_ref(), model.as_ref());
-        metrics::with_recorder(|recorder| {
-            pair.counter(recorder, &catalog::TOKENS).increment(Usage::new(prompt, completion).total());
-            pair.counter(recorder, &catalog::TOKENS_PROMPT).increment(prompt);
-            pair.counter(recorder, &catalog::TOKENS_COMPLETION).increment(completion);
+        let usage = Usage::new(prompt, completion);
+        record(
+            provider.as_ref(),
+            model.as_ref(),
+            |series| series.tokens(&usage),
+            |pair, recorder| {
+                pair.counter(recorder, &catalog::TOKENS).increment(usage.total());
+                pair.counter(recorder, &catalog::TOKENS_PROMPT).increment(prompt);
+                pair.counter(recorder, &catalog::TOKENS_COMPLETION).increment(completion);
+            },
+        );
+    }
+
+    /// Records through the series that a recorder of ours keeps, or with another's, which knows none, just this.
+    fn record(provider: &str, model: &str, kept: impl FnOnce(&PairSeries), alone: impl FnOnce(&Pair, &dyn Recorder)) {
+        recorder::with_current(|current| match current {
+            Current::Ours(ours) => {
+                if let Some(series) = ours.pair(provider, model) {
+                    kept(&series);
+                }
+            }
+            Current::Another(another) => alone(&Pair::new(provider, model), another),
+            Current::None => {}
         });
     }
 }

@@ -44,7 +44,7 @@ use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::error_type::ErrorType;
-use crate::scrape::PageRecorder;
+use crate::scrape::{self, PageRecorder};
 use crate::{catalog, spans};
 
 /// Captures the metrics and spans of what runs inside it; cheap to clone, and clones see the same.
@@ -66,7 +66,7 @@ impl Capture {
         let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
         let subscriber = tracing_subscriber::registry().with(spans::layer(&provider, "trace"));
         Self {
-            recorder: PageRecorder::new(Box::new(samples.clone())),
+            recorder: PageRecorder::new(Box::new(samples.clone()), scrape::MAX_SERIES),
             samples,
             spans,
             subscriber: Dispatch::new(subscriber),

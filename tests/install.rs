@@ -7,7 +7,7 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use botticelli_obs::{Builder, InstallError, LlmCall, Telemetry, TraceExporter, Usage, metrics, tracing};
+use botticelli_obs::{Builder, InstallError, LlmCall, Telemetry, TraceExporter, Usage, llm_request, metrics, tracing};
 use support::page::Page;
 use support::{free_port, get, in_own_process};
 use tokio::runtime;
@@ -128,6 +128,32 @@ fn port_of_the_environment_is_used_and_code_beats_it() {
         let telemetry = botticelli_obs::install().expect("it installs");
         assert_eq!(telemetry.metrics_addr(), Some(SocketAddr::from(([127, 0, 0, 1], port))));
         records_and_serves(&telemetry);
+    });
+}
+
+#[test]
+fn recorders_come_in_turn_and_none_gets_what_is_anothers() {
+    in_own_process("recorders_come_in_turn_and_none_gets_what_is_anothers", ANY_PORT, || {
+        let call = || {
+            llm_request!("gemini", "gemini-2.5-flash");
+            LlmCall::start("gemini", "gemini-2.5-flash").finish();
+        };
+        let (recorder, page) = Builder::new().recorder().expect("a recorder");
+        call(); // before anything is installed
+        metrics::with_local_recorder(&recorder, call);
+        let telemetry = botticelli_obs::install().expect("it installs");
+        for _ in 0..3 {
+            call();
+            metrics::with_local_recorder(&recorder, || {
+                call();
+                let (inner, inner_page) = Builder::new().recorder().expect("another");
+                metrics::with_local_recorder(&inner, call);
+                assert_eq!(Page::parse(&inner_page.render()).value("llm_requests_total", PAIR), 2.0);
+                metrics::with_local_recorder(&metrics::NoopRecorder, call);
+            });
+        }
+        assert_eq!(Page::parse(&telemetry.render()).value("llm_requests_total", PAIR), 6.0);
+        assert_eq!(Page::parse(&page.render()).value("llm_requests_total", PAIR), 8.0);
     });
 }
 

@@ -14,7 +14,7 @@ use tracing::Span;
 
 use crate::error_type::ErrorType;
 use crate::finish;
-use crate::series::CallSeries;
+use crate::series::PairSeries;
 use crate::usage::Usage;
 
 pub use builder::LlmCallBuilder;
@@ -72,7 +72,7 @@ enum Role {
 }
 
 struct Own {
-    series: Option<CallSeries>,
+    series: Option<Arc<PairSeries>>,
     span: Span,
     started: Instant,
     timeout: Option<Duration>,

@@ -75,6 +75,7 @@ pub struct Builder {
     pub(super) span_filter: Option<String>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) buckets: Vec<(String, Vec<f64>)>,
+    pub(super) max_series: Option<usize>,
     pub(super) failure_policy: Option<FailurePolicy>,
     pub(super) networks: Vec<String>,
     pub(super) global_labels: Vec<(String, String)>,
@@ -167,6 +168,14 @@ impl Builder {
     /// bounds of the table for the crate's own metrics, and to bounds from 1 ms to 10,000 for others.
     pub fn with_buckets(mut self, metric: impl Into<String>, bounds: impl Into<Vec<f64>>) -> Self {
         self.buckets.push((metric.into(), bounds.into()));
+        self
+    }
+
+    /// Sets how many pairs of provider and model have series of their own, and how many label sets any other metric may have:
+    /// 1 or more. What is beyond is recorded with the value `other` in every label, and counted in
+    /// `botticelli_obs_label_overflow_total`. Defaults to 1,000.
+    pub fn with_max_series(mut self, series: usize) -> Self {
+        self.max_series = Some(series);
         self
     }
 

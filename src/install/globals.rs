@@ -1,7 +1,5 @@
 //! The two globals of a process. Neither can be taken back once it is set, so ours does nothing until it is armed.
 
-use std::sync::Arc;
-
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use once_cell::sync::OnceCell;
 use tracing::Dispatch;
@@ -23,7 +21,9 @@ static ARMED: OnceCell<SharedRecorder> = OnceCell::new();
 /// When the process has another one.
 pub(super) fn claim_recorder() -> Result<(), InstallError> {
     CLAIMED
-        .get_or_try_init(|| metrics::set_global_recorder(Shell).map_err(|_| InstallError::foreign_recorder()))
+        .get_or_try_init(|| {
+            metrics::set_global_recorder(Shell { armed: &ARMED }).map_err(|_| InstallError::foreign_recorder())
+        })
         .copied()
 }
 
@@ -45,11 +45,13 @@ pub(super) fn set_subscriber(subscriber: impl Into<Dispatch>) -> Result<(), Inst
     Ok(())
 }
 
-struct Shell;
+struct Shell {
+    armed: &'static OnceCell<SharedRecorder>,
+}
 
 impl Shell {
     fn forward<T>(&self, to: impl FnOnce(&SharedRecorder) -> T, inert: impl FnOnce() -> T) -> T {
-        ARMED.get().map_or_else(inert, to)
+        self.armed.get().map_or_else(inert, to)
     }
 }
 
@@ -60,7 +62,7 @@ impl Recorder for Shell {
 
     fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
         let describe = |to: &SharedRecorder| {
-            if !recorder::answer(self, &key, || Arc::clone(to)) {
+            if !recorder::answer_as_global(self, &key, to) {
                 to.describe_gauge(key, unit, description);
             }
         };

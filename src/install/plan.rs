@@ -95,6 +95,7 @@ impl Resolver<'_> {
                 .map(|(metric, bounds)| Ok((metric.clone(), setting::bounds(metric, bounds)?)))
                 .collect::<Result<_, InstallError>>()?,
             global_labels: labels.map(|(name, value)| setting::global_label(name, value)).collect::<Result<_, _>>()?,
+            max_series: setting::max_series(builder.max_series)?,
             models: builder.models.clone(),
             target: self.resource()?,
         };

@@ -1,7 +1,6 @@
 //! The one way in: everything that can fail first, the globals last.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use metrics::NoopRecorder;
 use once_cell::sync::OnceCell;
@@ -76,7 +75,7 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
 
     // Nothing fails from here on.
     if let Some(metrics) = metrics.as_ref().filter(|_| claimed) {
-        globals::arm_recorder(Arc::new(metrics.recorder().clone()));
+        globals::arm_recorder(metrics.recorder().shared());
     }
     if let Some(traces) = &traces {
         traces.set_propagators();

@@ -297,3 +297,10 @@ pub(super) fn otlp_endpoint(
         },
     }
 }
+
+pub(super) fn max_series(series: Option<usize>) -> Result<usize, InstallError> {
+    match series {
+        Some(0) => Err(InstallError::invalid("with_max_series", "0", "there must be room for one series at least")),
+        series => Ok(series.unwrap_or(crate::scrape::MAX_SERIES)),
+    }
+}

@@ -8,10 +8,21 @@ use metrics_exporter_prometheus::formatting::sanitize_metric_name;
 
 use crate::catalog::{METRICS, MetricKind};
 
+/// How many names of each kind a program may use.
+pub(super) const MAX_NAMES: usize = 1_000;
+
 /// The names a program has used. Several may mean one family of the page: as `jobs.done` and `jobs_done` the exporter would
 /// let one overwrite the other, and as two kinds it would show the family twice, which `promtool` and others refuse.
 pub(super) struct Families {
     names: RwLock<Names>,
+}
+
+/// Why a metric is not on the page.
+pub(super) enum Refusal {
+    /// Another metric has the family.
+    Taken,
+    /// The program has made up more names than there may be.
+    TooMany,
 }
 
 #[derive(Default)]
@@ -29,17 +40,23 @@ impl Families {
         Self { names: RwLock::new(Names { taken, ..Names::default() }) }
     }
 
-    /// Returns the first spelling of the name's family, or `None` if another metric has the family.
-    pub(super) fn spelling(&self, name: &str, kind: MetricKind) -> Option<KeyName> {
-        if let Some(decided) =
-            self.names.read().unwrap_or_else(PoisonError::into_inner).decided[kind as usize].get(name)
-        {
-            return decided.clone();
-        }
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        let spelling = names.decide(name, kind);
-        names.decided[kind as usize].insert(name.to_owned(), spelling.clone());
-        spelling
+    /// Returns the first spelling of the name's family.
+    pub(super) fn spelling(&self, name: &str, kind: MetricKind) -> Result<KeyName, Refusal> {
+        let known = {
+            let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+            let decided = &names.decided[kind as usize];
+            if decided.len() >= MAX_NAMES && !decided.contains_key(name) {
+                return Err(Refusal::TooMany);
+            }
+            decided.get(name).cloned()
+        };
+        let spelling = known.unwrap_or_else(|| {
+            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+            let spelling = names.decide(name, kind);
+            names.decided[kind as usize].insert(name.to_owned(), spelling.clone());
+            spelling
+        });
+        spelling.ok_or(Refusal::Taken)
     }
 }
 
@@ -61,7 +78,7 @@ impl Names {
 }
 
 /// The name of the family, as the exporter makes it where no unit is described.
-fn family(name: &str, kind: MetricKind) -> String {
+pub(super) fn family(name: &str, kind: MetricKind) -> String {
     let name = sanitize_metric_name(name);
     if kind == MetricKind::Counter && !name.ends_with("total") { name + "_total" } else { name }
 }

@@ -9,16 +9,18 @@ use metrics_exporter_prometheus::formatting::sanitize_label_key;
 const MAX_VALUE_BYTES: usize = 128;
 
 /// What a blank provider or model becomes.
-const UNKNOWN: &str = "unknown";
+pub(super) const UNKNOWN: &str = "unknown";
+
+/// What stands for every value beyond the bound.
+pub(super) const OTHER: &str = "other";
 
 /// Returns the labels of a key as the page can show them, or `None` when they are so already.
 pub(super) fn clean(key: &Key) -> Option<Vec<Label>> {
-    let of_llm = key.name().starts_with("llm.");
     let labels = key.labels().as_slice();
     let dirty = labels.iter().enumerate().any(|(index, label)| {
         !is_label_name(label.key())
             || labels[..index].iter().any(|earlier| earlier.key() == label.key())
-            || clean_label_value(of_llm, label.key(), label.value()) != label.value()
+            || clean_value(label.value()) != label.value()
     });
     dirty.then(|| {
         let mut clean: Vec<Label> = Vec::with_capacity(labels.len());
@@ -26,8 +28,7 @@ pub(super) fn clean(key: &Key) -> Option<Vec<Label>> {
             let name = clean_name(label.key());
             // Prometheus refuses the whole page for one label name that comes twice; the first one stays.
             if clean.iter().all(|earlier| earlier.key() != name) {
-                let value = clean_label_value(of_llm, label.key(), label.value()).into_owned();
-                clean.push(Label::new(name, value));
+                clean.push(Label::new(name, clean_value(label.value()).into_owned()));
             }
         }
         clean
@@ -55,16 +56,12 @@ fn clean_name(name: &str) -> String {
     }
 }
 
-fn clean_label_value<'a>(of_llm: bool, name: &str, value: &'a str) -> Cow<'a, str> {
-    match name {
-        "provider" | "model" if of_llm => {
-            let value = value.trim();
-            // Gemini lists its models with this prefix and takes them with and without.
-            let value = value.strip_prefix("models/").unwrap_or(value);
-            if value.is_empty() { Cow::Borrowed(UNKNOWN) } else { clean_value(value) }
-        }
-        _ => clean_value(value),
-    }
+/// Returns a provider or model as it is on the labels of `llm` metrics.
+pub(super) fn clean_name_of_pair(name: &str) -> Cow<'_, str> {
+    let name = name.trim();
+    // Gemini lists its models with this prefix and takes them with and without.
+    let name = name.strip_prefix("models/").unwrap_or(name);
+    if name.is_empty() { Cow::Borrowed(UNKNOWN) } else { clean_value(name) }
 }
 
 /// Cuts a value to its limit and replaces what the exporter can't escape: its escaping guesses, and maps `a"b` and `a\"b`

@@ -2,9 +2,13 @@
 
 mod family;
 mod label;
+mod label_set;
 mod listener;
+mod overflow;
 mod page;
+mod pairs;
 mod recorder;
+mod sink;
 
 use std::fmt;
 use std::io;
@@ -16,8 +20,8 @@ use metrics::{Key, Label, Recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use metrics_util::layers::{Fanout, FanoutBuilder};
 
-use crate::catalog::{self, METRICS, MetricKind};
-use crate::series::{self, METADATA};
+use crate::catalog::{self, METRICS};
+use crate::series::METADATA;
 use crate::worker::Worker;
 
 pub(crate) use label::is_label_name;
@@ -27,8 +31,11 @@ pub use recorder::PageRecorder;
 /// How often the exporter is handed what the histograms have counted, so that a scrape finds little left to do.
 const UPKEEP: Duration = Duration::from_millis(500);
 
+/// How many providers and models, and how many label sets of any other metric, have series of their own, if it is not said.
+pub(crate) const MAX_SERIES: usize = 1_000;
+
 /// What the pipeline is built from; every value is valid.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Config {
     /// Where to listen, as `host:port`, or `None` for no listener.
     pub(crate) listen: Option<String>,
@@ -37,10 +44,25 @@ pub(crate) struct Config {
     /// Bucket bounds by metric name, ascending and finite.
     pub(crate) buckets: Vec<(String, Vec<f64>)>,
     pub(crate) global_labels: Vec<(String, String)>,
+    pub(crate) max_series: usize,
     /// Provider and model of the series that exist from the start.
     pub(crate) models: Vec<(String, String)>,
     /// Labels of `target_info`.
     pub(crate) target: Vec<(String, String)>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            allowed: Vec::new(),
+            buckets: Vec::new(),
+            global_labels: Vec::new(),
+            max_series: MAX_SERIES,
+            models: Vec::new(),
+            target: Vec::new(),
+        }
+    }
 }
 
 /// A recorder that a program adds beside the page.
@@ -72,18 +94,11 @@ impl Pipeline {
                 (page, Some(addr))
             }
         };
-        let upkeep = Arc::clone(&page);
-        worker.handle().spawn(async move {
-            loop {
-                tokio::time::sleep(UPKEEP).await;
-                upkeep.run_upkeep();
-            }
-        });
         for metric in METRICS {
             metric.describe(&*page);
         }
         let recorder = if extra.is_empty() {
-            PageRecorder::new(Box::new(Arc::clone(&page)))
+            PageRecorder::new(Box::new(Arc::clone(&page)), config.max_series)
         } else {
             let fanout =
                 extra.drain(..).fold(FanoutBuilder::default().add_recorder(Arc::clone(&page)), |fanout, extra| {
@@ -94,8 +109,16 @@ impl Pipeline {
                 });
             // Leaked as the process' recorder always is: the fan-out can't be sent between threads, a reference to it can.
             let fanout: &'static Fanout = Box::leak(Box::new(fanout.build()));
-            PageRecorder::new(Box::new(fanout))
+            PageRecorder::new(Box::new(fanout), config.max_series)
         };
+        let (upkeep_of_page, upkeep_of_recorder) = (Arc::clone(&page), recorder.clone());
+        worker.handle().spawn(async move {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                upkeep_of_page.run_upkeep();
+                upkeep_of_recorder.report_overflow();
+            }
+        });
         let pipeline = Self { recorder, page, addr, _worker: worker };
         pipeline.publish_constants(config);
         Ok(pipeline)
@@ -105,11 +128,12 @@ impl Pipeline {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         self.recorder.register_gauge(&key(&catalog::BUILD_INFO, version), &METADATA).set(1.0);
         self.recorder.register_gauge(&key(&catalog::TARGET_INFO, config.target.clone()), &METADATA).set(1.0);
-        for metric in METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram) {
-            self.recorder.invalid_samples(metric.prometheus).increment(0);
-        }
+        self.recorder.publish_zeros();
+        let recorder = self.recorder.shared();
         for (provider, model) in &config.models {
-            series::declare_to(&self.recorder, provider, model);
+            if let Some(series) = recorder.pair(provider, model) {
+                series.declare();
+            }
         }
     }
 
