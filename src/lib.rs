@@ -68,6 +68,8 @@ pub mod __private;
 mod buckets;
 mod call;
 mod catalog;
+#[cfg(feature = "cli")]
+mod doctor;
 mod error_type;
 mod finish;
 #[cfg(feature = "install")]
@@ -101,6 +103,8 @@ mod worker;
 pub use botticelli_obs_macros::llm_call;
 pub use call::{LlmCall, LlmCallBuilder, Observe, ObserveStream, ObservedStream};
 pub use catalog::{METRICS, Metric, MetricKind};
+#[cfg(feature = "cli")]
+pub use doctor::{Diagnosis, Finding, Mistake, Verdict, doctor};
 pub use error_type::{ClassifyError, ErrorType};
 pub use metrics::{
     self, Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit, counter,

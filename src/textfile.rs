@@ -64,6 +64,16 @@ impl TextFile {
         self.replace(&format!("{HEAD}\n{total}{END}\n"))
     }
 
+    /// Returns how many metrics a file has, 0 if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read, or is not ours.
+    #[cfg(feature = "cli")]
+    pub(crate) fn families(path: &Path) -> io::Result<usize> {
+        Ok(Self { path: path.to_owned() }.read()?.families.len())
+    }
+
     fn lock_file(&self) -> io::Result<File> {
         // Never removed: who waits for the lock of a removed file waits for nothing.
         File::options().create(true).append(true).open(self.beside("lock"))

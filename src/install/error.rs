@@ -18,6 +18,7 @@ pub struct InstallError {
 enum Kind {
     AlreadyInstalled,
     InvalidSetting,
+    WrongPort,
     Start,
     ForeignRecorder,
     ForeignSubscriber,
@@ -36,6 +37,17 @@ impl InstallError {
         // Debug formatting keeps a hostile value on one line, and the limit keeps it short.
         let shown: String = value.chars().take(100).collect();
         Self::new(Kind::InvalidSetting, format!("{name}={shown:?}: {why}"))
+    }
+
+    /// An endpoint with the port of the other transport.
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    pub(super) fn wrong_port(name: &str, value: &str, why: impl fmt::Display) -> Self {
+        Self { kind: Kind::WrongPort, ..Self::invalid(name, value, why) }
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_wrong_port(&self) -> bool {
+        self.kind == Kind::WrongPort
     }
 
     /// A setting that can't be used and whose value may be a secret.
@@ -74,7 +86,7 @@ impl InstallError {
 
     /// Whether a variable or a builder option has a value that can't be used.
     pub fn is_invalid_setting(&self) -> bool {
-        self.kind == Kind::InvalidSetting
+        matches!(self.kind, Kind::InvalidSetting | Kind::WrongPort)
     }
 
     /// Whether a pipeline could not start, as when the port is taken.

@@ -18,14 +18,14 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
 
 /// Each pipeline's configuration, `None` where it is off; what is wrong with one says nothing about the others.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) metrics: Result<Option<scrape::Config>, InstallError>,
-    pub(super) traces: Result<Option<spans::Config>, InstallError>,
-    pub(super) logs: Result<logs::Config, InstallError>,
+pub(crate) struct Plan {
+    pub(crate) metrics: Result<Option<scrape::Config>, InstallError>,
+    pub(crate) traces: Result<Option<spans::Config>, InstallError>,
+    pub(crate) logs: Result<logs::Config, InstallError>,
     #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-    pub(super) push: Result<Option<crate::push::Config>, InstallError>,
-    pub(super) textfile: Result<Option<PathBuf>, InstallError>,
-    pub(super) policy: FailurePolicy,
+    pub(crate) push: Result<Option<crate::push::Config>, InstallError>,
+    pub(crate) textfile: Result<Option<PathBuf>, InstallError>,
+    pub(crate) policy: FailurePolicy,
 }
 
 impl Plan {
@@ -34,7 +34,7 @@ impl Plan {
     /// # Errors
     ///
     /// When the failure policy itself can't be used: nothing says then what to do about it.
-    pub(super) fn resolve(builder: &Builder, environment: &Environment) -> Result<Self, InstallError> {
+    pub(crate) fn resolve(builder: &Builder, environment: &Environment) -> Result<Self, InstallError> {
         let instance = instance_id();
         let resolver = Resolver { builder, environment, instance: &instance };
         Ok(Self {

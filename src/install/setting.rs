@@ -284,10 +284,12 @@ pub(super) fn otlp_endpoint(
     let path = uri.path().trim_end_matches('/');
     match (protocol, port) {
         (OtlpProtocol::Grpc, Some(4318)) => {
-            Err(wrong("4318 is the port of OTLP/HTTP: use port 4317, or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"))
+            let why = "4318 is the port of OTLP/HTTP: use port 4317, or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf";
+            Err(InstallError::wrong_port(name, value, why))
         }
         (OtlpProtocol::HttpProtobuf, Some(4317)) => {
-            Err(wrong("4317 is the port of OTLP/gRPC: use port 4318, or set OTEL_EXPORTER_OTLP_PROTOCOL=grpc"))
+            let why = "4317 is the port of OTLP/gRPC: use port 4318, or set OTEL_EXPORTER_OTLP_PROTOCOL=grpc";
+            Err(InstallError::wrong_port(name, value, why))
         }
         (OtlpProtocol::Grpc, _) if !path.is_empty() => Err(wrong("OTLP/gRPC has no path: leave it out of the URL")),
         (OtlpProtocol::Grpc, _) => Ok(format!("{scheme}://{authority}")),

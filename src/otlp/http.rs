@@ -13,11 +13,21 @@ pub(crate) fn client(config: &Config) -> io::Result<reqwest::Client> {
     let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(config.timeout);
     #[cfg(feature = "otlp-tls")]
     let client = if config.endpoint.starts_with("https:") {
-        client.tls_backend_preconfigured(tls::client_config(config)?)
+        client.tls_backend_preconfigured(tls::client_config(config.certificate.as_deref())?)
     } else {
         client
     };
     client.build().map_err(io::Error::other)
+}
+
+/// Begins a client that trusts the roots of the system, for other questions than those of OTLP.
+///
+/// # Errors
+///
+/// When the roots of the system can't be had.
+#[cfg(feature = "cli")]
+pub(crate) fn builder() -> io::Result<reqwest::ClientBuilder> {
+    Ok(reqwest::Client::builder().tls_backend_preconfigured(tls::client_config(None)?))
 }
 
 #[cfg(feature = "otlp-tls")]
@@ -29,12 +39,10 @@ mod tls {
     use rustls::pki_types::pem::PemObject;
     use rustls::{ClientConfig, RootCertStore};
 
-    use crate::otlp::Config;
-
     /// The same provider and roots as the gRPC transport has; nothing depends on a provider the process may have set.
-    pub(super) fn client_config(config: &Config) -> io::Result<ClientConfig> {
+    pub(super) fn client_config(certificate: Option<&[u8]>) -> io::Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        match &config.certificate {
+        match certificate {
             Some(pem) => {
                 for certificate in CertificateDer::pem_slice_iter(pem) {
                     roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;

@@ -1,9 +1,12 @@
 //! One request to an OTLP endpoint, and its answer.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
+#[cfg(feature = "cli")]
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 
 use super::{Config, OtlpProtocol};
 
@@ -58,6 +61,25 @@ impl Sender {
         Ok(Self { config: config.clone(), transport })
     }
 
+    /// Sends spans, within the time-out of the endpoint.
+    ///
+    /// # Errors
+    ///
+    /// When they were not taken.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn traces(
+        &self,
+        request: ExportTraceServiceRequest,
+    ) -> Result<ExportTraceServiceResponse, Refusal> {
+        self.in_time(async {
+            match &self.transport {
+                Transport::Grpc(channel) => grpc::traces(&self.config, channel.clone(), request).await,
+                Transport::Http(client) => http::post(&self.config, client, request).await,
+            }
+        })
+        .await
+    }
+
     /// Sends metrics, within the time-out of the endpoint.
     ///
     /// # Errors
@@ -67,14 +89,18 @@ impl Sender {
         &self,
         request: ExportMetricsServiceRequest,
     ) -> Result<ExportMetricsServiceResponse, Refusal> {
-        let sending = async {
+        self.in_time(async {
             match &self.transport {
                 #[cfg(feature = "otlp-grpc")]
                 Transport::Grpc(channel) => grpc::metrics(&self.config, channel.clone(), request).await,
                 #[cfg(feature = "otlp-http")]
                 Transport::Http(client) => http::post(&self.config, client, request).await,
             }
-        };
+        })
+        .await
+    }
+
+    async fn in_time<T>(&self, sending: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         let limited = tokio::time::timeout(self.config.timeout, sending);
         limited.await.unwrap_or_else(|_| Err(Refusal::Failed(format!("no answer within {:?}", self.config.timeout))))
     }
@@ -96,6 +122,20 @@ mod grpc {
         request: ExportMetricsServiceRequest,
     ) -> Result<ExportMetricsServiceResponse, Refusal> {
         let client = MetricsServiceClient::new(channel);
+        let mut client = if config.gzip { client.send_compressed(Gzip) } else { client };
+        let answer = client.export(with_headers(config, request)?).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| refusal(&status))
+    }
+
+    #[cfg(feature = "cli")]
+    pub(super) async fn traces(
+        config: &Config,
+        channel: Channel,
+        request: super::ExportTraceServiceRequest,
+    ) -> Result<super::ExportTraceServiceResponse, Refusal> {
+        use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+
+        let client = TraceServiceClient::new(channel);
         let mut client = if config.gzip { client.send_compressed(Gzip) } else { client };
         let answer = client.export(with_headers(config, request)?).await;
         answer.map(tonic::Response::into_inner).map_err(|status| refusal(&status))
