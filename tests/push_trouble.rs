@@ -163,6 +163,18 @@ fn a_collector_that_rejects_data_points_is_told_of() {
 }
 
 #[test]
+fn a_collector_that_is_asked_by_the_other_transport_is_not_taken_for_jaeger() {
+    let Some(collector) = Collector::start() else { return };
+    let test = "a_collector_that_is_asked_by_the_other_transport_is_not_taken_for_jaeger";
+    let log = pushing(test, &format!("http://{}", collector.http), &[], || {
+        let telemetry = install();
+        let error = telemetry.shutdown(PATIENCE).expect_err("the metrics are not taken");
+        assert!(error.to_string().contains("does not speak gRPC"), "{error}");
+    });
+    assert!(log.is_none_or(|log| log.contains("does not speak gRPC") && !log.contains("Jaeger")));
+}
+
+#[test]
 fn a_collector_that_restarts_misses_nothing() {
     let test = "a_collector_that_restarts_misses_nothing";
     pushing(test, "http://127.0.0.1:1", &[("OTEL_METRIC_EXPORT_INTERVAL", "100")], || {

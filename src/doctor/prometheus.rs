@@ -139,8 +139,10 @@ fn judge(server: &Server, settings: &Settings, seen: &Seen, targets: &[Target], 
     if !ours.is_empty() {
         return Finding::note(CHECK, format!("{prometheus} has not scraped this program yet"));
     }
-    let meant =
-        targets.iter().find(|target| target.job == "botticelli").or(targets.iter().find(|target| target.is_down));
+    // Of what is up, or somebody else's, nothing follows.
+    let mut down = targets.iter().filter(|target| target.is_down);
+    let is_near = |target: &&Target| is_loopback(&target.address) || target.address.starts_with("host.");
+    let meant = down.find(|target| target.job == "botticelli" || is_near(target));
     match meant {
         Some(target) => {
             let found = format!("{prometheus} scrapes {}, and the page is served on {listen}", target.address);

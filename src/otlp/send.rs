@@ -151,6 +151,10 @@ mod grpc {
         // A server that does not know gzip answers with the same code.
         let is_encoding = status.message().contains("compress") || status.message().contains("encoding");
         match status.code() {
+            // tonic's words (0.14) for an answer that is HTTP's and not gRPC's: a server of OTLP/HTTP says 404 to gRPC.
+            _ if status.message().contains("mapped from HTTP status code") => {
+                Refusal::Failed("the endpoint does not speak gRPC; OTLP/HTTP has another port".to_owned())
+            }
             Code::Unimplemented if !is_encoding => Refusal::UnknownSignal,
             // What a server says may hold secrets; where there was none, the transport's own words help.
             code if status.metadata().is_empty() && std::error::Error::source(status).is_some() => {

@@ -4,6 +4,7 @@
 #[cfg(feature = "install")]
 pub mod bot;
 pub mod collected;
+pub mod observers;
 pub mod page;
 pub mod peer;
 pub mod process;

@@ -53,11 +53,16 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts Prometheus with one job `botticelli` that scrapes this target; `None` where it is not installed.
     pub fn scraping(target: SocketAddr, interval: &str) -> Option<Self> {
+        Self::scraping_as("botticelli", target, interval)
+    }
+
+    /// The same with a job of another name.
+    pub fn scraping_as(job: &str, target: SocketAddr, interval: &str) -> Option<Self> {
         let program = find_program("prometheus")?;
         let folder = Folder::new("prometheus");
         let config = folder.path().join("prometheus.yml");
         let text = format!(
-            "global:\n  scrape_interval: {interval}\n  scrape_timeout: {interval}\nscrape_configs:\n  - job_name: botticelli\n    static_configs:\n      - targets: ['{target}']\n"
+            "global:\n  scrape_interval: {interval}\n  scrape_timeout: {interval}\nscrape_configs:\n  - job_name: {job}\n    static_configs:\n      - targets: ['{target}']\n"
         );
         fs::write(&config, text).expect("the configuration can be written");
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -75,6 +80,10 @@ impl Prometheus {
             get(addr, "/-/ready", Duration::from_secs(1)).ok().filter(|response| response.status == 200)
         });
         Some(prometheus)
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Returns the answer to an instant query: labels and value of each series.
