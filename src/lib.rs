@@ -48,7 +48,7 @@
 //!
 //! - It never records prompts, completions or arguments, and never ids as labels.
 //! - It does not bound the number of series: model names that a user can choose don't belong into labels unchecked.
-//! - It has no metrics of streams, and does not push metrics by OTLP.
+//! - It has no metrics of streams.
 //!
 //! # Features
 //!
@@ -56,6 +56,8 @@
 //! - `otlp-grpc`, default: export of spans by OTLP/gRPC.
 //! - `otlp-http`: export of spans by OTLP/HTTP with protobuf bodies.
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+//! - `otlp-metrics`: metrics pushed by OTLP, over either.
+//! - `cli`: the program `botticelli-obs`, and `doctor()`.
 //!
 //! The minimum Rust version is 1.91.
 #![cfg_attr(docsrs, feature(doc_cfg))]

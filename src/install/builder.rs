@@ -227,7 +227,7 @@ impl Builder {
     }
 
     /// Builds the recorder and its page without touching the process' recorder, for a program that serves the page itself
-    /// or puts layers of its own around the recorder. Upkeep runs on a thread that lives as long as the handle.
+    /// or puts layers of its own around the recorder. What it records is neither pushed nor added to a text file. Upkeep runs on a thread that lives as long as the handle.
     ///
     /// ```
     /// let (recorder, page) = botticelli_obs::Builder::new().recorder()?;
