@@ -254,8 +254,9 @@ async fn show(tally: &Tally) {
     loop {
         tick.tick().await;
         if live {
-            // Erases the rest of the line: padding would wrap on a narrow terminal.
-            let _ = write!(io::stdout(), "\r{}\x1b[K", tally.line()).and_then(|()| io::stdout().flush());
+            // Erases the rest of the line: padding would wrap on a narrow terminal. And goes back to its start, where a log line
+            // writes over it.
+            let _ = write!(io::stdout(), "{}\x1b[K\r", tally.line()).and_then(|()| io::stdout().flush());
         } else {
             say(tally.line());
         }

@@ -1,9 +1,9 @@
 //! A histogram that counts its samples where they are recorded, without a lock.
 //!
 //! The exporter keeps samples in a list until somebody empties it, and a sample that is recorded while that happens may be lost
-//! (`metrics-util` 0.20.4, `AtomicBucket::clear_with` against `push`). Here none is: each half counts how many samples it was
-//! given and how many have arrived, and only a half that gets no more is emptied, once all have arrived. It is how Prometheus'
-//! client for Go takes a consistent snapshot.
+//! (`metrics-util` 0.20.4, `AtomicBucket::clear_with` against `push`). Here none is: there are two halves, one of them in use, and
+//! only the other is emptied, once as many samples have arrived there as it was given. It is how Prometheus' client for Go
+//! takes a consistent snapshot.
 
 use std::hint;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,16 +20,12 @@ pub(crate) struct Buckets {
     taking: Mutex<()>,
 }
 
-#[derive(Debug)]
-struct Half {
-    /// One a bound, and one for what is above the last.
-    cells: Box<[Cell]>,
-    /// How many of the samples given have arrived in the cells.
-    arrived: AtomicU64,
-}
+/// A cell for each bound, and one for what is above the last.
+type Half = Box<[Cell]>;
 
 #[derive(Debug, Default)]
 struct Cell {
+    /// Counts last, and so says that the sum is there.
     count: AtomicU64,
     /// The bits of an `f64`.
     sum: AtomicU64,
@@ -43,7 +39,7 @@ const SPINS: u32 = 100;
 impl Buckets {
     /// Creates an empty histogram; `bounds` are the upper bounds of its buckets, ascending and finite.
     pub(crate) fn new(bounds: Arc<[f64]>) -> Self {
-        let half = || Half { cells: (0..=bounds.len()).map(|_| Cell::default()).collect(), arrived: AtomicU64::new(0) };
+        let half = || (0..=bounds.len()).map(|_| Cell::default()).collect();
         Self { state: AtomicU64::new(0), halves: [half(), half()], taking: Mutex::new(()), bounds }
     }
 
@@ -55,10 +51,8 @@ impl Buckets {
     /// Records a finite value `count` times.
     pub(crate) fn record(&self, value: f64, count: u64) {
         let bucket = self.bounds.partition_point(|bound| *bound < value);
-        let given_to = self.state.fetch_add(1, Ordering::AcqRel);
-        let half = self.half(given_to);
-        let cell = &half.cells[bucket];
-        cell.count.fetch_add(count, Ordering::Relaxed);
+        let given_to = self.state.fetch_add(count, Ordering::AcqRel);
+        let cell = &self.half(given_to)[bucket];
         let mut sum = cell.sum.load(Ordering::Relaxed);
         let add = value * count as f64;
         while let Err(now) = cell.sum.compare_exchange_weak(
@@ -69,7 +63,7 @@ impl Buckets {
         ) {
             sum = now;
         }
-        half.arrived.fetch_add(1, Ordering::Release);
+        cell.count.fetch_add(count, Ordering::Release);
     }
 
     /// Takes what has been recorded since the last time: the index, count and sum of each bucket that has samples.
@@ -77,16 +71,18 @@ impl Buckets {
     /// Waits for recordings that are under way, which takes as long as their threads are kept from running.
     pub(crate) fn take(&self, mut each: impl FnMut(usize, u64, f64)) {
         let _one_at_a_time = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
-        let in_use = self.state.load(Ordering::Acquire) & SECOND_HALF;
-        let state = self.state.swap(in_use ^ SECOND_HALF, Ordering::AcqRel);
+        let state = self.state.load(Ordering::Acquire);
+        if state & !SECOND_HALF == 0 {
+            return;
+        }
+        let state = self.state.swap((state & SECOND_HALF) ^ SECOND_HALF, Ordering::AcqRel);
         let (half, given) = (self.half(state), state & !SECOND_HALF);
         let mut looked = 0;
-        while half.arrived.load(Ordering::Acquire) != given {
+        while half.iter().map(|cell| cell.count.load(Ordering::Acquire)).sum::<u64>() != given {
             looked += 1;
             if looked % SPINS == 0 { thread::yield_now() } else { hint::spin_loop() }
         }
-        half.arrived.store(0, Ordering::Relaxed);
-        for (bucket, cell) in half.cells.iter().enumerate() {
+        for (bucket, cell) in half.iter().enumerate() {
             let count = cell.count.swap(0, Ordering::Relaxed);
             let sum = f64::from_bits(cell.sum.swap(0, Ordering::Relaxed));
             if count > 0 {

@@ -28,7 +28,7 @@ macro_rules! error_types {
 }
 
 error_types! {
-    /// The provider refused for quota or rate (HTTP 429).
+    /// The provider refused for quota or rate (HTTP 402, 429).
     RateLimit = "rate_limit",
     /// The key is missing, wrong, or may not do this (HTTP 401, 403).
     Auth = "auth",
@@ -70,7 +70,7 @@ impl ErrorType {
     /// ```
     pub const fn from_http_status(status: u16) -> Self {
         match status {
-            429 => Self::RateLimit,
+            402 | 429 => Self::RateLimit,
             401 | 403 => Self::Auth,
             404 => Self::NotFound,
             408 | 504 => Self::Timeout,

@@ -31,9 +31,10 @@
 //! # In libraries
 //!
 //! Depend on the crate with `default-features = false`: recording then needs little more than [`metrics`] and [`tracing`], and does
-//! nothing until a program installs something. Put an [`LlmCall`] around each call; or record single facts by [`llm_request!`],
-//! [`llm_error!`], [`llm_duration!`] and [`llm_tokens!`]; and [`declare`] the models a driver is made for. Implement
-//! [`ClassifyError`] for the errors of your client. Any other metric goes through [`counter!`], [`gauge!`] and [`histogram!`].
+//! nothing until a program installs something. Implement [`LlmResponse`] and [`ClassifyError`] for the types of your client, and
+//! put an [`LlmCall`] around each call, by [`observe`](LlmCall::observe), [`observe_stream`](LlmCall::observe_stream) or
+//! `#[llm_call]`; [`declare`] the models a driver is made for. The page `guide` shows all of it, from single facts such as
+//! [`llm_request!`] to a decorator around all drivers. Any other metric goes through [`counter!`], [`gauge!`] and [`histogram!`].
 //!
 //! # In executables
 //!
@@ -48,7 +49,6 @@
 //!
 //! - It never records prompts, completions or arguments, and never ids as labels.
 //! - It does not bound the number of series: model names that a user can choose don't belong into labels unchecked.
-//! - It has no metrics of streams.
 //!
 //! # Features
 //!
@@ -58,6 +58,11 @@
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
 //! - `otlp-metrics`: metrics pushed by OTLP, over either.
 //! - `cli`: the program `botticelli-obs`, and `doctor()`.
+//! - `macros`, default: `#[llm_call]`.
+//! - `json`: tokens, finish reasons and failures read out of what OpenAI, Anthropic, Gemini and Ollama answer.
+//! - `http`: `traceparent` and `baggage` on the headers of requests.
+//! - `reqwest`: the class of a `reqwest::Error`.
+//! - `testing`: what a piece of code records, captured for its tests.
 //!
 //! The minimum Rust version is 1.91.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -70,18 +75,23 @@ pub mod __private;
 mod buckets;
 mod call;
 mod catalog;
+mod client_error;
 #[cfg(feature = "cli")]
 mod doctor;
 mod error_type;
 mod finish;
 #[cfg(feature = "install")]
 mod install;
+#[cfg(feature = "json")]
+pub mod json;
 mod macros;
 #[cfg(feature = "install")]
 mod otlp;
 mod outcome;
 #[cfg(feature = "install")]
 mod page;
+#[cfg(feature = "http")]
+pub mod propagation;
 #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
 mod push;
 mod recorder;
@@ -128,6 +138,14 @@ pub use {
     summary::{ModelSummary, Summary},
     tracing_subscriber::{Layer, Registry},
 };
+
+#[cfg(any(doc, doctest))]
+#[cfg_attr(
+    not(all(feature = "http", feature = "json", feature = "macros")),
+    allow(rustdoc::broken_intra_doc_links, reason = "what a feature adds is there with the feature")
+)]
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 
 #[cfg(all(doctest, feature = "install"))]
 #[doc = include_str!("../README.md")]

@@ -36,7 +36,8 @@ pub trait LlmResponse {
         None
     }
 
-    /// Returns why generation stopped, in the provider's words.
+    /// Returns why generation stopped, in the provider's words; of several choices that of the first. In a stream the last one
+    /// counts.
     fn finish_reason(&self) -> Option<&str> {
         None
     }
@@ -67,6 +68,8 @@ impl<T: LlmResponse + ?Sized> LlmResponse for &T {
 }
 
 /// How a call, or a step of a stream, turned out: an [`LlmResponse`], or a `Result` of one and a [`ClassifyError`].
+///
+/// Implement it for a response that knows more than an [`LlmResponse`] can tell, such as a failure or several choices.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say how the call turned out",
     note = "implement `LlmResponse` for the response and `ClassifyError` for the error, or use `observe_with`"
@@ -88,15 +91,15 @@ impl<T: LlmResponse> Outcome for T {
             call.record_response_id(id);
         }
         if let Some(reason) = self.finish_reason() {
-            call.record_finish_reason(reason);
+            call.record_choice(0, reason);
         }
     }
 }
 
-impl<T: LlmResponse, E: ClassifyError> Outcome for Result<T, E> {
+impl<T: Outcome, E: ClassifyError> Outcome for Result<T, E> {
     fn record_in(&self, call: &mut LlmCall) {
         match self {
-            Ok(response) => response.record_in(call),
+            Ok(outcome) => outcome.record_in(call),
             Err(error) => call.record_error(error),
         }
     }

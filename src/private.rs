@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 pub use crate::call::LlmCall;
 use crate::call::ObservedStream;
 use crate::error_type::{ClassifyError, ErrorType};
-use crate::outcome::{LlmResponse, Outcome};
+use crate::outcome::Outcome;
 pub use crate::series::single::{duration, error, request, tokens};
 use crate::usage::Usage;
 
@@ -37,10 +37,10 @@ impl<T: Outcome> IsOutcome for T {}
     label = "this is not an `LlmResponse`",
     note = "implement `LlmResponse` for it, or give the argument `usage`"
 )]
-pub trait IsResponse: LlmResponse {}
+pub trait IsResponse: Outcome {}
 
 #[diagnostic::do_not_recommend]
-impl<T: LlmResponse> IsResponse for T {}
+impl<T: Outcome> IsResponse for T {}
 
 /// A [`ClassifyError`].
 #[diagnostic::on_unimplemented(

@@ -12,8 +12,8 @@ use crate::series::{METADATA, PairSeries};
 
 /// A recorder of this crate.
 pub(crate) trait Ours: Recorder + Send + Sync {
-    /// Returns the series of a provider and model, whose names need not be clean; `None` when nothing is recorded any more.
-    fn pair(&self, provider: &str, model: &str) -> Option<Arc<PairSeries>>;
+    /// Does something with the series of a provider and model, whose names need not be clean; nothing, once it is closed.
+    fn with_pair(&self, provider: &str, model: &str, then: &mut dyn FnMut(&Arc<PairSeries>));
 }
 
 pub(crate) type SharedRecorder = Arc<dyn Ours>;
@@ -52,14 +52,15 @@ pub(crate) fn with_current<T>(then: impl FnOnce(Current<'_>) -> T) -> T {
         {
             return then(Current::Ours(&**ours));
         }
+        // The facade's own stand-in has no size; ours do, and nearly all of the others.
+        if here.1 == 0 {
+            return then(if keeps_keys(recorder) { Current::Another(recorder) } else { Current::None });
+        }
         recorder.describe_gauge(KeyName::from_const_str(QUESTION), None, SharedString::const_str(""));
         match ANSWER.try_with(Cell::take).ok().flatten() {
-            // One of ours behind another's layer or fan-out answers too, and must not be called past them.
             Some((asked, ours)) if asked == here => then(Current::Ours(&*ours)),
-            Some(_) => then(Current::Another(recorder)),
-            // The facade's own stand-in has no size; a real recorder hardly ever has none.
-            None if here.1 > 0 || keeps_keys(recorder) => then(Current::Another(recorder)),
-            None => then(Current::None),
+            // One of ours behind another's layer or fan-out answers too, and must not be called past them.
+            Some(_) | None => then(Current::Another(recorder)),
         }
     })
 }

@@ -103,7 +103,11 @@ impl PairSeries {
     /// Returns the series of a pair with the recorder that is current now; `None` without one.
     pub(crate) fn current(provider: &str, model: &str) -> Option<Arc<Self>> {
         recorder::with_current(|current| match current {
-            Current::Ours(ours) => ours.pair(provider, model),
+            Current::Ours(ours) => {
+                let mut series = None;
+                ours.with_pair(provider, model, &mut |own| series = Some(Arc::clone(own)));
+                series
+            }
             // Another's recorder is only lent, so everything is asked for while it is at hand.
             Current::Another(another) => Some(Arc::new(Self::complete(another, Pair::new(provider, model)))),
             Current::None => None,
@@ -328,12 +332,10 @@ pub(crate) mod single {
     }
 
     /// Records through the series that a recorder of ours keeps, or with another's, which knows none, just this.
-    fn record(provider: &str, model: &str, kept: impl FnOnce(&PairSeries), alone: impl FnOnce(&Pair, &dyn Recorder)) {
+    fn record(provider: &str, model: &str, kept: impl Fn(&PairSeries), alone: impl FnOnce(&Pair, &dyn Recorder)) {
         recorder::with_current(|current| match current {
             Current::Ours(ours) => {
-                if let Some(series) = ours.pair(provider, model) {
-                    kept(&series);
-                }
+                ours.with_pair(provider, model, &mut |series| kept(series));
             }
             Current::Another(another) => alone(&Pair::new(provider, model), another),
             Current::None => {}

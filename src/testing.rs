@@ -93,7 +93,7 @@ impl Capture {
     /// # }
     /// ```
     pub fn observe<F: Future>(&self, future: F) -> Captured<F> {
-        Captured { future, capture: self.clone() }
+        Captured { future: Some(future), capture: self.clone() }
     }
 
     /// Returns what was recorded for a provider and model, by their labels on the page.
@@ -163,8 +163,16 @@ pin_project! {
     #[derive(Debug)]
     pub struct Captured<F> {
         #[pin]
-        future: F,
+        future: Option<F>,
         capture: Capture,
+    }
+
+    impl<F> PinnedDrop for Captured<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // The registry closes a parent by the subscriber that is current when its last child ends.
+            this.capture.run(|| this.future.set(None));
+        }
     }
 }
 
@@ -173,7 +181,10 @@ impl<F: Future> Future for Captured<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        this.capture.run(|| this.future.poll(cx))
+        match this.future.as_pin_mut() {
+            Some(future) => this.capture.run(|| future.poll(cx)),
+            None => Poll::Pending,
+        }
     }
 }
 

@@ -23,6 +23,12 @@ pub(crate) fn is_own_thread() -> bool {
     OWN.get()
 }
 
+/// The moment when this time is over. `Duration::MAX` is a usual way to say "without a limit", and no clock goes so far.
+pub(crate) fn deadline(timeout: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    Instant::now() + timeout.min(YEAR)
+}
+
 /// The thread; dropping it stops the runtime and everything on it.
 #[derive(Debug)]
 pub(crate) struct Worker {

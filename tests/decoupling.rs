@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use support::peer::{Mood, Peer};
-use support::program::{CALLS, Program, Spans, observe, patient, variables};
+use support::program::{CALLS, Program, Spans, observe, observe_in_every_runtime, patient, variables};
 use support::{free_port, wait_for};
 use tonic::Code;
 
@@ -25,14 +25,16 @@ const UNSAID: RangeInclusive<usize> = 0..=0;
 /// A backend that takes nothing: all spans are lost, said, and counted.
 fn everything_is_lost(test: &str, addr: SocketAddr, protocol: &'static str, complaints: RangeInclusive<usize>) {
     let answers = complaints == SAID;
-    observe(test, &patient(addr, protocol), complaints, || {
+    // Long enough for an answer, or cut short where there is none.
+    let timeout = if answers { 30 * TIMEOUT } else { TIMEOUT / 2 };
+    observe_in_every_runtime(test, &patient(addr, protocol), complaints, || {
         let program = Program::start();
         program.call(CALLS);
-        let flushed = program.flush(2 * TIMEOUT).expect_err("nothing was taken");
+        let flushed = program.flush(timeout).expect_err("nothing was taken");
         let expected = if answers { (CALLS, 0) } else { (0, CALLS) };
         assert_eq!((flushed.lost_spans(), flushed.waiting_spans()), expected);
         program.call(CALLS);
-        let spans = program.shut_down(2 * TIMEOUT);
+        let spans = program.shut_down(timeout);
         assert_eq!((spans.exported, spans.dropped), (0, 2 * CALLS), "{spans:?}");
         assert_eq!(spans.said, if answers { CALLS } else { 2 * CALLS });
         assert!(!answers || spans.failures >= 2, "{spans:?}");
@@ -149,7 +151,7 @@ fn an_export_that_is_taken_in_part_harms_nothing() {
     observe("an_export_that_is_taken_in_part_harms_nothing", &patient(peer.addr, "grpc"), 0..=1, || {
         let program = Program::start();
         program.call(CALLS);
-        let spans = program.shut_down(5 * TIMEOUT);
+        let spans = program.shut_down(30 * TIMEOUT);
         assert_eq!(spans.exported + spans.dropped, CALLS, "{spans:?}");
     });
 }
@@ -160,7 +162,7 @@ fn a_slow_backend_gets_every_span() {
     if observe("a_slow_backend_gets_every_span", &variables(peer.addr, "grpc"), UNSAID, || {
         let program = Program::start();
         program.call(CALLS);
-        let spans = program.shut_down(10 * TIMEOUT);
+        let spans = program.shut_down(30 * TIMEOUT);
         assert_eq!(spans, Spans { exported: CALLS, dropped: 0, failures: 0, said: 0 });
     }) {
         assert_eq!(peer.received().spans.len() as u64, CALLS);
@@ -173,12 +175,12 @@ fn a_backend_that_comes_up_late_gets_what_comes_then() {
         let addr = nowhere();
         let program = Program::exporting_to(addr);
         program.call(10);
-        let flushed = program.flush(5 * TIMEOUT).expect_err("nobody listens yet");
+        let flushed = program.flush(30 * TIMEOUT).expect_err("nobody listens yet");
         assert_eq!((flushed.lost_spans(), flushed.waiting_spans()), (10, 0));
         let peer = Peer::grpc_on(addr, Mood::Takes);
         program.call(20);
-        program.flush(20 * TIMEOUT).expect("the backend is there");
-        let spans = program.shut_down(5 * TIMEOUT);
+        program.flush(30 * TIMEOUT).expect("the backend is there");
+        let spans = program.shut_down(30 * TIMEOUT);
         assert_eq!((spans.exported, spans.dropped, spans.said), (20, 10, 0));
         assert_eq!(peer.received().spans.len(), 20);
     });
@@ -191,13 +193,13 @@ fn a_backend_that_goes_away_midway_costs_only_what_came_meanwhile() {
         let addr = peer.addr;
         let program = Program::exporting_to(addr);
         program.call(10);
-        program.flush(5 * TIMEOUT).expect("the backend is there");
+        program.flush(30 * TIMEOUT).expect("the backend is there");
         drop(peer);
         program.call(10);
-        program.flush(5 * TIMEOUT).expect_err("the backend is gone");
+        program.flush(30 * TIMEOUT).expect_err("the backend is gone");
         let peer = Peer::grpc_on(addr, Mood::Takes);
         program.call(10);
-        let spans = program.shut_down(10 * TIMEOUT);
+        let spans = program.shut_down(30 * TIMEOUT);
         assert_eq!((spans.exported, spans.dropped, spans.said), (20, 10, 0));
         assert_eq!(peer.received().spans.len(), 10);
     });
@@ -211,7 +213,7 @@ fn an_absent_backend_is_reported_once_over_many_batches() {
         let program = Program::start();
         for batch in 1..=4_u32 {
             program.call(10);
-            wait_for("another failure", 10 * TIMEOUT, || {
+            wait_for("another failure", 30 * TIMEOUT, || {
                 let failures = program.page().value("botticelli_obs_export_failures_total", &[("signal", "traces")]);
                 (failures >= f64::from(batch)).then_some(())
             });
@@ -227,12 +229,12 @@ fn a_backend_that_comes_and_goes_is_reported_once() {
         for _ in 0..5 {
             peer.set_mood(Mood::Refuses(Code::InvalidArgument));
             program.call(1);
-            program.flush(5 * TIMEOUT).expect_err("the backend refuses");
+            program.flush(30 * TIMEOUT).expect_err("the backend refuses");
             peer.set_mood(Mood::Takes);
             program.call(1);
-            program.flush(5 * TIMEOUT).expect("the backend takes");
+            program.flush(30 * TIMEOUT).expect("the backend takes");
         }
-        let spans = program.shut_down(5 * TIMEOUT);
+        let spans = program.shut_down(30 * TIMEOUT);
         assert_eq!(spans, Spans { exported: 5, dropped: 5, failures: 5, said: 0 });
     });
 }

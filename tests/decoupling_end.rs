@@ -12,128 +12,70 @@ use std::time::{Duration, Instant};
 use botticelli_obs::LlmCall;
 use support::peer::{Mood, Peer};
 use support::process::{cpu_time, own_threads};
-use support::program::{CALLS, Program, Spans, make_calls, observe, patient, variables};
+use support::program::{
+    CALLS, CALLS_LIMIT, Program, Spans, make_calls, observe, observe_in_every_runtime, patient, variables,
+};
 use support::{free_port, get, wait_for};
 
 const QUIET: std::ops::RangeInclusive<usize> = 0..=0;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const ALL_EXPORTED: Spans = Spans { exported: CALLS, dropped: 0, failures: 0, said: 0 };
 
-type RuntimeBuilder = fn() -> tokio::runtime::Builder;
-
-/// Runs the scenario inside a runtime of the program's own, if any.
-fn inside(runtime: Option<RuntimeBuilder>, scenario: impl FnOnce()) {
-    match runtime {
-        None => scenario(),
-        Some(runtime) => {
-            let runtime = runtime().enable_all().build().expect("a runtime can be had");
-            runtime.block_on(async { scenario() });
+#[test]
+fn the_end_is_bounded_in_every_runtime() {
+    let peer = Peer::grpc(Mood::NeverAnswers);
+    let test = "the_end_is_bounded_in_every_runtime";
+    observe_in_every_runtime(test, &patient(peer.addr, "grpc"), QUIET, || {
+        let program = Program::start();
+        program.call(CALLS);
+        for timeout in [Duration::ZERO, Duration::from_millis(300)] {
+            let error = program.flush(timeout).expect_err("nothing was taken");
+            assert_eq!((error.lost_spans(), error.waiting_spans()), (0, CALLS));
         }
-    }
-}
-
-/// With a backend that never answers, flush and shutdown take the time they were given and no more.
-fn ends_in_time(test: &str, runtime: Option<RuntimeBuilder>) {
-    let peer = Peer::grpc(Mood::NeverAnswers);
-    observe(test, &patient(peer.addr, "grpc"), QUIET, || {
-        inside(runtime, || {
-            let program = Program::start();
-            program.call(CALLS);
-            for timeout in [Duration::ZERO, Duration::from_millis(300)] {
-                let error = program.flush(timeout).expect_err("nothing was taken");
-                assert_eq!((error.lost_spans(), error.waiting_spans()), (0, CALLS));
-            }
-            let spans = program.shut_down(Duration::from_millis(300));
-            assert_eq!((spans.exported, spans.dropped, spans.said), (0, CALLS, CALLS));
-            // Also the one that waited for the backend, before the export's own limit of 10 s.
-            wait_for("the threads are gone", TIMEOUT, || own_threads().is_empty().then_some(()));
-        });
+        let spans = program.shut_down(Duration::from_millis(300));
+        assert_eq!((spans.exported, spans.dropped, spans.said), (0, CALLS, CALLS));
+        // Also the one that waited for the backend, before the export's own limit of 10 s.
+        wait_for("the threads are gone", Duration::from_secs(7), || own_threads().is_empty().then_some(()));
     });
 }
 
 #[test]
-fn the_end_is_bounded_without_a_runtime() {
-    ends_in_time("the_end_is_bounded_without_a_runtime", None);
-}
-
-#[test]
-fn the_end_is_bounded_in_a_current_thread_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread;
-    ends_in_time("the_end_is_bounded_in_a_current_thread_runtime", Some(runtime));
-}
-
-#[test]
-fn the_end_is_bounded_in_a_multi_thread_runtime() {
-    let runtime = tokio::runtime::Builder::new_multi_thread;
-    ends_in_time("the_end_is_bounded_in_a_multi_thread_runtime", Some(runtime));
-}
-
-/// The same for dropping, which has 2 seconds.
-fn drops_in_time(test: &str, runtime: Option<RuntimeBuilder>) {
+fn dropping_is_bounded_in_every_runtime() {
     let peer = Peer::grpc(Mood::NeverAnswers);
-    observe(test, &patient(peer.addr, "grpc"), QUIET, || {
-        inside(runtime, || {
-            let program = Program::start();
-            program.call(CALLS);
-            let spans = program.drop_telemetry();
-            assert_eq!((spans.exported, spans.dropped), (0, CALLS));
-        });
+    let test = "dropping_is_bounded_in_every_runtime";
+    observe_in_every_runtime(test, &patient(peer.addr, "grpc"), QUIET, || {
+        let program = Program::start();
+        program.call(CALLS);
+        let spans = program.drop_telemetry();
+        assert_eq!((spans.exported, spans.dropped), (0, CALLS));
     });
-}
-
-#[test]
-fn dropping_is_bounded_without_a_runtime() {
-    drops_in_time("dropping_is_bounded_without_a_runtime", None);
-}
-
-#[test]
-fn dropping_is_bounded_in_a_current_thread_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread;
-    drops_in_time("dropping_is_bounded_in_a_current_thread_runtime", Some(runtime));
-}
-
-#[test]
-fn dropping_is_bounded_in_a_multi_thread_runtime() {
-    let runtime = tokio::runtime::Builder::new_multi_thread;
-    drops_in_time("dropping_is_bounded_in_a_multi_thread_runtime", Some(runtime));
 }
 
 /// With a backend that is well, the end loses nothing, though nothing had been exported before.
-fn loses_nothing(test: &str, peer: &Peer, protocol: &'static str, runtime: Option<RuntimeBuilder>) {
+fn loses_nothing(test: &str, peer: &Peer, protocol: &'static str) {
     let mut variables = variables(peer.addr, protocol);
     variables.push(("OTEL_BSP_SCHEDULE_DELAY", "600000".to_owned()));
-    if observe(test, &variables, QUIET, || {
-        inside(runtime, || {
-            let program = Program::start();
-            program.call(CALLS);
-            assert_eq!(program.shut_down(TIMEOUT), ALL_EXPORTED);
-            wait_for("the threads are gone", TIMEOUT, || own_threads().is_empty().then_some(()));
-        });
+    if observe_in_every_runtime(test, &variables, QUIET, || {
+        let program = Program::start();
+        program.call(CALLS);
+        assert_eq!(program.shut_down(TIMEOUT), ALL_EXPORTED);
+        wait_for("the threads are gone", TIMEOUT, || own_threads().is_empty().then_some(()));
     }) {
-        assert_eq!(peer.received().spans.len() as u64, CALLS);
+        assert_eq!(peer.received().spans.len() as u64, 3 * CALLS);
     }
 }
 
 #[test]
-fn shutdown_loses_nothing_without_a_runtime() {
-    loses_nothing("shutdown_loses_nothing_without_a_runtime", &Peer::grpc(Mood::Takes), "grpc", None);
-}
-
-#[test]
-fn shutdown_loses_nothing_in_a_current_thread_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread;
-    let test = "shutdown_loses_nothing_in_a_current_thread_runtime";
-    loses_nothing(test, &Peer::grpc(Mood::Takes), "grpc", Some(runtime));
+fn shutdown_loses_nothing_in_every_runtime() {
+    loses_nothing("shutdown_loses_nothing_in_every_runtime", &Peer::grpc(Mood::Takes), "grpc");
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
-fn shutdown_loses_nothing_by_http_in_a_current_thread_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread;
-    let test = "shutdown_loses_nothing_by_http_in_a_current_thread_runtime";
-    loses_nothing(test, &Peer::http(Mood::Takes), "http/protobuf", Some(runtime));
+fn shutdown_by_http_loses_nothing_in_every_runtime() {
+    loses_nothing("shutdown_by_http_loses_nothing_in_every_runtime", &Peer::http(Mood::Takes), "http/protobuf");
 }
 
 #[test]
@@ -271,9 +213,13 @@ fn a_page_under_a_flood_leaves_the_spans_alone() {
                     }
                 });
             }
+            let started = Instant::now();
             make_calls(CALLS);
-            program.flush(TIMEOUT).expect("every span arrives");
+            let took = started.elapsed();
+            let flushed = program.flush(TIMEOUT);
             done.store(true, Ordering::Relaxed);
+            flushed.expect("every span arrives");
+            assert!(took < CALLS_LIMIT, "{CALLS} calls took {took:?}");
         });
         assert_eq!(program.shut_down(TIMEOUT), ALL_EXPORTED);
     }) {

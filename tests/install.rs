@@ -14,7 +14,7 @@ use tokio::runtime;
 
 const ANY_PORT: &[(&str, &str)] = &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")];
 const PAIR: &[(&str, &str)] = &[("provider", "gemini"), ("model", "gemini-2.5-flash")];
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Records two calls and finds them on the page that is served.
 fn records_and_serves(telemetry: &Telemetry) {
@@ -56,6 +56,11 @@ fn works_on_a_current_thread_runtime() {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async { installs_records_and_shuts_down() });
     });
+}
+
+#[tokio::test]
+async fn works_in_an_async_test() {
+    in_own_process("works_in_an_async_test", ANY_PORT, installs_records_and_shuts_down);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use support::page::Page;
 use support::process::own_threads;
 use support::{free_port, get, in_own_process, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 const DEGRADE: (&str, &str) = ("BOTTICELLI_OBS_ON_FAILURE", "degrade");
 
 fn taken_port() -> (TcpListener, String) {
@@ -178,11 +178,15 @@ fn errors_can_travel() {
     travels::<botticelli_obs::FlushError>();
 }
 
-/// Exactly one ERROR line, about this pipeline.
-fn one_error_line(output: &Output, start: &str) {
+/// Exactly one ERROR line, which says this and ends so.
+fn one_error_line(output: &Output, start: &str, end: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = stderr.lines().filter(|line| line.contains("ERROR")).collect();
-    assert!(matches!(lines.as_slice(), [line] if line.contains(start)), "{start}: {stderr}");
+    let start = format!("ERROR botticelli_obs: {start}");
+    assert!(
+        matches!(lines.as_slice(), [line] if line.contains(&start) && line.ends_with(end)),
+        "{start}…{end}: {stderr}"
+    );
 }
 
 fn up(telemetry: &Telemetry, pipeline: &str) -> Option<f64> {
@@ -208,10 +212,7 @@ fn degraded_listener_leaves_page_and_traces() {
         return;
     };
     drop(taken);
-    one_error_line(
-        &output,
-        &format!("metrics: off, and the program goes on without: metrics: can't listen on {endpoint}"),
-    );
+    one_error_line(&output, &format!("metrics: can't listen on {endpoint}: free the port"), "without metrics");
     assert!(String::from_utf8_lossy(&output.stdout).contains("span \"chat gemini-2.5-flash\""));
 }
 
@@ -227,7 +228,7 @@ fn degraded_traces_leave_metrics() {
     }) else {
         return;
     };
-    one_error_line(&output, "traces: off, and the program goes on without: OTEL_EXPORTER_OTLP_ENDPOINT=");
+    one_error_line(&output, "OTEL_EXPORTER_OTLP_ENDPOINT=", "without traces");
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn degraded_by_a_bad_setting_of_the_metrics_the_page_is_still_rendered() {
     }) else {
         return;
     };
-    one_error_line(&output, "metrics: off, and the program goes on without: PROMETHEUS_ENDPOINT=\"nowhere\"");
+    one_error_line(&output, "PROMETHEUS_ENDPOINT=\"nowhere\"", "without metrics");
 }
 
 #[test]
@@ -259,25 +260,27 @@ fn degraded_by_a_foreign_recorder_the_traces_work() {
     }) else {
         return;
     };
-    one_error_line(
-        &output,
-        "metrics: off, and the program goes on without: the program has a global `metrics` recorder",
-    );
+    one_error_line(&output, "the program has a global `metrics` recorder", "without metrics");
     assert!(String::from_utf8_lossy(&output.stdout).contains("span \"chat gemini-2.5-flash\""));
 }
 
-/// Keeps the messages of ERROR events.
+/// Keeps level and message of events.
 #[derive(Clone, Default)]
-struct Errors(Arc<Mutex<Vec<String>>>);
+struct Messages(Arc<Mutex<Vec<(tracing::Level, String)>>>);
 
-impl<S: tracing::Subscriber> Layer<S> for Errors {
+impl Messages {
+    fn of(&self, level: tracing::Level) -> Vec<String> {
+        let messages = self.0.lock().expect("no panic");
+        messages.iter().filter(|(of, _)| *of == level).map(|(_, message)| message.clone()).collect()
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Messages {
     fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
         let keep = |_: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-            self.0.lock().expect("no panic").push(format!("{value:?}"));
+            self.0.lock().expect("no panic").push((*event.metadata().level(), format!("{value:?}")));
         };
-        if *event.metadata().level() == tracing::Level::ERROR {
-            event.record(&mut { keep });
-        }
+        event.record(&mut { keep });
     }
 }
 
@@ -286,14 +289,38 @@ fn degraded_by_a_foreign_subscriber_the_metrics_work_and_the_error_goes_there() 
     let variables = [("PROMETHEUS_ENDPOINT", "127.0.0.1:0"), ("OTEL_EXPORTER", "stdout"), DEGRADE];
     let name = "degraded_by_a_foreign_subscriber_the_metrics_work_and_the_error_goes_there";
     in_own_process(name, &variables, || {
-        let errors = Errors::default();
-        let foreign = errors.clone().with_subscriber(Registry::default());
+        let messages = Messages::default();
+        let foreign = messages.clone().with_subscriber(Registry::default());
         tracing::subscriber::set_global_default(foreign).expect("it is the first subscriber");
         let telemetry = botticelli_obs::install().expect("it installs all the same");
         records(&telemetry);
         assert_eq!((up(&telemetry, "metrics"), up(&telemetry, "traces")), (Some(1.0), Some(0.0)));
-        let errors = errors.0.lock().expect("no panic");
+        let errors = messages.of(tracing::Level::ERROR);
         assert!(matches!(errors.as_slice(), [error] if error.contains("global `tracing` subscriber")), "{errors:?}");
+    });
+}
+
+#[test]
+fn without_a_subscriber_of_ours_nobody_is_told_to_switch_traces_on() {
+    let variables = [("PROMETHEUS_ENDPOINT", "off"), ("OTEL_EXPORTER", "stdout")];
+    in_own_process("without_a_subscriber_of_ours_nobody_is_told_to_switch_traces_on", &variables, || {
+        let messages = Messages::default();
+        let foreign = messages.clone().with_subscriber(Registry::default());
+        tracing::subscriber::set_global_default(foreign).expect("it is the first subscriber");
+        let _telemetry = Builder::new().without_subscriber().install().expect("it installs");
+        let lines = messages.of(tracing::Level::INFO);
+        let [metrics, traces] = lines.as_slice() else { panic!("one line a pipeline: {lines:?}") };
+        assert!(metrics.starts_with("metrics: ") && traces.starts_with("traces: left to"), "{lines:?}");
+    });
+}
+
+#[test]
+fn address_of_another_machine_is_not_called_taken() {
+    // Of the range kept for documentation.
+    in_own_process("address_of_another_machine_is_not_called_taken", &[], || {
+        let (error, text) = error_of(Builder::new().with_prometheus_endpoint("192.0.2.1:9464").install());
+        assert!(error.is_start_failure(), "{error:?}");
+        assert!(text.contains("192.0.2.1:9464: set PROMETHEUS_ENDPOINT") && !text.contains("free the port"), "{text}");
     });
 }
 
@@ -312,7 +339,7 @@ fn bad_log_setting_is_an_error_and_degraded_to_text() {
     }) else {
         return;
     };
-    one_error_line(&output, "logs: off, and the program goes on without: BOTTICELLI_OBS_LOG_FORMAT=\"xml\"");
+    one_error_line(&output, "BOTTICELLI_OBS_LOG_FORMAT=\"xml\"", "logs are as by default");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use botticelli_obs::{Builder, Telemetry, counter};
 use support::page::Page;
 use support::{Response, free_port, get, in_own_process};
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn installed(builder: Builder) -> Telemetry {
     builder.install().expect("it installs")

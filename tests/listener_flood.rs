@@ -34,8 +34,8 @@ fn serve() {
 
 /// Waits until the program serves, and returns its descriptors at rest.
 fn served(addr: SocketAddr, program: u32) -> usize {
-    wait_for("the page is served", Duration::from_secs(10), || get(addr, "/metrics", Duration::from_secs(1)).ok());
-    wait_for("the connection is closed", Duration::from_secs(5), || {
+    wait_for("the page is served", Duration::from_secs(30), || get(addr, "/metrics", Duration::from_secs(1)).ok());
+    wait_for("the connection is closed", Duration::from_secs(30), || {
         let before = descriptors(program);
         std::thread::sleep(Duration::from_millis(50));
         (descriptors(program) == before).then_some(before)
@@ -153,7 +153,7 @@ fn without_descriptors_the_listener_waits_and_recovers() {
     let mut stdin = program.0.stdin.take().expect("it is piped");
 
     writeln!(stdin, "open").expect("the program reads");
-    wait_for("the program opens files", Duration::from_secs(10), || (descriptors(pid) >= LIMIT as usize).then_some(()));
+    wait_for("the program opens files", Duration::from_secs(30), || (descriptors(pid) >= LIMIT as usize).then_some(()));
     // They wait in the backlog, and wake the listener for nothing.
     let waiting: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(addr).expect("the backlog has room")).collect();
     let before = cpu_time(pid);
@@ -166,5 +166,5 @@ fn without_descriptors_the_listener_waits_and_recovers() {
     let response = get(addr, "/metrics", SCRAPE).expect("the listener recovers");
     Page::parse(&response.body);
     drop(waiting);
-    wait_for("descriptors fall back", Duration::from_secs(10), || (descriptors(pid) <= at_rest).then_some(()));
+    wait_for("descriptors fall back", Duration::from_secs(30), || (descriptors(pid) <= at_rest).then_some(()));
 }

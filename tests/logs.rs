@@ -24,7 +24,7 @@ fn log_something() {
 fn scenario(exporter: TraceExporter) {
     let telemetry = Builder::new().without_listener().with_trace_exporter(exporter).install().expect("it installs");
     log_something();
-    telemetry.shutdown(Duration::from_secs(5)).expect("standard output takes everything");
+    telemetry.shutdown(Duration::from_secs(30)).expect("standard output takes everything");
 }
 
 /// Runs the scenario; returns the lines of standard output that are spans, and those of standard error.
@@ -141,7 +141,7 @@ fn json_lines_survive_hostile_text() {
             tracing::warn!(parent: None, "not of the call");
         });
         call.finish();
-        telemetry.shutdown(Duration::from_secs(5)).expect("standard output takes everything");
+        telemetry.shutdown(Duration::from_secs(30)).expect("standard output takes everything");
     };
     let Some(output) = in_own_process(test, &[("BOTTICELLI_OBS_LOG_FORMAT", "json")], run) else { return };
     let log: Vec<serde_json::Value> = lines(&output)
@@ -185,10 +185,10 @@ fn a_standard_output_that_nobody_reads_any_more_is_no_panic() {
             .expect("standard output can be had");
         for _ in 0..2 {
             log_something();
-            let error = telemetry.flush(Duration::from_secs(5)).expect_err("nobody reads");
+            let error = telemetry.flush(Duration::from_secs(30)).expect_err("nobody reads");
             assert_eq!((error.lost_spans(), error.waiting_spans()), (1, 0));
         }
-        telemetry.shutdown(Duration::from_secs(5)).expect("there is nothing left");
+        telemetry.shutdown(Duration::from_secs(30)).expect("there is nothing left");
         succeed();
     }
     let mut child = by_hand(test).spawn().expect("the test's own binary runs");
@@ -246,7 +246,7 @@ fn an_absent_backend_does_not_flood_the_log() {
         let telemetry = Builder::new().without_listener().install().expect("it installs");
         for batch in 1..=10_u32 {
             LlmCall::start("gemini", "gemini-2.5-flash").finish();
-            support::wait_for("another failure", Duration::from_secs(10), || {
+            support::wait_for("another failure", Duration::from_secs(30), || {
                 let page = support::page::Page::parse(&telemetry.render());
                 (page.sum("botticelli_obs_export_failures_total") >= f64::from(batch)).then_some(())
             });

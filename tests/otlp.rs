@@ -15,7 +15,7 @@ use support::page::Page;
 use support::peer::{Mood, Peer};
 use support::server::Collector;
 
-const FLUSH: Duration = Duration::from_secs(5);
+const FLUSH: Duration = Duration::from_secs(30);
 
 fn start() -> Telemetry {
     Builder::new().without_listener().with_service_name("bot").install().expect("it installs")

@@ -6,13 +6,14 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use botticelli_obs::{Builder, LlmCall, Telemetry};
+use botticelli_obs::{Builder, ErrorType, LlmCall, Telemetry};
 use support::in_own_process;
 use support::page::Page;
-use support::peer::{Certificate, Peer};
-use support::server::Folder;
+use support::peer::Peer;
+use support::server::{Collector, Folder};
+use support::tls::{Certificate, Proxy};
 
-const FLUSH: Duration = Duration::from_secs(5);
+const FLUSH: Duration = Duration::from_secs(30);
 
 fn start() -> Telemetry {
     Builder::new().without_listener().install().expect("it installs")
@@ -68,6 +69,47 @@ fn http_trusts_the_roots_of_the_system() {
     arrives("http_trusts_the_roots_of_the_system", "http/protobuf", "SSL_CERT_FILE");
 }
 
+/// What a real collector process makes of a call that has come by TLS.
+fn arrives_in_a_collector(test: &str, protocol: &str) {
+    let Some(collector) = Collector::start() else { return };
+    let certificate = Certificate::new();
+    let folder = Folder::new("tls");
+    let path = folder.path().join("proxy.pem");
+    std::fs::write(&path, &certificate.certificate).expect("the certificate can be written");
+    let proxy = Proxy::start(&certificate, if protocol == "grpc" { collector.grpc } else { collector.http });
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*format!("https://{}", proxy.addr)),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", path.to_str().expect("the path is Unicode")),
+    ];
+    let run = || {
+        let telemetry = start();
+        tracing::info_span!("bot.message")
+            .in_scope(|| LlmCall::start("gemini", "gemini-2.5-flash").fail(ErrorType::RateLimit));
+        telemetry.shutdown(FLUSH).expect("every span arrives");
+    };
+    if in_own_process(test, &variables, run).is_some() {
+        let spans = collector.spans(2);
+        let named = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{spans:#?}"));
+        let (call, message) = (named("chat gemini-2.5-flash"), named("bot.message"));
+        assert_eq!((call.kind.as_str(), call.status.as_str()), ("SPAN_KIND_CLIENT", "STATUS_CODE_ERROR"));
+        assert_eq!((&call.parent, &call.trace), (&message.id, &message.trace));
+        assert_eq!(call.attributes["gen_ai.provider.name"], "Str(gcp.gemini)");
+        assert_eq!(call.attributes["error.type"], "Str(rate_limit)");
+    }
+}
+
+#[test]
+fn spans_arrive_in_a_collector_by_grpc_over_tls() {
+    arrives_in_a_collector("spans_arrive_in_a_collector_by_grpc_over_tls", "grpc");
+}
+
+#[cfg(feature = "otlp-http")]
+#[test]
+fn spans_arrive_in_a_collector_by_http_over_tls() {
+    arrives_in_a_collector("spans_arrive_in_a_collector_by_http_over_tls", "http/protobuf");
+}
+
 /// A peer nobody vouches for gets nothing, and the failure is soon counted and said.
 fn is_refused(test: &str, protocol: &str) {
     let peer = peer(protocol, &Certificate::new());
@@ -77,9 +119,10 @@ fn is_refused(test: &str, protocol: &str) {
         let telemetry = start();
         LlmCall::start("gemini", "gemini-2.5-flash").finish();
         let started = Instant::now();
-        let error = telemetry.flush(2 * FLUSH).expect_err("the peer is not to be trusted");
+        let error = telemetry.flush(FLUSH).expect_err("the peer is not to be trusted");
         assert_eq!((error.lost_spans(), error.waiting_spans()), (1, 0));
-        assert!(started.elapsed() < FLUSH, "it took {:?}", started.elapsed());
+        // Not only when the export's own 10 s are over.
+        assert!(started.elapsed() < Duration::from_secs(9), "it took {:?}", started.elapsed());
         let page = Page::parse(&telemetry.render());
         assert_eq!(page.value("botticelli_obs_export_failures_total", &[("signal", "traces")]), 1.0);
         assert_eq!(page.value("botticelli_obs_spans_dropped_total", &[("reason", "export_failed")]), 1.0);
@@ -100,4 +143,32 @@ fn grpc_refuses_a_peer_nobody_vouches_for() {
 #[test]
 fn http_refuses_a_peer_nobody_vouches_for() {
     is_refused("http_refuses_a_peer_nobody_vouches_for", "http/protobuf");
+}
+
+/// On a system without roots no peer can be trusted, which is said at the start and not at each export.
+fn needs_roots(test: &str, protocol: &str) {
+    let empty = Folder::new("no-roots");
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:5555"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("SSL_CERT_FILE", "/dev/null"),
+        ("SSL_CERT_DIR", empty.path().to_str().expect("the path is Unicode")),
+    ];
+    in_own_process(test, &variables, || {
+        let error = Builder::new().without_listener().install().expect_err("there are no roots");
+        let text = format!("{error:?}");
+        assert!(error.is_start_failure(), "{text}");
+        assert!(text.contains("no root certificates") && text.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{text}");
+    });
+}
+
+#[test]
+fn grpc_without_roots_is_an_error_at_the_start() {
+    needs_roots("grpc_without_roots_is_an_error_at_the_start", "grpc");
+}
+
+#[cfg(feature = "otlp-http")]
+#[test]
+fn http_without_roots_is_an_error_at_the_start() {
+    needs_roots("http_without_roots_is_an_error_at_the_start", "http/protobuf");
 }

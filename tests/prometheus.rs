@@ -4,10 +4,11 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
-use botticelli_obs::{Builder, LlmCall, METRICS, Usage};
+use botticelli_obs::{Builder, LlmCall, METRICS, MetricKind, Usage};
 use support::bot::Bot;
 use support::page::Page;
 use support::server::Prometheus;
@@ -41,10 +42,10 @@ fn prometheus_holds_exactly_what_the_bot_counted() {
         prometheus.query("sum(rate(llm_requests_total[1m]))").pop().filter(|(_, rate)| *rate > 10.0)
     });
     bot.signal("TERM");
-    let tally = bot.tally(Duration::from_secs(20));
+    let tally = bot.tally(Duration::from_secs(60));
     let total: u64 = tally.iter().map(|pair| pair.requests).sum();
     assert!(tally.iter().map(|pair| pair.errors.values().sum::<u64>()).sum::<u64>() > 10, "errors were injected");
-    wait_for("the last scrape", Duration::from_secs(30), || {
+    wait_for("the last scrape", Duration::from_secs(60), || {
         prometheus.query("sum(llm_requests_total)").first().filter(|(_, value)| *value == total as f64).map(|_| ())
     });
 
@@ -75,6 +76,14 @@ fn prometheus_holds_exactly_what_the_bot_counted() {
         let known = &metadata["data"][metric.prometheus][0];
         assert_eq!(known["type"], metric.kind.as_str(), "{}: {known}", metric.prometheus);
         assert_eq!(known["help"], metric.description);
+        let sample = if metric.kind == MetricKind::Histogram { "_count" } else { "" };
+        let series = prometheus.query(&format!("{}{sample}", metric.prometheus));
+        assert!(!series.is_empty(), "{} is not there", metric.prometheus);
+        for (labels, _) in &series {
+            let names: BTreeSet<&str> = labels.keys().map(String::as_str).collect();
+            let of_prometheus = ["__name__", "instance", "job"];
+            assert_eq!(names, metric.labels.iter().copied().chain(of_prometheus).collect(), "{}", metric.prometheus);
+        }
     }
 
     for query in [

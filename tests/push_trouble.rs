@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use botticelli_obs::{Builder, LlmCall, Telemetry, TraceExporter, Usage};
 use support::collected::CollectedMetrics;
 use support::page::Page;
-use support::peer::{Certificate, Mood, Peer};
+use support::peer::{Mood, Peer};
 use support::process::resident_memory;
 use support::server::{Collector, Folder};
+use support::tls::Certificate;
 use support::{free_port, get, in_own_process, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -17,7 +17,7 @@ use support::page::Page;
 use support::peer::{Mood, Peer};
 use support::{in_own_process, wait_for};
 
-const FLUSH: Duration = Duration::from_secs(5);
+const FLUSH: Duration = Duration::from_secs(30);
 
 fn start() -> Telemetry {
     Builder::new().without_listener().with_service_name("bot").install().expect("it installs")
@@ -258,7 +258,8 @@ fn gives_up_in_time(test: &str, variable: &str) {
         let started = Instant::now();
         let error = telemetry.flush(FLUSH).expect_err("nobody answers");
         assert_eq!((error.lost_spans(), error.waiting_spans()), (3, 0));
-        assert!(started.elapsed() < FLUSH, "it took {:?}", started.elapsed());
+        // Well before the 10 s that are the default.
+        assert!(started.elapsed() < Duration::from_secs(9), "it took {:?}", started.elapsed());
     });
 }
 

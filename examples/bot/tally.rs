@@ -72,7 +72,8 @@ impl Tally {
             count.milliseconds = Histogram::new(2).ok();
         }
         if let Some(histogram) = &mut count.milliseconds {
-            histogram.saturating_record(took.as_millis() as u64);
+            // Grows as needed; `saturating_record` would cut everything to the 2 ms it starts with.
+            let _ = histogram.record(took.as_millis() as u64);
         }
     }
 
@@ -113,6 +114,8 @@ impl Tally {
                 "errors": errors,
                 "prompt_tokens": count.prompt,
                 "completion_tokens": count.completion,
+                "p50_ms": count.quantile(0.5).as_millis() as u64,
+                "p95_ms": count.quantile(0.95).as_millis() as u64,
             })
         });
         rows.collect()

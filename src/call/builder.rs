@@ -1,6 +1,5 @@
 //! What is known of a call before it starts.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{Span, field};
@@ -94,8 +93,8 @@ impl<'a> LlmCallBuilder<'a> {
         self
     }
 
-    /// Sets how long the call may take. Inside `observe*` it ends as a `timeout` then, whatever becomes of the future; dropped
-    /// later than that it is a `timeout` and not `cancelled`. Defaults to no limit.
+    /// Sets how long the call may take. Inside `observe*` it ends as a `timeout` then, even if the future hangs, which is left to
+    /// go on; dropped later than that it is a `timeout` and not `cancelled`. Defaults to no limit.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -109,27 +108,22 @@ impl<'a> LlmCallBuilder<'a> {
 
     /// Starts the call.
     pub fn start(self) -> LlmCall {
+        let deadline = |started: Instant| self.timeout.and_then(|timeout| started.checked_add(timeout));
         let identity = [self.provider, self.model, self.operation];
         if !self.independent
             && let Some(whole) = Frame::enclosing(identity)
         {
-            return LlmCall::new(Role::Part { whole, frame: Frame::new(identity) });
+            return LlmCall::new(Role::Part { whole, frame: Frame::new(identity) }, deadline(Instant::now()));
         }
         let series = PairSeries::current(self.provider, self.model);
         series.iter().for_each(|series| series.start());
         let span = self.span();
         if series.is_none() && span.is_disabled() {
-            return LlmCall::new(Role::Inert);
+            return LlmCall::new(Role::Inert, None);
         }
-        LlmCall::new(Role::Own(Box::new(Own {
-            series,
-            span,
-            started: Instant::now(),
-            timeout: self.timeout,
-            last_chunk: None,
-            identity: identity.map(Box::from),
-            frame: None::<Arc<Frame>>,
-        })))
+        let started = Instant::now();
+        let own = Own { series, span, started, last_chunk: None, identity: identity.map(Box::from), frame: None };
+        LlmCall::new(Role::Own(Box::new(own)), deadline(started))
     }
 
     fn span(&self) -> Span {

@@ -1,5 +1,6 @@
 //! One logical call to an LLM.
 
+mod alarm;
 mod builder;
 mod nesting;
 mod observe;
@@ -8,7 +9,7 @@ mod stream;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::Span;
 
@@ -58,6 +59,9 @@ pub(crate) const TARGET: &str = "botticelli_obs::call";
 pub struct LlmCall {
     role: Role,
     facts: Facts,
+    /// When the time the call was given is over.
+    deadline: Option<Instant>,
+    /// Whether it was started by a destructor that a panic runs.
     unwinding: bool,
 }
 
@@ -71,22 +75,31 @@ enum Role {
     Part { whole: Arc<Frame>, frame: Arc<Frame> },
 }
 
+impl Role {
+    fn is_inert(&self) -> bool {
+        matches!(self, Self::Inert)
+    }
+}
+
 struct Own {
     series: Option<Arc<PairSeries>>,
     span: Span,
     started: Instant,
-    timeout: Option<Duration>,
     last_chunk: Option<Instant>,
     identity: [Box<str>; 3],
     frame: Option<Arc<Frame>>,
 }
+
+/// The most choices a call can have, as OpenAI's API has it; a stream that tells of more is broken.
+const MOST_CHOICES: usize = 128;
 
 /// What a call has learnt about itself.
 #[derive(Debug, Default)]
 struct Facts {
     usage: Option<Usage>,
     error: Option<ErrorType>,
-    finish_reasons: Vec<Box<str>>,
+    /// By choice, in the order they came.
+    finish_reasons: Vec<(usize, Box<str>)>,
     response_model: Option<Box<str>>,
     response_id: Option<Box<str>>,
 }
@@ -133,8 +146,8 @@ impl LlmCall {
         LlmCallBuilder::new(provider, model)
     }
 
-    fn new(role: Role) -> Self {
-        Self { role, facts: Facts::default(), unwinding: std::thread::panicking() }
+    fn new(role: Role, deadline: Option<Instant>) -> Self {
+        Self { role, facts: Facts::default(), deadline, unwinding: std::thread::panicking() }
     }
 
     /// Returns the span of the call, to make it the parent of what happens inside; a disabled one for a part of another call, and where
@@ -180,9 +193,25 @@ impl LlmCall {
 
     /// Records why generation stopped, in the provider's words; once for each choice that finished.
     pub fn record_finish_reason(&mut self, reason: &str) {
-        if !self.is_inert() {
-            self.facts.finish_reasons.push(reason.into());
+        let choices = self.facts.finish_reasons.iter().map(|(choice, _)| choice + 1);
+        self.record_choice(choices.max().unwrap_or(0), reason);
+    }
+
+    /// Records why one of several choices stopped; again replaces what was recorded for it.
+    pub(crate) fn record_choice(&mut self, choice: usize, reason: &str) {
+        let reasons = &mut self.facts.finish_reasons;
+        match reasons.iter().position(|(known, _)| *known == choice) {
+            Some(at) if *reasons[at].1 == *reason => {}
+            Some(at) => reasons[at].1 = reason.into(),
+            None if self.role.is_inert() || reasons.len() == MOST_CHOICES => {}
+            None => reasons.push((choice, reason.into())),
         }
+    }
+
+    /// The usage as recorded up to now.
+    #[cfg(feature = "json")]
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.facts.usage
     }
 
     /// Records that a chunk of the stream has arrived: the first ends the time to the first chunk, each further one a gap.
@@ -211,15 +240,19 @@ impl LlmCall {
     }
 
     fn is_inert(&self) -> bool {
-        matches!(self.role, Role::Inert)
+        self.role.is_inert()
     }
 
-    /// Whether the time the call was given is over.
     fn is_overdue(&self) -> bool {
-        match &self.role {
-            Role::Own(own) => own.timeout.is_some_and(|timeout| own.started.elapsed() >= timeout),
-            Role::Inert | Role::Part { .. } => false,
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether generation has stopped without an error, as far as the call and those inside it have told.
+    fn is_complete(&mut self) -> bool {
+        if let Some(frame) = self.frame() {
+            self.facts.fill_from(frame.take_handed_up());
         }
+        self.facts.error.is_none() && !self.facts.finish_reasons.is_empty()
     }
 
     /// The frame of what runs inside the call; none where nothing is recorded.
@@ -236,16 +269,19 @@ impl LlmCall {
     }
 
     fn end(&mut self) {
+        if self.is_inert() {
+            return;
+        }
         let mut facts = mem::take(&mut self.facts);
         match mem::replace(&mut self.role, Role::Inert) {
             Role::Inert => {}
             Role::Part { whole, frame } => {
-                facts.fill_from(frame.take_handed_up());
+                facts.fill_from(frame.close());
                 whole.hand_up(facts);
             }
             Role::Own(own) => {
                 if let Some(frame) = &own.frame {
-                    facts.fill_from(frame.take_handed_up());
+                    facts.fill_from(frame.close());
                 }
                 own.end(&facts);
             }
@@ -256,7 +292,7 @@ impl LlmCall {
 impl Own {
     fn end(&self, facts: &Facts) {
         if let Some(series) = &self.series {
-            let reasons = facts.finish_reasons.iter().map(|reason| finish::normalise(reason));
+            let reasons = facts.finish_reasons.iter().map(|(_, reason)| finish::normalise(reason));
             series.end(self.started.elapsed(), facts.error, facts.usage, reasons);
         }
         let span = &self.span;
@@ -293,7 +329,7 @@ impl Own {
 }
 
 /// As a list where the OpenTelemetry layer is compiled in: `tracing` knows no lists.
-fn record_finish_reasons(span: &Span, reasons: &[Box<str>]) {
+fn record_finish_reasons(span: &Span, reasons: &[(usize, Box<str>)]) {
     if reasons.is_empty() {
         return;
     }
@@ -302,11 +338,14 @@ fn record_finish_reasons(span: &Span, reasons: &[Box<str>]) {
         use opentelemetry::{Array, StringValue, Value};
         use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-        let list = reasons.iter().map(|reason| StringValue::from(reason.to_string())).collect();
+        let list = reasons.iter().map(|(_, reason)| StringValue::from(reason.to_string())).collect();
         span.set_attribute("gen_ai.response.finish_reasons", Value::Array(Array::String(list)));
     }
     #[cfg(not(feature = "install"))]
-    span.record("gen_ai.response.finish_reasons", reasons.join(","));
+    {
+        let reasons: Vec<&str> = reasons.iter().map(|(_, reason)| &**reason).collect();
+        span.record("gen_ai.response.finish_reasons", reasons.join(","));
+    }
 }
 
 fn positive(tokens: u64) -> Option<u64> {

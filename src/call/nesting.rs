@@ -4,7 +4,8 @@
 //! task does inside a call for the same provider, model and operation is a part of that call, and is counted once.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Facts;
 
@@ -17,13 +18,14 @@ thread_local! {
 pub(super) struct Frame {
     identity: [Box<str>; 3],
     parent: Option<Arc<Frame>>,
-    handed_up: Mutex<Facts>,
+    /// What inner calls have told; `None` when the call has ended, and has no inside any more.
+    handed_up: Mutex<Option<Facts>>,
 }
 
 impl Frame {
     pub(super) fn new(identity: [&str; 3]) -> Arc<Self> {
         let parent = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
-        Arc::new(Self { identity: identity.map(Box::from), parent, handed_up: Mutex::default() })
+        Arc::new(Self { identity: identity.map(Box::from), parent, handed_up: Mutex::new(Some(Facts::default())) })
     }
 
     /// Finds the call of this provider, model and operation inside which the current code runs.
@@ -31,7 +33,9 @@ impl Frame {
         let find = |current: &RefCell<Option<Arc<Self>>>| {
             let current = current.borrow();
             let mut frames = std::iter::successors(current.as_ref(), |frame| frame.parent.as_ref());
-            frames.find(|frame| frame.identity.iter().map(|part| &**part).eq(identity)).cloned()
+            frames
+                .find(|frame| frame.identity.iter().map(|part| &**part).eq(identity) && frame.lock().is_some())
+                .cloned()
         };
         CURRENT.try_with(find).ok().flatten()
     }
@@ -43,11 +47,23 @@ impl Frame {
 
     /// Takes what an inner call has learnt; several of them, such as retries, add up.
     pub(super) fn hand_up(&self, facts: Facts) {
-        self.handed_up.lock().unwrap_or_else(PoisonError::into_inner).add(facts);
+        if let Some(handed_up) = &mut *self.lock() {
+            handed_up.add(facts);
+        }
     }
 
+    /// Returns what has been handed up since it was last asked.
     pub(super) fn take_handed_up(&self) -> Facts {
-        std::mem::take(&mut self.handed_up.lock().unwrap_or_else(PoisonError::into_inner))
+        self.lock().as_mut().map(mem::take).unwrap_or_default()
+    }
+
+    /// Returns the same, for the last time.
+    pub(super) fn close(&self) -> Facts {
+        self.lock().take().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Facts>> {
+        self.handed_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::LlmCall;
+use super::alarm::Alarm;
 use super::nesting::Frame;
 use crate::error_type::ErrorType;
 use crate::outcome::Outcome;
@@ -59,26 +61,24 @@ pin_project! {
 pub(super) struct Observed {
     call: Option<LlmCall>,
     frame: Option<Arc<Frame>>,
+    alarm: Option<Alarm>,
 }
 
 impl Observed {
     pub(super) fn new(mut call: LlmCall) -> Self {
         let frame = call.frame();
-        Self { call: Some(call), frame }
+        Self { call: Some(call), frame, alarm: None }
     }
 
-    /// Runs something as the inside of the call, in its span; then ends the call if its time is over.
+    /// Runs something as the inside of the call, in its span.
     pub(super) fn run<T>(&mut self, inside: impl FnOnce() -> T) -> T {
+        let unwound = Unwound(&mut self.call);
         let output = {
-            let _span = self.call.as_ref().map(|call| call.span().enter());
+            let _span = unwound.0.as_ref().map(|call| call.span().enter());
             let _inside = self.frame.as_ref().map(Frame::enter);
             inside()
         };
-        if self.call.as_ref().is_some_and(LlmCall::is_overdue)
-            && let Some(call) = self.call.take()
-        {
-            call.fail(ErrorType::Timeout);
-        }
+        mem::forget(unwound);
         output
     }
 
@@ -87,15 +87,44 @@ impl Observed {
         self.call.as_mut()
     }
 
+    /// Ends the call if its time is over; if not, has the task woken when it is.
+    pub(super) fn wait(&mut self, cx: &Context<'_>) {
+        self.finish_if_overdue();
+        if let Some(deadline) = self.call.as_ref().and_then(|call| call.deadline) {
+            Alarm::set(&mut self.alarm, deadline, cx.waker());
+        }
+    }
+
+    pub(super) fn finish_if_overdue(&mut self) {
+        if self.call.as_ref().is_some_and(LlmCall::is_overdue) {
+            self.finish();
+        }
+    }
+
     pub(super) fn finish(&mut self) {
-        if let Some(call) = self.call.take() {
+        self.alarm = None;
+        if let Some(mut call) = self.call.take() {
+            if call.is_overdue() {
+                call.record_error(ErrorType::Timeout);
+            }
             call.finish();
         }
     }
 
     /// Moves the call into what goes on with it.
     pub(super) fn take(&mut self) -> Self {
-        Self { call: self.call.take(), frame: self.frame.take() }
+        Self { call: self.call.take(), frame: self.frame.take(), alarm: self.alarm.take() }
+    }
+}
+
+/// Records a panic when it is dropped. Who catches one around a future drops the future later, when nothing panics any more.
+struct Unwound<'a>(&'a mut Option<LlmCall>);
+
+impl Drop for Unwound<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.0 {
+            call.record_error(ErrorType::Panic);
+        }
     }
 }
 
@@ -104,7 +133,10 @@ impl<F: Future, R: Report<F::Output>> Future for Observe<F, R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let output = std::task::ready!(this.observed.run(|| this.future.poll(cx)));
+        let Poll::Ready(output) = this.observed.run(|| this.future.poll(cx)) else {
+            this.observed.wait(cx);
+            return Poll::Pending;
+        };
         if let (Some(call), Some(report)) = (this.observed.call(), this.report.take()) {
             report.report(call, &output);
         }

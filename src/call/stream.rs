@@ -32,8 +32,7 @@ struct Completed(Observed);
 
 impl Drop for Completed {
     fn drop(&mut self) {
-        let is_complete = |call: &mut LlmCall| call.facts.error.is_none() && !call.facts.finish_reasons.is_empty();
-        if !std::thread::panicking() && self.0.call().is_some_and(is_complete) {
+        if !std::thread::panicking() && self.0.call().is_some_and(LlmCall::is_complete) {
             self.0.finish();
         }
     }
@@ -45,7 +44,10 @@ impl<S: Stream<Item: Outcome>> Stream for ObservedStream<S> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
         let observed = &mut this.observed.0;
-        let item = std::task::ready!(observed.run(|| this.stream.poll_next(cx)));
+        let Poll::Ready(item) = observed.run(|| this.stream.poll_next(cx)) else {
+            observed.wait(cx);
+            return Poll::Pending;
+        };
         match (&item, observed.call()) {
             (Some(item), Some(call)) => {
                 let earlier = call.facts.error.take();
@@ -54,6 +56,7 @@ impl<S: Stream<Item: Outcome>> Stream for ObservedStream<S> {
                     call.record_chunk();
                     call.facts.error = earlier;
                 }
+                observed.finish_if_overdue();
             }
             _ => observed.finish(),
         }
@@ -91,7 +94,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let opened = std::task::ready!(this.observed.run(|| this.future.poll(cx)));
+        let Poll::Ready(opened) = this.observed.run(|| this.future.poll(cx)) else {
+            this.observed.wait(cx);
+            return Poll::Pending;
+        };
         Poll::Ready(match opened {
             Ok(stream) => Ok(ObservedStream { stream, observed: Completed(this.observed.take()) }),
             Err(error) => {

@@ -111,7 +111,8 @@ impl Builder {
         self
     }
 
-    /// Leaves the global subscriber to the program: no log output, no spans. See [`trace_layer`](Self::trace_layer).
+    /// Leaves the global subscriber to the program: no log output, no spans, and no use for layers that are added here. See
+    /// [`trace_layer`](Self::trace_layer).
     pub fn without_subscriber(mut self) -> Self {
         self.without_subscriber = true;
         self

@@ -1,7 +1,7 @@
 //! For programs that own a part of the set-up: the recorder alone, the layer alone.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
@@ -15,6 +15,7 @@ use super::plan::Plan;
 use super::run;
 use crate::scrape::{self, PageRecorder};
 use crate::spans;
+use crate::worker::deadline;
 
 /// The page of a recorder that a program installs itself, see [`Builder::recorder`].
 ///
@@ -54,7 +55,7 @@ impl TraceGuard {
     /// When spans were lost or are still waiting.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         match &self.pipeline {
-            Some(pipeline) => pipeline.flush(Instant::now() + timeout).map_err(FlushError::from),
+            Some(pipeline) => pipeline.flush(deadline(timeout)).map_err(FlushError::from),
             None => Ok(()),
         }
     }
@@ -66,7 +67,7 @@ impl TraceGuard {
     /// When spans were lost.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), FlushError> {
         match self.pipeline.take() {
-            Some(pipeline) => pipeline.shutdown(Instant::now() + timeout).map_err(FlushError::from),
+            Some(pipeline) => pipeline.shutdown(deadline(timeout)).map_err(FlushError::from),
             None => Ok(()),
         }
     }

@@ -366,8 +366,10 @@ const TRACES_ENDPOINTS: &[&str] = &["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_
 
 fn executable_name() -> String {
     let path = std::env::current_exe().ok();
-    let name = path.as_ref().and_then(|path| path.file_stem()).map(|name| name.to_string_lossy().into_owned());
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown_service".to_owned())
+    let name = path.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+    // Not the file's stem: `bot-1.2` would lose its end.
+    let name = name.as_ref().map(|name| name.strip_suffix(std::env::consts::EXE_SUFFIX).unwrap_or(name));
+    name.filter(|name| !name.is_empty()).unwrap_or("unknown_service").to_owned()
 }
 
 /// A random UUID (version 4), by the random keys of the standard library's hash maps.

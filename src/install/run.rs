@@ -28,7 +28,8 @@ pub(super) fn install(builder: Builder) -> Result<Telemetry, InstallError> {
 
 fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
     let plan = Plan::resolve(&builder, &Environment::of_process())?;
-    let mut failures = Failures { policy: plan.policy, degraded: Vec::new() };
+    let without_subscriber = builder.without_subscriber;
+    let mut failures = Failures { policy: plan.policy, without_subscriber, degraded: Vec::new() };
 
     let log_config = failures.or_else("logs", plan.logs, logs::Config::default)?;
     let metrics = match failures.or_else("metrics", plan.metrics, || Some(scrape::Config::default()))? {
@@ -48,7 +49,7 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
         }
         _ => None,
     };
-    let traces = match config.as_ref().filter(|_| !builder.without_subscriber) {
+    let traces = match config.as_ref().filter(|_| !without_subscriber) {
         Some(config) => {
             let started = match &metrics {
                 Some(metrics) => start_traces(config, metrics.recorder()),
@@ -62,7 +63,7 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
     // The recorder comes first: until it is armed it does nothing, while a subscriber works from the moment it is set.
     let claimed = if metrics.is_some() { globals::claim_recorder() } else { Ok(()) };
     let claimed = failures.or_else("metrics", claimed.map(|()| true), || false)?;
-    let subscribed = if builder.without_subscriber {
+    let subscribed = if without_subscriber {
         Ok(())
     } else {
         let mut layers = Vec::from_iter(traces.as_ref().map(spans::Pipeline::layer));
@@ -104,10 +105,14 @@ pub(super) fn start_metrics(
 ) -> Result<scrape::Pipeline, InstallError> {
     scrape::Pipeline::start(config, extra).map_err(|error| {
         let message = match &config.listen {
-            Some(listen) => format!(
-                "metrics: can't listen on {listen}: free the port, or set PROMETHEUS_ENDPOINT to another address, to port \
-                 0 for any, or to `off`"
-            ),
+            Some(listen) => {
+                let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
+                let first = if is_taken { "free the port, or " } else { "" };
+                format!(
+                    "metrics: can't listen on {listen}: {first}set PROMETHEUS_ENDPOINT to another address, to port 0 for \
+                     any, or to `off`"
+                )
+            }
             None => "metrics: can't start the upkeep".to_owned(),
         };
         InstallError::start(message, error)
@@ -144,6 +149,7 @@ pub(super) fn start_traces(
 /// What the failure policy makes of errors.
 struct Failures {
     policy: FailurePolicy,
+    without_subscriber: bool,
     degraded: Vec<(&'static str, InstallError)>,
 }
 
@@ -187,7 +193,11 @@ impl Failures {
         let Telemetry { metrics, traces, textfile, .. } = telemetry;
         let is_up = |pipeline| self.degraded.iter().all(|(degraded, _)| *degraded != pipeline);
         for (pipeline, error) in &self.degraded {
-            tracing::error!(target: "botticelli_obs", "{pipeline}: off, and the program goes on without: {error:?}");
+            let instead = match *pipeline {
+                "logs" => "logs are as by default".to_owned(),
+                pipeline => format!("the program goes on without {pipeline}"),
+            };
+            tracing::error!(target: "botticelli_obs", "{error:?}; {instead}");
         }
         match metrics {
             Some(metrics) if is_up("metrics") => match metrics.addr() {
@@ -199,6 +209,10 @@ impl Failures {
         }
         match traces {
             Some(traces) => tracing::info!(target: "botticelli_obs", "traces: {}", traces.backend()),
+            None if self.without_subscriber => tracing::info!(
+                target: "botticelli_obs",
+                "traces: left to the program's own subscriber, for which `Builder::trace_layer` has a layer"
+            ),
             None if is_up("traces") => tracing::info!(
                 target: "botticelli_obs",
                 "traces: off; to send them, set OTEL_EXPORTER_OTLP_ENDPOINT, or OTEL_TRACES_EXPORTER=console for a look"

@@ -7,7 +7,7 @@ use super::error::FlushError;
 use crate::page::Page;
 use crate::summary::Summary;
 use crate::textfile::TextFile;
-use crate::worker::{DROP_TIMEOUT, wait_for};
+use crate::worker::{DROP_TIMEOUT, deadline, wait_for};
 use crate::{scrape, spans};
 
 /// The installed pipelines: keep it until the program ends, then [`shutdown`](Self::shutdown).
@@ -57,7 +57,7 @@ impl Telemetry {
     ///
     /// When spans were lost or are still waiting, or the metrics were not taken.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline(timeout);
         let pushed = self.begin_push();
         let mut missing = match &self.traces {
             Some(traces) => traces.flush(deadline).map_or_else(FlushError::from, |()| FlushError::default()),
@@ -78,13 +78,13 @@ impl Telemetry {
     }
 
     fn stop(&mut self, timeout: Duration) -> Result<(), FlushError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline(timeout);
         let mut missing = FlushError::default();
         if let Some(traces) = self.traces.take() {
             // A trace backend that hangs must not cost the metrics their time, and they go out while it is waited for.
             drop(self.begin_push());
             let others = self.push().is_some() || self.textfile.is_some();
-            let share = if others { timeout / 4 } else { Duration::ZERO };
+            let share = if others { deadline.saturating_duration_since(Instant::now()) / 4 } else { Duration::ZERO };
             if let Err(lost) = traces.shutdown(deadline - share) {
                 missing = lost.into();
             }

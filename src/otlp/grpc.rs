@@ -13,6 +13,8 @@ use super::{CONNECT_TIMEOUT, Config};
 ///
 /// When the certificate can't be read or the roots of the system can't be had.
 pub(crate) fn channel(config: &Config) -> io::Result<Channel> {
+    #[cfg(feature = "otlp-tls")]
+    super::tls::check_roots(config)?;
     let endpoint = Endpoint::from_shared(config.endpoint.clone()).map_err(io::Error::other)?;
     #[cfg(feature = "otlp-tls")]
     let endpoint = if config.endpoint.starts_with("https:") {

@@ -6,6 +6,8 @@ pub(crate) mod grpc;
 pub(crate) mod http;
 #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
 pub(crate) mod send;
+#[cfg(all(feature = "otlp-tls", any(feature = "otlp-grpc", feature = "otlp-http")))]
+mod tls;
 
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 use std::{fmt, time::Duration};

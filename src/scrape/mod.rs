@@ -3,12 +3,14 @@
 mod family;
 mod label;
 mod label_set;
+mod ledger;
 mod listener;
 mod overflow;
 mod page;
 mod pairs;
 mod recorder;
 mod sink;
+mod turn;
 
 use std::fmt;
 use std::io;
@@ -131,9 +133,7 @@ impl Pipeline {
         self.recorder.publish_zeros();
         let recorder = self.recorder.shared();
         for (provider, model) in &config.models {
-            if let Some(series) = recorder.pair(provider, model) {
-                series.declare();
-            }
+            recorder.with_pair(provider, model, &mut |series| series.declare());
         }
     }
 

@@ -1,19 +1,21 @@
-//! What the exporter shows, and the histograms that are handed to it just before it does.
+//! What the exporter shows, and what is handed to it just before it does.
 //!
-//! Samples are counted where they are recorded, see [`crate::buckets`]; the exporter gets as many samples of the same mean. It may
-//! lose a sample that it is given while it renders, so only whoever has the turn hands over or renders.
+//! Calls count where they are, see [`super::ledger`], and the exporter is told later: as many samples of the same mean as there
+//! were, for a histogram. It may lose a sample that it is told while it renders, so only whoever has the turn tells or renders.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 
-use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::formatting::sanitize_metric_name;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::ledger::{Bucketed, Counted, Ledger};
+use super::turn::Turn;
 use crate::buckets::Buckets;
 use crate::catalog::{DEFAULT_BUCKETS, METRICS, MetricKind};
 
-/// How many samples the exporter is given before it has to fold them in; until then each takes 16 bytes.
+/// How many samples the exporter is told before it has to fold them in; until then each takes 16 bytes.
 const BATCH: usize = 1 << 16;
 
 /// The upper bounds of the buckets of every histogram.
@@ -52,13 +54,21 @@ pub(super) struct Page {
     recorder: PrometheusRecorder,
     exporter: PrometheusHandle,
     bounds: Arc<Bounds>,
-    histograms: RwLock<HashMap<Key, Arc<Counted>>>,
+    counters: Ledger<Counted>,
+    histograms: Ledger<Bucketed>,
     turn: Turn,
 }
 
 impl Page {
     pub(super) fn new(recorder: PrometheusRecorder, bounds: Arc<Bounds>) -> Self {
-        Self { exporter: recorder.handle(), recorder, bounds, histograms: RwLock::default(), turn: Turn::default() }
+        Self {
+            exporter: recorder.handle(),
+            recorder,
+            bounds,
+            counters: Ledger::default(),
+            histograms: Ledger::default(),
+            turn: Turn::default(),
+        }
     }
 
     pub(super) fn render(&self) -> String {
@@ -81,7 +91,7 @@ impl Page {
 
     /// Waits until nobody has the turn.
     pub(super) fn wait(&self) {
-        drop(self.turn.free());
+        self.turn.wait();
     }
 
     /// Hands over what was recorded, unless somebody else is at it.
@@ -93,32 +103,20 @@ impl Page {
         }
     }
 
+    /// Tells the exporter what was recorded, the latest series first: a call's errors come after its requests, and its duration
+    /// too, so that the page never has more of them.
     fn hand_over(&self) {
-        // Copied, so that new series don't have to wait.
-        let histograms: Vec<_> =
-            self.histograms.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let mut waiting = 0;
-        for histogram in histograms {
-            histogram.buckets.take(|bucket, count, sum| {
-                let sample = mean_within(histogram.buckets.bounds(), bucket, sum / count as f64);
-                for _ in 0..count {
-                    histogram.exporter.record(sample);
-                    waiting += 1;
-                    if waiting == BATCH {
-                        self.exporter.run_upkeep();
-                        waiting = 0;
-                    }
+        let mut told = 0;
+        for histogram in self.histograms.latest_first() {
+            histogram.hand_over(|| {
+                told += 1;
+                if told % BATCH == 0 {
+                    self.exporter.run_upkeep();
                 }
             });
         }
+        self.counters.latest_first().for_each(|counter| counter.hand_over());
     }
-}
-
-/// The mean of a bucket's samples, which rounding must not carry into another bucket, nor into infinity.
-fn mean_within(bounds: &[f64], bucket: usize, mean: f64) -> f64 {
-    let lowest = bucket.checked_sub(1).map_or(f64::MIN, |below| bounds[below].next_up());
-    let highest = bounds.get(bucket).copied().unwrap_or(f64::MAX);
-    mean.clamp(lowest, highest)
 }
 
 impl Recorder for Page {
@@ -135,7 +133,8 @@ impl Recorder for Page {
     }
 
     fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
-        self.recorder.register_counter(key, metadata)
+        let open = |key: &Key| Counted::new(self.recorder.register_counter(key, metadata));
+        Counter::from_arc(self.counters.series(key, open))
     }
 
     fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
@@ -143,62 +142,9 @@ impl Recorder for Page {
     }
 
     fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
-        if let Some(known) = self.histograms.read().unwrap_or_else(PoisonError::into_inner).get(key) {
-            return Histogram::from_arc(Arc::clone(known));
-        }
-        let mut histograms = self.histograms.write().unwrap_or_else(PoisonError::into_inner);
-        let counted = histograms.entry(key.to_retained()).or_insert_with(|| {
-            Arc::new(Counted {
-                buckets: Buckets::new(Arc::clone(self.bounds.of(key.name()))),
-                exporter: self.recorder.register_histogram(key, metadata),
-            })
-        });
-        Histogram::from_arc(Arc::clone(counted))
-    }
-}
-
-/// A histogram, and what the exporter shows of it.
-struct Counted {
-    buckets: Buckets,
-    exporter: Histogram,
-}
-
-impl HistogramFn for Counted {
-    fn record(&self, value: f64) {
-        self.buckets.record(value, 1);
-    }
-
-    fn record_many(&self, value: f64, count: usize) {
-        self.buckets.record(value, count as u64);
-    }
-}
-
-/// A lock that may be given back from another place than it was taken.
-#[derive(Default)]
-struct Turn {
-    taken: Mutex<bool>,
-    given_back: Condvar,
-}
-
-impl Turn {
-    fn free(&self) -> MutexGuard<'_, bool> {
-        self.given_back.wait_while(self.lock(), |taken| *taken).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) {
-        *self.free() = true;
-    }
-
-    fn try_take(&self) -> bool {
-        !std::mem::replace(&mut *self.lock(), true)
-    }
-
-    fn give_back(&self) {
-        *self.lock() = false;
-        self.given_back.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        Histogram::from_arc(self.histograms.series(key, |key| {
+            let buckets = Buckets::new(Arc::clone(self.bounds.of(key.name())));
+            Bucketed::new(buckets, self.recorder.register_histogram(key, metadata))
+        }))
     }
 }

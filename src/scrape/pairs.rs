@@ -1,8 +1,11 @@
 //! The providers and models that have series of their own.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::Equivalent;
+use hashbrown::hash_map::{Entry, HashMap};
 
 use super::label::{OTHER, clean_name_of_pair};
 use super::sink::Sink;
@@ -12,6 +15,7 @@ use crate::series::{Pair, PairSeries};
 ///
 /// A pair is admitted once for all `llm` metrics together, so that what the page says of it is whole.
 pub(super) struct Pairs {
+    id: u64,
     limit: usize,
     admitted: RwLock<HashMap<Names, Arc<PairSeries>>>,
     other: OnceLock<Arc<PairSeries>>,
@@ -29,42 +33,86 @@ impl Equivalent<Names> for Asked<'_> {
     }
 }
 
-/// The series of a pair.
+/// Which series a pair has.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
-    Admitted(Arc<PairSeries>),
+    ItsOwn,
     /// Those of (`other`, `other`), as there were too many pairs before.
-    Folded(Arc<PairSeries>),
+    Folded,
+}
+
+/// The pair a thread has asked for last. Most ask for the same again, and the lock and the hash cost as much as the record.
+struct Last {
+    /// That of the [`Pairs`]; at its address there may be another one later.
+    id: u64,
+    provider: String,
+    model: String,
+    series: Arc<PairSeries>,
+}
+
+thread_local! {
+    static LAST: Cell<Option<Box<Last>>> = const { Cell::new(None) };
 }
 
 impl Pairs {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, admitted: RwLock::default(), other: OnceLock::new() }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, limit, admitted: RwLock::default(), other: OnceLock::new() }
     }
 
-    /// Returns the series of a pair, whose names need not be clean.
-    pub(super) fn admit(&self, provider: &str, model: &str, sink: &Arc<Sink>) -> Admission {
+    /// Does something with the series of a pair, whose names need not be clean.
+    pub(super) fn with(
+        &self,
+        (provider, model): (&str, &str),
+        sink: &Arc<Sink>,
+        then: impl FnOnce(&Arc<PairSeries>),
+    ) -> Admission {
+        // Out of its place while in use, as an added recorder may record something itself; none at the end of a thread.
+        let mut last = LAST.try_with(Cell::take).ok().flatten();
+        if let Some(same) = last.as_deref().filter(|last| last.is(self.id, provider, model)) {
+            then(&same.series);
+            let _ = LAST.try_with(|place| place.set(last));
+            return Admission::ItsOwn;
+        }
+        let (series, admission) = self.admit(provider, model, sink);
+        then(&series);
+        if admission == Admission::ItsOwn {
+            match &mut last {
+                Some(last) => last.replace(self.id, provider, model, series),
+                None => {
+                    last = Some(Box::new(Last { id: self.id, provider: provider.into(), model: model.into(), series }))
+                }
+            }
+        }
+        let _ = LAST.try_with(|place| place.set(last));
+        admission
+    }
+
+    fn admit(&self, provider: &str, model: &str, sink: &Arc<Sink>) -> (Arc<PairSeries>, Admission) {
         if let Some(known) = self.get(provider, model) {
-            return Admission::Admitted(known);
+            return (known, Admission::ItsOwn);
         }
         let (provider, model) = (clean_name_of_pair(provider), clean_name_of_pair(model));
         if (&*provider, &*model) == (OTHER, OTHER) {
-            return Admission::Admitted(self.other(sink));
+            return (self.other(sink), Admission::ItsOwn);
         }
         if let Some(known) = self.get(&provider, &model) {
-            return Admission::Admitted(known);
+            return (known, Admission::ItsOwn);
         }
         if self.admitted.read().unwrap_or_else(PoisonError::into_inner).len() >= self.limit {
-            return Admission::Folded(self.other(sink));
+            return (self.other(sink), Admission::Folded);
         }
         let mut admitted = self.admitted.write().unwrap_or_else(PoisonError::into_inner);
-        let room = admitted.len() < self.limit;
+        let has_room = admitted.len() < self.limit;
         match admitted.entry(Names(provider.into(), model.into())) {
-            hashbrown::hash_map::Entry::Occupied(known) => Admission::Admitted(Arc::clone(known.get())),
-            hashbrown::hash_map::Entry::Vacant(vacant) if room => {
+            Entry::Occupied(known) => (Arc::clone(known.get()), Admission::ItsOwn),
+            Entry::Vacant(vacant) if has_room => {
                 let pair = Pair::new(&vacant.key().0, &vacant.key().1);
-                Admission::Admitted(Arc::clone(vacant.insert(Arc::new(PairSeries::register(sink, pair)))))
+                let series = vacant.insert(Arc::new(PairSeries::register(sink, pair)));
+                (Arc::clone(series), Admission::ItsOwn)
             }
-            hashbrown::hash_map::Entry::Vacant(_) => Admission::Folded(self.other(sink)),
+            Entry::Vacant(_) => (self.other(sink), Admission::Folded),
         }
     }
 
@@ -74,5 +122,18 @@ impl Pairs {
 
     fn other(&self, sink: &Arc<Sink>) -> Arc<PairSeries> {
         Arc::clone(self.other.get_or_init(|| Arc::new(PairSeries::register(sink, Pair::new(OTHER, OTHER)))))
+    }
+}
+
+impl Last {
+    fn is(&self, id: u64, provider: &str, model: &str) -> bool {
+        self.id == id && self.model == model && self.provider == provider
+    }
+
+    /// Takes another pair, into the memory it has.
+    fn replace(&mut self, id: u64, provider: &str, model: &str, series: Arc<PairSeries>) {
+        (self.id, self.series) = (id, series);
+        provider.clone_into(&mut self.provider);
+        model.clone_into(&mut self.model);
     }
 }

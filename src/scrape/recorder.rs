@@ -95,7 +95,7 @@ impl Core {
         }
         let name = match own(key.name()) {
             Some(metric) if metric.kind != kind => return None,
-            Some(metric) if metric.is_per_model() => return Some(self.place_of_pair(metric, key)),
+            Some(metric) if metric.is_per_model() => return self.place_of_pair(metric, key),
             Some(metric) => KeyName::from_const_str(metric.name),
             None => match self.families.spelling(key.name(), kind) {
                 Ok(spelling) => spelling,
@@ -123,26 +123,25 @@ impl Core {
     }
 
     /// The same for an `llm` metric that is recorded by its name: the labels are those of the catalogue and no others.
-    fn place_of_pair<'a>(&self, metric: &'static Metric, key: &Key) -> Place<'a> {
+    fn place_of_pair<'a>(&self, metric: &'static Metric, key: &Key) -> Option<Place<'a>> {
         let value = |name: &str| key.labels().find(|label| label.key() == name).map_or(UNKNOWN, Label::value);
-        let series = self.admit(value("provider"), value("model"));
         let third = metric.labels.get(2).map(|&name| match name {
             "error_type" => closest(ErrorType::ALL.iter().map(|error| error.as_str()), value(name), UNKNOWN),
             _ => closest(FINISH_REASONS.iter().copied(), value(name), OTHER),
         });
-        Place::Its(Cow::Owned(match third {
-            Some(third) => series.pair().key_with(metric, third),
-            None => series.pair().key(metric),
-        }))
+        let mut place = None;
+        self.admit(value("provider"), value("model"), |series| {
+            place = Some(match third {
+                Some(third) => series.pair().key_with(metric, third),
+                None => series.pair().key(metric),
+            });
+        });
+        place.map(|key| Place::Its(Cow::Owned(key)))
     }
 
-    fn admit(&self, provider: &str, model: &str) -> Arc<PairSeries> {
-        match self.pairs.admit(provider, model, &self.sink) {
-            Admission::Admitted(series) => series,
-            Admission::Folded(series) => {
-                self.overflow.count(LLM, &self.sink);
-                series
-            }
+    fn admit(&self, provider: &str, model: &str, then: impl FnOnce(&Arc<PairSeries>)) {
+        if self.pairs.with((provider, model), &self.sink, then) == Admission::Folded {
+            self.overflow.count(LLM, &self.sink);
         }
     }
 }
@@ -153,8 +152,10 @@ fn closest(mut set: impl Iterator<Item = &'static str>, value: &str, other: &'st
 }
 
 impl Ours for Core {
-    fn pair(&self, provider: &str, model: &str) -> Option<Arc<PairSeries>> {
-        (!self.closed.load(Ordering::Relaxed)).then(|| self.admit(provider, model))
+    fn with_pair(&self, provider: &str, model: &str, then: &mut dyn FnMut(&Arc<PairSeries>)) {
+        if !self.closed.load(Ordering::Relaxed) {
+            self.admit(provider, model, then);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod queue;
 mod sampler;
 mod stdout;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -93,7 +94,6 @@ pub(crate) enum Propagator {
 }
 
 /// The running pipeline.
-#[derive(Debug)]
 pub(crate) struct Pipeline {
     provider: SdkTracerProvider,
     account: Arc<Account>,
@@ -259,8 +259,14 @@ fn provider<E: SpanExporter + 'static>(config: &Config, account: &Arc<Account>, 
         .build()
 }
 
-impl std::fmt::Display for Backend {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("backend", &self.config.backend).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
             #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]

@@ -26,6 +26,8 @@ pub struct Tally {
     pub errors: BTreeMap<String, u64>,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+    pub p50_ms: u64,
+    pub p95_ms: u64,
 }
 
 impl Bot {

@@ -12,7 +12,10 @@ pub mod process;
 pub mod program;
 pub mod role;
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod sse;
 pub mod store;
+pub mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,7 +1,7 @@
 //! Trace backends made for a test, which do what real ones do on their worst days.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,15 +25,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio_rustls::server::TlsStream;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status};
+
+use super::tls::{Certificate, TlsListener};
 
 /// What a peer does with an export.
 #[derive(Clone, Copy, Debug)]
@@ -137,24 +135,6 @@ pub struct Peer {
     pub addr: SocketAddr,
 }
 
-/// A certificate that signs itself, for 127.0.0.1.
-pub struct Certificate {
-    pub certificate: String,
-    key: String,
-    der: (Vec<u8>, Vec<u8>),
-}
-
-impl Certificate {
-    pub fn new() -> Self {
-        let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a key can be made");
-        Self {
-            certificate: signed.cert.pem(),
-            key: signed.signing_key.serialize_pem(),
-            der: (signed.cert.der().to_vec(), signed.signing_key.serialize_der()),
-        }
-    }
-}
-
 impl Peer {
     /// Starts a peer of OTLP/gRPC.
     pub fn grpc(mood: Mood) -> Self {
@@ -198,15 +178,7 @@ impl Peer {
     pub fn http_tls(certificate: &Certificate) -> Self {
         let (runtime, shared, listener) = parts(SocketAddr::from(([127, 0, 0, 1], 0)), Mood::Takes);
         let addr = listener.local_addr().expect("it is bound");
-        let (der, key) = certificate.der.clone();
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring knows them")
-            .with_no_client_auth()
-            .with_single_cert(vec![der.into()], PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key)))
-            .expect("the certificate is valid");
-        let listener = TlsListener { listener, acceptor: TlsAcceptor::from(Arc::new(config)) };
+        let listener = TlsListener::new(listener, certificate);
         let router = router(shared.clone());
         runtime.spawn(async move { axum::serve(listener, router).await });
         Self { _runtime: runtime, shared, addr }
@@ -294,28 +266,4 @@ fn router(shared: Shared) -> Router {
         }
     }
     Router::new().route("/v1/traces", post(export)).route("/v1/metrics", post(export_metrics)).with_state(shared)
-}
-
-struct TlsListener {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-}
-
-impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            if let Ok((stream, addr)) = self.listener.accept().await
-                && let Ok(stream) = self.acceptor.accept(stream).await
-            {
-                return (stream, addr);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
 }

@@ -76,7 +76,7 @@ impl Prometheus {
             .spawn()
             .expect("prometheus starts");
         let prometheus = Self { _process: Process(child), folder, addr };
-        wait_for("prometheus is ready", Duration::from_secs(20), || {
+        wait_for("prometheus is ready", Duration::from_secs(60), || {
             get(addr, "/-/ready", Duration::from_secs(1)).ok().filter(|response| response.status == 200)
         });
         Some(prometheus)
@@ -90,7 +90,7 @@ impl Prometheus {
     pub fn query(&self, query: &str) -> Vec<(serde_json::Map<String, serde_json::Value>, f64)> {
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let path = format!("/api/v1/query?query={encoded}");
-        let response = get(self.addr, &path, Duration::from_secs(5)).expect("prometheus answers");
+        let response = get(self.addr, &path, Duration::from_secs(30)).expect("prometheus answers");
         assert_eq!(response.status, 200, "{query}: {}", response.body);
         let answer: serde_json::Value = serde_json::from_str(&response.body).expect("prometheus answers in JSON");
         let result = answer["data"]["result"].as_array().cloned().unwrap_or_default();
@@ -108,7 +108,7 @@ impl Prometheus {
 
     /// Returns what Prometheus knows of the families: type and help by name, through `/api/v1/metadata`.
     pub fn metadata(&self) -> serde_json::Value {
-        let response = get(self.addr, "/api/v1/metadata", Duration::from_secs(5)).expect("prometheus answers");
+        let response = get(self.addr, "/api/v1/metadata", Duration::from_secs(30)).expect("prometheus answers");
         serde_json::from_str(&response.body).expect("prometheus answers in JSON")
     }
 
@@ -201,7 +201,7 @@ impl Collector {
             .expect("rotel-agent starts");
         let collector = Self { process: Process(child), folder, grpc, http };
         for addr in [grpc, http] {
-            wait_for("rotel-agent listens", Duration::from_secs(20), || std::net::TcpStream::connect(addr).ok());
+            wait_for("rotel-agent listens", Duration::from_secs(60), || std::net::TcpStream::connect(addr).ok());
         }
         Some(collector)
     }
@@ -214,7 +214,7 @@ impl Collector {
 
     /// Waits until it has printed so many spans, and returns them.
     pub fn spans(&self, count: usize) -> Vec<CollectedSpan> {
-        wait_for("the collector prints the spans", Duration::from_secs(10), || {
+        wait_for("the collector prints the spans", Duration::from_secs(30), || {
             let spans = CollectedSpan::parse_all(&self.received());
             (spans.len() >= count && spans.iter().all(|span| !span.status.is_empty())).then_some(spans)
         })
