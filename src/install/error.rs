@@ -18,6 +18,7 @@ pub struct InstallError {
 enum Kind {
     AlreadyInstalled,
     InvalidSetting,
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     WrongPort,
     Start,
     ForeignRecorder,
@@ -86,7 +87,12 @@ impl InstallError {
 
     /// Whether a variable or a builder option has a value that can't be used.
     pub fn is_invalid_setting(&self) -> bool {
-        matches!(self.kind, Kind::InvalidSetting | Kind::WrongPort)
+        match self.kind {
+            Kind::InvalidSetting => true,
+            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            Kind::WrongPort => true,
+            _ => false,
+        }
     }
 
     /// Whether a pipeline could not start, as when the port is taken.
