@@ -45,6 +45,9 @@
 //! A program that has a recorder, a subscriber or a web server of its own takes one part at a time: `Builder::recorder` gives the
 //! recorder and its page, `Builder::trace_layer` the layer that exports spans.
 //!
+//! A program that nothing scrapes pushes its metrics (`OTEL_METRICS_EXPORTER=otlp`), or adds its totals to a text file at its end
+//! (`BOTTICELLI_OBS_TEXTFILE`). When a dashboard stays empty, `botticelli-obs doctor` says why.
+//!
 //! # What it does not do
 //!
 //! - It never records prompts, completions or arguments, and never ids as labels.

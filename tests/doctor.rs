@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use botticelli_obs::{Builder, LlmCall, Mistake, Verdict};
 use serde_json::Value;
 use support::bot::Bot;
-use support::observers::{Grafana, Jaeger};
+use support::observers::{Grafana, Jaeger, PrometheusElsewhere};
 use support::server::{Collector, Prometheus};
 use support::{clear_environment, find_program, free_port, in_own_process, wait_for};
 
@@ -199,6 +199,40 @@ fn a_page_on_loopback_that_is_scraped_from_elsewhere_is_named() {
     let Some(prometheus) = Prometheus::scraping(target, "1s") else { return };
     let told = named_of_prometheus(&bot, &prometheus, "can't scrape").names("loopback-only");
     assert!(told.contains("PROMETHEUS_ENDPOINT=0.0.0.0:") && told.contains("ALLOWED_NETWORKS"), "{told}");
+}
+
+#[test]
+fn what_a_prometheus_in_a_container_runs_into_is_told_with_the_way_out() {
+    let bot = bot(&[]);
+    let port = bot.metrics.port();
+    let refused =
+        format!(r#"Get "http://localhost:{port}/metrics": dial tcp [::1]:{port}: connect: connection refused"#);
+    let unknown = format!(
+        r#"Get "http://host.docker.internal:{port}/metrics": dial tcp: lookup host.docker.internal on 127.0.0.11:53: no such host"#
+    );
+    let forbidden = "server returned HTTP status 403 Forbidden";
+    for (host, error, mistake, remedy) in [
+        ("localhost", refused.as_str(), Some("loopback-only"), "scrape host.docker.internal"),
+        ("host.docker.internal", &unknown, None, "host.containers.internal is Podman's"),
+        ("host.docker.internal", forbidden, None, "BOTTICELLI_OBS_ALLOWED_NETWORKS"),
+    ] {
+        let prometheus = PrometheusElsewhere::failing(&format!("{host}:{port}"), error);
+        let said = doctor_of(&bot.metrics.to_string(), &[("PROMETHEUS_URL", &url(prometheus.addr))]);
+        let finding = said.of("prometheus");
+        assert_eq!(
+            (finding["verdict"].as_str(), finding["mistake"].as_str()),
+            (Some("broken"), mistake),
+            "{finding:#}"
+        );
+        assert!(finding["remedy"].as_str().is_some_and(|told| told.contains(remedy)), "{finding:#}");
+    }
+}
+
+#[test]
+fn a_setting_that_is_in_the_way_of_everything_is_told_of_once() {
+    let said = doctor(&[("OTEL_RESOURCE_ATTRIBUTES", "broken"), ("OTEL_METRICS_EXPORTER", "otlp")]);
+    let about = said.findings().iter().filter(|finding| finding["check"] == "settings").count();
+    assert!(about == 1 && said.of("settings")["verdict"] == "broken", "{:#}", said.json);
 }
 
 #[test]

@@ -38,7 +38,13 @@ pub(super) fn check() -> (Settings, Vec<Finding>) {
     };
     match Plan::resolve(&Builder::new(), &environment) {
         Ok(plan) => {
-            let mut wrong = |error| findings.push(refused(&error));
+            // One setting may be in the way of several pipelines.
+            let mut wrong = |error| {
+                let finding = refused(&error);
+                if !findings.contains(&finding) {
+                    findings.push(finding);
+                }
+            };
             settings.traces = match plan.traces {
                 Ok(Some(config)) => match config.backend {
                     Backend::Otlp(otlp) => Some(otlp),

@@ -1,4 +1,4 @@
-//! The query sides of Jaeger and Grafana, as far as anybody asks them: neither can be had as a program here.
+//! The query sides of Jaeger, of Grafana and of a Prometheus in a container, as far as the doctor asks them: none can be had here.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -42,6 +42,31 @@ impl Grafana {
         };
         let path = "/api/datasources/proxy/uid/prometheus/api/v1/query";
         let (runtime, addr) = serve(Router::new().route(path, get(ask)));
+        Self { _runtime: runtime, addr }
+    }
+}
+
+/// Tells of one target that is down, as a Prometheus does whose words can't be had from one on this machine.
+#[derive(Debug)]
+pub struct PrometheusElsewhere {
+    _runtime: Runtime,
+    pub addr: SocketAddr,
+}
+
+impl PrometheusElsewhere {
+    pub fn failing(target: &str, error: &str) -> Self {
+        let target = json!({
+            "scrapeUrl": format!("http://{target}/metrics"),
+            "lastError": error,
+            "health": "down",
+            "labels": {"job": "botticelli", "instance": target},
+        });
+        let nothing = json!({"status": "success", "data": {"resultType": "vector", "result": []}});
+        let targets = json!({"status": "success", "data": {"activeTargets": [target], "droppedTargets": []}});
+        let router = Router::new()
+            .route("/api/v1/query", get(|| async move { Json(nothing) }))
+            .route("/api/v1/targets", get(|| async move { Json(targets) }));
+        let (runtime, addr) = serve(router);
         Self { _runtime: runtime, addr }
     }
 }
