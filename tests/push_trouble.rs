@@ -157,6 +157,10 @@ fn a_collector_that_rejects_data_points_is_told_of() {
     let test = "a_collector_that_rejects_data_points_is_told_of";
     let log = pushing(test, &format!("http://{}", peer.addr), &[], || {
         let telemetry = install();
+        telemetry.flush(PATIENCE).expect_err("the metrics are not taken");
+        let before = failures(&served(&telemetry));
+        telemetry.flush(PATIENCE).expect_err("the metrics are not taken");
+        assert_eq!(failures(&served(&telemetry)), before + 1.0, "they are not sent again");
         let error = telemetry.shutdown(PATIENCE).expect_err("the metrics are not taken");
         assert!(error.to_string().contains("3 data points were rejected"), "{error}");
     });

@@ -30,7 +30,7 @@ pub(super) async fn check_traces(settings: Arc<Settings>) -> Vec<Finding> {
         Err(Refusal::UnknownSignal) => {
             Finding::broken(CHECK, format!("{config} takes no traces"), "point it at Jaeger, or at a Collector")
         }
-        Err(Refusal::Failed(why)) => failed(CHECK, config, Signal::Traces, &why).await,
+        Err(refusal) => failed(CHECK, config, Signal::Traces, &refusal).await,
     }]
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn check_metrics(settings: Arc<Settings>) -> Vec<Finding> {
                               OTEL_EXPORTER_OTLP_METRICS_ENDPOINT at a Collector";
                 Finding::broken(CHECK, found, remedy).of(Mistake::MetricsToJaeger)
             }
-            Err(Refusal::Failed(why)) => failed(CHECK, config, Signal::Metrics, &why).await,
+            Err(refusal) => failed(CHECK, config, Signal::Metrics, &refusal).await,
         }];
     }
     let Some(config) = &settings.traces else {
@@ -65,12 +65,12 @@ async fn send(config: &Config, signal: Signal) -> Result<(), Refusal> {
     let sender = Sender::new(&config).map_err(|error| Refusal::Failed(error.to_string()))?;
     match signal {
         Signal::Traces => sender.traces(ExportTraceServiceRequest::default()).await.map(drop),
-        Signal::Metrics => sender.metrics(ExportMetricsServiceRequest::default()).await.map(drop),
+        Signal::Metrics => sender.metrics(ExportMetricsServiceRequest::default()).await,
     }
 }
 
 /// Finds out whether the port speaks the other transport.
-async fn failed(check: &'static str, config: &Config, signal: Signal, why: &str) -> Finding {
+async fn failed(check: &'static str, config: &Config, signal: Signal, refusal: &Refusal) -> Finding {
     let authority = config.endpoint.split('/').take(3).collect::<Vec<_>>().join("/");
     let (other, endpoint, setting) = match (config.protocol, signal) {
         (OtlpProtocol::Grpc, Signal::Traces) => {
@@ -87,5 +87,5 @@ async fn failed(check: &'static str, config: &Config, signal: Signal, why: &str)
         let remedy = format!("set OTEL_EXPORTER_OTLP_PROTOCOL={setting}, or use the other port");
         return Finding::broken(check, found, remedy).of(Mistake::WrongOtlpPort);
     }
-    Finding::broken(check, format!("{config}: {why}"), "start Jaeger or a Collector there, or correct the endpoint")
+    Finding::broken(check, format!("{config}: {refusal}"), "start Jaeger or a Collector there, or correct the endpoint")
 }

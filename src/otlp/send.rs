@@ -30,16 +30,19 @@ enum Transport {
 pub(crate) enum Refusal {
     /// The endpoint does not know this signal, and never will.
     UnknownSignal,
+    /// So many data points were not taken, and would not be if they were sent again.
+    Rejected(i64),
     /// Anything else, which may pass.
     Failed(String),
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownSignal => "the endpoint does not take this signal",
-            Self::Failed(why) => why,
-        })
+        match self {
+            Self::UnknownSignal => f.write_str("the endpoint does not take this signal"),
+            Self::Rejected(points) => write!(f, "{points} data points were rejected"),
+            Self::Failed(why) => f.write_str(why),
+        }
     }
 }
 
@@ -85,19 +88,21 @@ impl Sender {
     /// # Errors
     ///
     /// When they were not taken.
-    pub(crate) async fn metrics(
-        &self,
-        request: ExportMetricsServiceRequest,
-    ) -> Result<ExportMetricsServiceResponse, Refusal> {
-        self.in_time(async {
-            match &self.transport {
-                #[cfg(feature = "otlp-grpc")]
-                Transport::Grpc(channel) => grpc::metrics(&self.config, channel.clone(), request).await,
-                #[cfg(feature = "otlp-http")]
-                Transport::Http(client) => http::post(&self.config, client, request).await,
-            }
-        })
-        .await
+    pub(crate) async fn metrics(&self, request: ExportMetricsServiceRequest) -> Result<(), Refusal> {
+        let answer: ExportMetricsServiceResponse = self
+            .in_time(async {
+                match &self.transport {
+                    #[cfg(feature = "otlp-grpc")]
+                    Transport::Grpc(channel) => grpc::metrics(&self.config, channel.clone(), request).await,
+                    #[cfg(feature = "otlp-http")]
+                    Transport::Http(client) => http::post(&self.config, client, request).await,
+                }
+            })
+            .await?;
+        match answer.partial_success.map_or(0, |partial| partial.rejected_data_points) {
+            0 => Ok(()),
+            rejected => Err(Refusal::Rejected(rejected)),
+        }
     }
 
     async fn in_time<T>(&self, sending: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {

@@ -127,49 +127,41 @@ impl Exports {
         loop {
             match tokio::time::timeout(limit, requests.recv()).await {
                 Err(_) => {
-                    let _ = self.export().await;
+                    let page = (self.render)();
+                    let _ = self.export(page).await;
                 }
                 Ok(Some(request)) => {
                     let result = self.export_with_tries().await;
                     // Whoever asked may have run out of time.
-                    let _ = request.send(result);
+                    let _ = request.send(result.map_err(|refusal| refusal.to_string()));
                 }
                 Ok(None) => return,
             }
-            limit = self.config.interval;
+            limit = if self.is_refused { Duration::MAX } else { self.config.interval };
         }
     }
 
-    async fn export_with_tries(&mut self) -> Result<(), String> {
+    async fn export_with_tries(&mut self) -> Result<(), Refusal> {
         let mut result = Ok(());
         for pause in [Duration::ZERO].iter().chain(PAUSES) {
             tokio::time::sleep(*pause).await;
-            if self.taken.as_ref() == Some(&(self.render)()) {
+            let page = (self.render)();
+            if self.is_refused || self.taken.as_ref() == Some(&page) {
                 return Ok(());
             }
-            result = self.export().await;
-            if result.is_ok() {
+            result = self.export(page).await;
+            if !matches!(result, Err(Refusal::Failed(_))) {
                 break;
             }
         }
         result
     }
 
-    async fn export(&mut self) -> Result<(), String> {
-        if self.is_refused {
-            return Ok(());
-        }
-        let text = (self.render)();
-        let request = self.encoder.encode(Page::parse(&text)?);
-        match self.sender.metrics(request).await {
-            Ok(answer) => {
-                let rejected = answer.partial_success.map_or(0, |partial| partial.rejected_data_points);
-                if rejected > 0 {
-                    let why = format!("{rejected} data points were rejected");
-                    self.health.report_failure(&self.config, &why);
-                    return Err(why);
-                }
-                self.taken = Some(text);
+    async fn export(&mut self, page: String) -> Result<(), Refusal> {
+        let parsed = Page::parse(&page).map_err(Refusal::Failed)?;
+        match self.sender.metrics(self.encoder.encode(parsed)).await {
+            Ok(()) => {
+                self.taken = Some(page);
                 self.health.report_success(&self.config);
                 Ok(())
             }
@@ -178,9 +170,9 @@ impl Exports {
                 self.health.report_refusal(&self.config);
                 Ok(())
             }
-            Err(Refusal::Failed(why)) => {
-                self.health.report_failure(&self.config, &why);
-                Err(why)
+            Err(refusal) => {
+                self.health.report_failure(&self.config, &refusal);
+                Err(refusal)
             }
         }
     }
@@ -212,7 +204,7 @@ impl Health {
         }
     }
 
-    fn report_failure(&mut self, config: &Config, why: &str) {
+    fn report_failure(&mut self, config: &Config, refusal: &Refusal) {
         self.failures.increment(1);
         if self.reported.is_some_and(|reported| reported.elapsed() < REPORT_INTERVAL) {
             return;
@@ -221,7 +213,7 @@ impl Health {
         self.is_open = true;
         tracing::warn!(
             target: "botticelli_obs",
-            "push: {} takes no metrics: {why}; the program goes on, and the next export has everything", config.otlp
+            "push: {} takes no metrics: {refusal}; the program goes on, and the next export has everything", config.otlp
         );
     }
 
