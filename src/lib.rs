@@ -51,7 +51,7 @@
 //! # What it does not do
 //!
 //! - It never records prompts, completions or arguments, and never ids as labels.
-//! - It does not bound the number of series: model names that a user can choose don't belong into labels unchecked.
+//! - It keeps no more than a thousand series of a metric apart, unless told otherwise: what is beyond is recorded as `other`.
 //!
 //! # Features
 //!

@@ -1,7 +1,9 @@
 //! The account of what was beyond a bound.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use hashbrown::HashMap;
+use metrics::Counter;
 
 use super::family::MAX_NAMES;
 use super::sink::Sink;
@@ -12,32 +14,30 @@ pub(super) const LLM: &str = "llm";
 /// The metric under which names are counted that are left out.
 pub(super) const NAMES: &str = "other";
 
-/// Families with more label sets than they may have, and those of them that have not been reported.
+/// Families with more label sets than they may have.
 #[derive(Default)]
 pub(super) struct Overflow {
-    families: Mutex<Families>,
-}
-
-#[derive(Default)]
-struct Families {
-    known: HashSet<String>,
-    unreported: Vec<String>,
+    counters: RwLock<HashMap<String, Counter>>,
+    unreported: Mutex<Vec<String>>,
 }
 
 impl Overflow {
     /// Counts a label set that was folded.
     pub(super) fn count(&self, family: &str, sink: &Sink) {
-        sink.label_overflow(family).increment(1);
-        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-        if !families.known.contains(family) {
-            families.known.insert(family.to_owned());
-            families.unreported.push(family.to_owned());
+        if let Some(counter) = self.counters.read().unwrap_or_else(PoisonError::into_inner).get(family) {
+            return counter.increment(1);
         }
+        let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
+        let counter = counters.entry_ref(family).or_insert_with(|| {
+            self.unreported.lock().unwrap_or_else(PoisonError::into_inner).push(family.to_owned());
+            sink.label_overflow(family)
+        });
+        counter.increment(1);
     }
 
     /// Logs each family once; for upkeep, as recording never logs.
     pub(super) fn report(&self, limit: usize) {
-        let unreported = std::mem::take(&mut self.families.lock().unwrap_or_else(PoisonError::into_inner).unreported);
+        let unreported = std::mem::take(&mut *self.unreported.lock().unwrap_or_else(PoisonError::into_inner));
         for family in unreported {
             if family == NAMES {
                 tracing::warn!(
