@@ -45,11 +45,13 @@
 //! A program that has a recorder, a subscriber or a web server of its own takes one part at a time: `Builder::recorder` gives the
 //! recorder and its page, `Builder::trace_layer` the layer that exports spans.
 //!
+//! A program that nothing scrapes pushes its metrics (`OTEL_METRICS_EXPORTER=otlp`), or adds its totals to a text file at its end
+//! (`BOTTICELLI_OBS_TEXTFILE`). When a dashboard stays empty, `botticelli-obs doctor` says why.
+//!
 //! # What it does not do
 //!
 //! - It never records prompts, completions or arguments, and never ids as labels.
 //! - It keeps no more than a thousand series of a metric apart, unless told otherwise: what is beyond is recorded as `other`.
-//! - It does not push metrics by OTLP.
 //!
 //! # Features
 //!
@@ -57,6 +59,8 @@
 //! - `otlp-grpc`, default: export of spans by OTLP/gRPC.
 //! - `otlp-http`: export of spans by OTLP/HTTP with protobuf bodies.
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+//! - `otlp-metrics`: metrics pushed by OTLP, over either.
+//! - `cli`: the program `botticelli-obs`, and `doctor()`.
 //! - `macros`, default: `#[llm_call]`.
 //! - `json`: tokens, finish reasons and failures read out of what OpenAI, Anthropic, Gemini and Ollama answer.
 //! - `http`: `traceparent` and `baggage` on the headers of requests.
@@ -75,6 +79,8 @@ mod buckets;
 mod call;
 mod catalog;
 mod client_error;
+#[cfg(feature = "cli")]
+mod doctor;
 mod error_type;
 mod finish;
 #[cfg(feature = "install")]
@@ -82,17 +88,27 @@ mod install;
 #[cfg(feature = "json")]
 pub mod json;
 mod macros;
+#[cfg(feature = "install")]
+mod otlp;
 mod outcome;
+#[cfg(feature = "install")]
+mod page;
 #[cfg(feature = "http")]
 pub mod propagation;
+#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+mod push;
 mod recorder;
 #[cfg(feature = "install")]
 mod scrape;
 mod series;
 #[cfg(feature = "install")]
 mod spans;
+#[cfg(feature = "install")]
+mod summary;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "install")]
+mod textfile;
 mod usage;
 #[cfg(feature = "install")]
 mod worker;
@@ -102,6 +118,8 @@ mod worker;
 pub use botticelli_obs_macros::llm_call;
 pub use call::{LlmCall, LlmCallBuilder, Observe, ObserveStream, ObservedStream};
 pub use catalog::{METRICS, Metric, MetricKind};
+#[cfg(feature = "cli")]
+pub use doctor::{Diagnosis, Finding, Mistake, Verdict, doctor};
 pub use error_type::{ClassifyError, ErrorType};
 pub use metrics::{
     self, Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit, counter,
@@ -116,9 +134,11 @@ pub use {
     install::{
         Builder, FailurePolicy, FlushError, InstallError, PageHandle, Telemetry, TraceExporter, TraceGuard, install,
     },
+    otlp::OtlpProtocol,
     scrape::PageRecorder,
+    spans::Sampler,
     spans::logs::LogFormat,
-    spans::{OtlpProtocol, Sampler},
+    summary::{ModelSummary, Summary},
     tracing_subscriber::{Layer, Registry},
 };
 

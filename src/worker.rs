@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -81,4 +82,23 @@ impl Drop for Worker {
             let _ = thread.join();
         }
     }
+}
+
+/// How long a pipeline that is dropped may take.
+pub(crate) const DROP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Runs something that may hang on a thread of its own, and waits for it until the deadline.
+pub(crate) fn wait_for<T: Send + 'static>(
+    name: &str,
+    deadline: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (done, finished) = mpsc::channel();
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        mark_own_thread();
+        // Nobody listens any more when the deadline has passed.
+        let _ = done.send(work());
+    });
+    thread.ok()?;
+    finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
 }

@@ -10,9 +10,10 @@ use tracing_subscriber::{Layer, Registry};
 use super::error::InstallError;
 use super::ladder::{PageHandle, TraceGuard};
 use super::telemetry::Telemetry;
+use crate::otlp::OtlpProtocol;
 use crate::scrape::{ExtraRecorder, PageRecorder};
+use crate::spans::Sampler;
 use crate::spans::logs::LogFormat;
-use crate::spans::{OtlpProtocol, Sampler};
 
 /// Where spans go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -124,7 +125,8 @@ impl Builder {
         self
     }
 
-    /// Sets the OTLP endpoint, such as `http://localhost:4317`; `/v1/traces` is appended for OTLP/HTTP. Defaults to
+    /// Sets the OTLP endpoint, such as `http://localhost:4317`; the path of the signal is appended for OTLP/HTTP. Metrics
+    /// that are pushed go there too, unless `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` is set. Defaults to
     /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT`, then port 4317 (gRPC) or 4318 (HTTP) of
     /// localhost.
     pub fn with_otlp_endpoint(mut self, endpoint: impl Into<String>) -> Self {
@@ -226,7 +228,7 @@ impl Builder {
     }
 
     /// Builds the recorder and its page without touching the process' recorder, for a program that serves the page itself
-    /// or puts layers of its own around the recorder. Upkeep runs on a thread that lives as long as the handle.
+    /// or puts layers of its own around the recorder. What it records is neither pushed nor added to a text file. Upkeep runs on a thread that lives as long as the handle.
     ///
     /// ```
     /// let (recorder, page) = botticelli_obs::Builder::new().recorder()?;

@@ -7,12 +7,70 @@ use super::error::InstallError;
 
 /// A copy of the variables the crate reads, so that one install sees one state of them.
 #[derive(Debug, Default)]
-pub(super) struct Environment {
+pub(crate) struct Environment {
     variables: HashMap<String, OsString>,
 }
 
 impl Environment {
-    pub(super) fn of_process() -> Self {
+    /// Every variable that is read by this crate, those of the doctor included.
+    pub(crate) const READ: &[&str] = &[
+        "BOTTICELLI_OBS_ALLOWED_NETWORKS",
+        "BOTTICELLI_OBS_LOG_FORMAT",
+        "BOTTICELLI_OBS_ON_FAILURE",
+        "BOTTICELLI_OBS_SPAN_FILTER",
+        "BOTTICELLI_OBS_TEXTFILE",
+        "GRAFANA_URL",
+        "JAEGER_URL",
+        "OTEL_BSP_EXPORT_TIMEOUT",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_EXPORTER",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+        "OTEL_EXPORTER_PROMETHEUS_HOST",
+        "OTEL_EXPORTER_PROMETHEUS_PORT",
+        "OTEL_METRICS_EXPORTER",
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "OTEL_PROPAGATORS",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_SDK_DISABLED",
+        "OTEL_SERVICE_NAME",
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        "OTEL_SPAN_EVENT_COUNT_LIMIT",
+        "OTEL_SPAN_LINK_COUNT_LIMIT",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "PROMETHEUS_ENDPOINT",
+        "PROMETHEUS_URL",
+        "RUST_LOG",
+    ];
+
+    /// Returns the names of all variables that are set.
+    #[cfg(feature = "cli")]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+
+    pub(crate) fn of_process() -> Self {
         Self::from_iter(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))))
     }
 
@@ -21,7 +79,8 @@ impl Environment {
     /// # Errors
     ///
     /// When the value is not Unicode.
-    pub(super) fn get(&self, name: &str) -> Result<Option<&str>, InstallError> {
+    pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, InstallError> {
+        debug_assert!(Self::READ.contains(&name), "{name} is missing in the list of what is read");
         let Some(value) = self.variables.get(name) else { return Ok(None) };
         match value.to_str() {
             Some(value) => Ok(Some(value.trim()).filter(|value| !value.is_empty())),
@@ -35,7 +94,7 @@ impl Environment {
     /// # Errors
     ///
     /// When its value is not Unicode.
-    pub(super) fn first<'a>(&'a self, names: &[&'static str]) -> Result<Option<(&'static str, &'a str)>, InstallError> {
+    pub(crate) fn first<'a>(&'a self, names: &[&'static str]) -> Result<Option<(&'static str, &'a str)>, InstallError> {
         for &name in names {
             if let Some(value) = self.get(name)? {
                 return Ok(Some((name, value)));

@@ -18,6 +18,8 @@ pub struct InstallError {
 enum Kind {
     AlreadyInstalled,
     InvalidSetting,
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    WrongPort,
     Start,
     ForeignRecorder,
     ForeignSubscriber,
@@ -36,6 +38,17 @@ impl InstallError {
         // Debug formatting keeps a hostile value on one line, and the limit keeps it short.
         let shown: String = value.chars().take(100).collect();
         Self::new(Kind::InvalidSetting, format!("{name}={shown:?}: {why}"))
+    }
+
+    /// An endpoint with the port of the other transport.
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    pub(super) fn wrong_port(name: &str, value: &str, why: impl fmt::Display) -> Self {
+        Self { kind: Kind::WrongPort, ..Self::invalid(name, value, why) }
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_wrong_port(&self) -> bool {
+        self.kind == Kind::WrongPort
     }
 
     /// A setting that can't be used and whose value may be a secret.
@@ -74,7 +87,12 @@ impl InstallError {
 
     /// Whether a variable or a builder option has a value that can't be used.
     pub fn is_invalid_setting(&self) -> bool {
-        self.kind == Kind::InvalidSetting
+        match self.kind {
+            Kind::InvalidSetting => true,
+            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            Kind::WrongPort => true,
+            _ => false,
+        }
     }
 
     /// Whether a pipeline could not start, as when the port is taken.
@@ -117,16 +135,33 @@ impl Error for InstallError {
     }
 }
 
-/// What a flush or a shutdown could not bring to the trace backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a flush or a shutdown could not bring to where it belongs: spans, or the metrics that are not scraped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlushError {
     lost: u64,
     waiting: u64,
+    metrics: Option<String>,
+    textfile: Option<String>,
 }
 
 impl FlushError {
     pub(super) fn new(lost: u64, waiting: u64) -> Self {
-        Self { lost, waiting }
+        Self { lost, waiting, ..Self::default() }
+    }
+
+    /// Adds what became of the metrics that are pushed.
+    pub(super) fn add_metrics(&mut self, pushed: Result<(), String>) {
+        self.metrics = pushed.err();
+    }
+
+    /// Adds that the totals of the run are not in the text file.
+    pub(super) fn add_textfile(&mut self, why: String) {
+        self.textfile = Some(why);
+    }
+
+    /// Returns an error if anything is missing.
+    pub(super) fn into_result(self) -> Result<(), Self> {
+        if self == Self::default() { Ok(()) } else { Err(self) }
     }
 
     /// Returns how many spans are lost for good.
@@ -138,17 +173,31 @@ impl FlushError {
     pub fn waiting_spans(&self) -> u64 {
         self.waiting
     }
+
+    /// Whether the last metrics were not taken by the endpoint they are pushed to.
+    pub fn is_metrics_failure(&self) -> bool {
+        self.metrics.is_some()
+    }
+
+    /// Whether the totals of the run are missing from the text file of `BOTTICELLI_OBS_TEXTFILE`.
+    pub fn is_textfile_failure(&self) -> bool {
+        self.textfile.is_some()
+    }
 }
 
 impl fmt::Display for FlushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.lost, self.waiting) {
-            (lost, 0) => write!(f, "{lost} spans were lost: the trace backend did not take them"),
-            (0, waiting) => write!(f, "{waiting} spans are still waiting for the trace backend"),
+        let spans = match (self.lost, self.waiting) {
+            (0, 0) => None,
+            (lost, 0) => Some(format!("{lost} spans were lost: the trace backend did not take them")),
+            (0, waiting) => Some(format!("{waiting} spans are still waiting for the trace backend")),
             (lost, waiting) => {
-                write!(f, "{lost} spans were lost and {waiting} are still waiting for the trace backend")
+                Some(format!("{lost} spans were lost and {waiting} are still waiting for the trace backend"))
             }
-        }
+        };
+        let parts: Vec<&str> =
+            [&spans, &self.metrics, &self.textfile].into_iter().flatten().map(String::as_str).collect();
+        f.write_str(&parts.join("; "))
     }
 }
 

@@ -11,8 +11,12 @@ mod setting;
 mod telemetry;
 
 pub use builder::{Builder, FailurePolicy, TraceExporter};
+#[cfg(feature = "cli")]
+pub(crate) use environment::Environment;
 pub use error::{FlushError, InstallError};
 pub use ladder::{PageHandle, TraceGuard};
+#[cfg(feature = "cli")]
+pub(crate) use plan::Plan;
 pub use telemetry::Telemetry;
 
 /// Installs metrics, traces and log output as the environment says: [`Builder::install`] with nothing set in code.

@@ -1,6 +1,10 @@
 //! What to install: code before environment before default.
 
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+mod otlp;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
 
 use super::builder::{Builder, FailurePolicy, Listen, TraceExporter};
 use super::environment::Environment;
@@ -14,11 +18,14 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
 
 /// Each pipeline's configuration, `None` where it is off; what is wrong with one says nothing about the others.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) metrics: Result<Option<scrape::Config>, InstallError>,
-    pub(super) traces: Result<Option<spans::Config>, InstallError>,
-    pub(super) logs: Result<logs::Config, InstallError>,
-    pub(super) policy: FailurePolicy,
+pub(crate) struct Plan {
+    pub(crate) metrics: Result<Option<scrape::Config>, InstallError>,
+    pub(crate) traces: Result<Option<spans::Config>, InstallError>,
+    pub(crate) logs: Result<logs::Config, InstallError>,
+    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+    pub(crate) push: Result<Option<crate::push::Config>, InstallError>,
+    pub(crate) textfile: Result<Option<PathBuf>, InstallError>,
+    pub(crate) policy: FailurePolicy,
 }
 
 impl Plan {
@@ -27,7 +34,7 @@ impl Plan {
     /// # Errors
     ///
     /// When the failure policy itself can't be used: nothing says then what to do about it.
-    pub(super) fn resolve(builder: &Builder, environment: &Environment) -> Result<Self, InstallError> {
+    pub(crate) fn resolve(builder: &Builder, environment: &Environment) -> Result<Self, InstallError> {
         let instance = instance_id();
         let resolver = Resolver { builder, environment, instance: &instance };
         Ok(Self {
@@ -35,6 +42,9 @@ impl Plan {
             metrics: resolver.metrics(),
             traces: resolver.traces(),
             logs: resolver.logs(),
+            #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+            push: resolver.push(),
+            textfile: resolver.textfile(),
         })
     }
 }
@@ -60,7 +70,7 @@ impl Resolver<'_> {
         if self.disabled()? {
             return Ok(None);
         }
-        let wanted = self.prometheus_wanted()?;
+        let exporters = self.metrics_exporters()?;
         let builder = self.builder;
         let allowed = match builder.networks.as_slice() {
             [] => self.variable("BOTTICELLI_OBS_ALLOWED_NETWORKS", |name, value| {
@@ -79,7 +89,7 @@ impl Resolver<'_> {
         let labels = builder.global_labels.iter();
         // Checked even when there is no page: a typing error must not wait for the day somebody switches it on.
         let config = scrape::Config {
-            listen: self.listen()?,
+            listen: self.listen()?.filter(|_| exporters.prometheus),
             allowed: allowed.unwrap_or_default(),
             buckets: buckets
                 .map(|(metric, bounds)| Ok((metric.clone(), setting::bounds(metric, bounds)?)))
@@ -89,31 +99,31 @@ impl Resolver<'_> {
             models: builder.models.clone(),
             target: self.resource()?,
         };
-        Ok(wanted.then_some(config))
+        Ok((exporters.prometheus || exporters.otlp).then_some(config))
     }
 
-    /// Whether `OTEL_METRICS_EXPORTER` asks for the page.
-    fn prometheus_wanted(&self) -> Result<bool, InstallError> {
+    /// Where metrics go, by `OTEL_METRICS_EXPORTER`.
+    fn metrics_exporters(&self) -> Result<MetricsExporters, InstallError> {
         let name = "OTEL_METRICS_EXPORTER";
-        let Some(value) = self.environment.get(name)? else { return Ok(true) };
-        let words = [("prometheus", Some(true)), ("none", Some(false)), ("otlp", None)];
+        let Some(value) = self.environment.get(name)? else { return Ok(MetricsExporters::default()) };
+        let words = [("prometheus", "prometheus"), ("none", "none"), ("otlp", "otlp")];
         let items = setting::list(name, value)?.into_iter();
-        let exporters: Vec<Option<bool>> =
-            items.map(|item| setting::word(name, item, &words)).collect::<Result<_, _>>()?;
-        if exporters.contains(&None) {
-            let why = "metrics can't be pushed by OTLP in this version: let Prometheus scrape them, with `prometheus`";
+        let listed: Vec<&str> = items.map(|item| setting::word(name, item, &words)).collect::<Result<_, _>>()?;
+        let exporters = MetricsExporters { prometheus: listed.contains(&"prometheus"), otlp: listed.contains(&"otlp") };
+        if exporters.otlp && !CAN_PUSH {
+            let why = "`otlp` needs the feature `otlp-metrics` of botticelli_obs, and `otlp-grpc` or `otlp-http`, which are not \
+                       compiled in: add them, or let Prometheus scrape the program, with `prometheus`";
             return Err(InstallError::invalid(name, value, why));
         }
-        if exporters.contains(&Some(false)) && exporters.len() > 1 {
+        if listed.contains(&"none") && listed.len() > 1 {
             return Err(InstallError::invalid(name, value, "`none` stands alone"));
         }
-        let wanted = exporters != [Some(false)];
         let endpoint = self.environment.get("PROMETHEUS_ENDPOINT")?;
-        if !wanted && endpoint.is_some_and(|endpoint| !endpoint.eq_ignore_ascii_case("off")) {
+        if !exporters.prometheus && endpoint.is_some_and(|endpoint| !endpoint.eq_ignore_ascii_case("off")) {
             let why = "PROMETHEUS_ENDPOINT is set, but `prometheus` is not in this list: unset one of the two";
             return Err(InstallError::invalid(name, value, why));
         }
-        Ok(wanted)
+        Ok(exporters)
     }
 
     fn listen(&self) -> Result<Option<String>, InstallError> {
@@ -261,79 +271,6 @@ impl Resolver<'_> {
         Err(InstallError::invalid_secret(asked_by, why))
     }
 
-    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-    fn otlp(&self, _asked_by: &str) -> Result<Backend, InstallError> {
-        use crate::spans::{OtlpProtocol, otlp};
-
-        let protocol = self.otlp_protocol()?;
-        let default = match protocol {
-            OtlpProtocol::Grpc => "http://localhost:4317",
-            OtlpProtocol::HttpProtobuf => "http://localhost:4318",
-        };
-        let (name, endpoint) = match &self.builder.otlp_endpoint {
-            Some(endpoint) => ("with_otlp_endpoint", endpoint.trim()),
-            None => self.environment.first(TRACES_ENDPOINTS)?.unwrap_or(("default", default)),
-        };
-        let base = name != "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
-        let timeout =
-            self.first(&["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"], setting::milliseconds)?;
-        let compressions = [("gzip", true), ("none", false)];
-        let gzip = self
-            .first(&["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"], |name, value| {
-                setting::word(name, value, &compressions)
-            })?;
-        let headers =
-            self.first(&["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"], setting::headers)?;
-        let certificate =
-            self.first(&["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"], |name, path| {
-                if !cfg!(feature = "otlp-tls") {
-                    let why = "needs the feature `otlp-tls` of botticelli_obs, which is not compiled in";
-                    return Err(InstallError::invalid(name, path, why));
-                }
-                let pem = std::fs::read(path).map_err(|error| InstallError::invalid(name, path, error))?;
-                if pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE) {
-                    Ok(pem)
-                } else {
-                    Err(InstallError::invalid(name, path, "the file holds no certificate in PEM form"))
-                }
-            })?;
-        Ok(Backend::Otlp(otlp::Config {
-            protocol,
-            endpoint: setting::otlp_endpoint(name, endpoint, protocol, base)?,
-            headers: headers.unwrap_or_default(),
-            timeout: timeout.unwrap_or(std::time::Duration::from_secs(10)),
-            gzip: gzip.unwrap_or(false),
-            certificate,
-        }))
-    }
-
-    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-    fn otlp_protocol(&self) -> Result<crate::spans::OtlpProtocol, InstallError> {
-        use crate::spans::OtlpProtocol;
-
-        let words = [("grpc", OtlpProtocol::Grpc), ("http/protobuf", OtlpProtocol::HttpProtobuf)];
-        let compiled = |name: &str, protocol| {
-            let (feature, shown, compiled) = match protocol {
-                OtlpProtocol::Grpc => ("otlp-grpc", "grpc", cfg!(feature = "otlp-grpc")),
-                OtlpProtocol::HttpProtobuf => ("otlp-http", "http/protobuf", cfg!(feature = "otlp-http")),
-            };
-            if compiled {
-                return Ok(protocol);
-            }
-            let why = format!("needs the feature `{feature}` of botticelli_obs, which is not compiled in");
-            Err(InstallError::invalid(name, shown, why))
-        };
-        if let Some(protocol) = self.builder.otlp_protocol {
-            return compiled("with_otlp_protocol", protocol);
-        }
-        let set = self
-            .first(&["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"], |name, value| {
-                compiled(name, setting::word(name, value, &words)?)
-            })?;
-        let default = if cfg!(feature = "otlp-grpc") { OtlpProtocol::Grpc } else { OtlpProtocol::HttpProtobuf };
-        Ok(set.unwrap_or(default))
-    }
-
     fn logs(&self) -> Result<logs::Config, InstallError> {
         let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("off", LogFormat::Off)];
         let default = logs::Config::default();
@@ -346,6 +283,20 @@ impl Resolver<'_> {
             None => self.variable("RUST_LOG", setting::directives)?,
         };
         Ok(logs::Config { format: format.unwrap_or(default.format), filter: filter.unwrap_or(default.filter) })
+    }
+
+    /// Where the totals of the run are added at its end.
+    fn textfile(&self) -> Result<Option<PathBuf>, InstallError> {
+        let name = "BOTTICELLI_OBS_TEXTFILE";
+        let Some(path) = self.environment.get(name)? else { return Ok(None) };
+        if self.disabled()? {
+            return Ok(None);
+        }
+        if self.environment.get("OTEL_METRICS_EXPORTER")?.is_some_and(|value| value.eq_ignore_ascii_case("none")) {
+            let why = "there are no metrics to write, OTEL_METRICS_EXPORTER is `none`: unset one of the two";
+            return Err(InstallError::invalid(name, path, why));
+        }
+        Ok(Some(PathBuf::from(path)))
     }
 
     fn disabled(&self) -> Result<bool, InstallError> {
@@ -397,9 +348,19 @@ impl Resolver<'_> {
     }
 }
 
-/// Without one, every export would fail for want of a root to trust.
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// Where metrics go.
+struct MetricsExporters {
+    prometheus: bool,
+    otlp: bool,
+}
+
+impl Default for MetricsExporters {
+    fn default() -> Self {
+        Self { prometheus: true, otlp: false }
+    }
+}
+
+const CAN_PUSH: bool = cfg!(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")));
 
 const TRACES_ENDPOINTS: &[&str] = &["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 

@@ -1,5 +1,7 @@
 //! The one way in: everything that can fail first, the globals last.
 
+use std::path::Path;
+
 use metrics::NoopRecorder;
 use once_cell::sync::OnceCell;
 use tracing_subscriber::Registry;
@@ -13,6 +15,7 @@ use super::plan::Plan;
 use super::telemetry::Telemetry;
 use crate::scrape::{self, ExtraRecorder};
 use crate::spans::{self, logs};
+use crate::textfile::TextFile;
 
 /// Filled by the install that succeeded.
 static INSTALLED: OnceCell<()> = OnceCell::new();
@@ -34,6 +37,18 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
         None => None,
     };
     let config = failures.or_else("traces", plan.traces, || None)?;
+    let textfile = match failures.or_else("textfile", plan.textfile, || None)?.filter(|_| metrics.is_some()) {
+        Some(path) => failures.or_else("textfile", open_textfile(&path).map(Some), || None)?,
+        None => None,
+    };
+    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+    let push = match (failures.or_else("push", plan.push, || None)?, &metrics) {
+        (Some(config), Some(metrics)) => {
+            let started = start_push(config, metrics).map(Some);
+            failures.or_else("push", started, || None)?
+        }
+        _ => None,
+    };
     let traces = match config.as_ref().filter(|_| !without_subscriber) {
         Some(config) => {
             let started = match &metrics {
@@ -66,8 +81,17 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
     if let Some(traces) = &traces {
         traces.set_propagators();
     }
-    failures.announce(metrics.as_ref(), traces.as_ref());
-    Ok(Telemetry::new(metrics, traces))
+    let telemetry = Telemetry {
+        traces,
+        #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+        push,
+        textfile,
+        metrics,
+    };
+    failures.announce(&telemetry);
+    // At once, so that an endpoint that takes no metrics is told of while somebody looks.
+    drop(telemetry.begin_push());
+    Ok(telemetry)
 }
 
 /// Starts the metrics pipeline.
@@ -91,6 +115,20 @@ pub(super) fn start_metrics(
             }
             None => "metrics: can't start the upkeep".to_owned(),
         };
+        InstallError::start(message, error)
+    })
+}
+
+#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+fn start_push(config: crate::push::Config, metrics: &scrape::Pipeline) -> Result<crate::push::Pipeline, InstallError> {
+    let message = format!("push: can't start the export, {}", config.otlp);
+    crate::push::Pipeline::start(config, Box::new(metrics.renderer()), metrics.recorder())
+        .map_err(|error| InstallError::start(message, error))
+}
+
+fn open_textfile(path: &Path) -> Result<TextFile, InstallError> {
+    TextFile::open(path).map_err(|error| {
+        let message = format!("textfile: can't use {}, which BOTTICELLI_OBS_TEXTFILE names", path.display());
         InstallError::start(message, error)
     })
 }
@@ -151,7 +189,8 @@ impl Failures {
     }
 
     /// Says where each pipeline goes, or why it doesn't; also on the page.
-    fn announce(&self, metrics: Option<&scrape::Pipeline>, traces: Option<&spans::Pipeline>) {
+    fn announce(&self, telemetry: &Telemetry) {
+        let Telemetry { metrics, traces, textfile, .. } = telemetry;
         let is_up = |pipeline| self.degraded.iter().all(|(degraded, _)| *degraded != pipeline);
         for (pipeline, error) in &self.degraded {
             let instead = match *pipeline {
@@ -180,10 +219,19 @@ impl Failures {
             ),
             None => {}
         }
+        if let Some(push) = telemetry.push() {
+            tracing::info!(target: "botticelli_obs", "push: metrics by {push}");
+        }
+        if let Some(textfile) = textfile {
+            let path = textfile.path().display();
+            tracing::info!(target: "botticelli_obs", "textfile: the run's totals are added to {path} at its end");
+        }
         if let Some(metrics) = metrics {
-            metrics.publish_up("metrics", is_up("metrics"));
-            if traces.is_some() || !is_up("traces") {
-                metrics.publish_up("traces", is_up("traces"));
+            // The push says itself whether it is up: its endpoint may have refused it by now.
+            let configured =
+                [("metrics", true), ("traces", traces.is_some()), ("push", false), ("textfile", textfile.is_some())];
+            for (pipeline, _) in configured.into_iter().filter(|&(pipeline, is_on)| is_on || !is_up(pipeline)) {
+                metrics.publish_up(pipeline, is_up(pipeline));
             }
         }
     }

@@ -7,9 +7,9 @@ use percent_encoding::percent_decode_str;
 use tracing_subscriber::EnvFilter;
 
 use super::error::InstallError;
-use crate::scrape;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-use crate::spans::OtlpProtocol;
+use crate::otlp::OtlpProtocol;
+use crate::scrape;
 use crate::spans::Sampler;
 
 type Parsed<T> = Result<T, InstallError>;
@@ -239,9 +239,14 @@ pub(super) fn headers(name: &str, value: &str) -> Parsed<Vec<(String, String)>> 
 
 /// The URL of an OTLP endpoint as the exporter takes it, checked against the protocol.
 ///
-/// `base` tells that the path of the signal is still to be appended.
+/// `path_of_signal` is given if it is still to be appended.
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-pub(super) fn otlp_endpoint(name: &str, value: &str, protocol: OtlpProtocol, base: bool) -> Parsed<String> {
+pub(super) fn otlp_endpoint(
+    name: &str,
+    value: &str,
+    protocol: OtlpProtocol,
+    path_of_signal: Option<&str>,
+) -> Parsed<String> {
     if value.contains('@') {
         let why = "credentials don't belong into the URL: send them by OTEL_EXPORTER_OTLP_HEADERS";
         return Err(InstallError::invalid_secret(name, why));
@@ -279,15 +284,19 @@ pub(super) fn otlp_endpoint(name: &str, value: &str, protocol: OtlpProtocol, bas
     let path = uri.path().trim_end_matches('/');
     match (protocol, port) {
         (OtlpProtocol::Grpc, Some(4318)) => {
-            Err(wrong("4318 is the port of OTLP/HTTP: use port 4317, or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"))
+            let why = "4318 is the port of OTLP/HTTP: use port 4317, or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf";
+            Err(InstallError::wrong_port(name, value, why))
         }
         (OtlpProtocol::HttpProtobuf, Some(4317)) => {
-            Err(wrong("4317 is the port of OTLP/gRPC: use port 4318, or set OTEL_EXPORTER_OTLP_PROTOCOL=grpc"))
+            let why = "4317 is the port of OTLP/gRPC: use port 4318, or set OTEL_EXPORTER_OTLP_PROTOCOL=grpc";
+            Err(InstallError::wrong_port(name, value, why))
         }
         (OtlpProtocol::Grpc, _) if !path.is_empty() => Err(wrong("OTLP/gRPC has no path: leave it out of the URL")),
         (OtlpProtocol::Grpc, _) => Ok(format!("{scheme}://{authority}")),
-        (OtlpProtocol::HttpProtobuf, _) if base => Ok(format!("{scheme}://{authority}{path}/v1/traces")),
-        (OtlpProtocol::HttpProtobuf, _) => Ok(format!("{scheme}://{authority}{}", uri.path())),
+        (OtlpProtocol::HttpProtobuf, _) => match path_of_signal {
+            Some(appended) => Ok(format!("{scheme}://{authority}{path}{appended}")),
+            None => Ok(format!("{scheme}://{authority}{}", uri.path())),
+        },
     }
 }
 

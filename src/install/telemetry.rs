@@ -1,29 +1,30 @@
 //! What `main` keeps while the program runs.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::FlushError;
-use crate::worker::deadline;
+use crate::page::Page;
+use crate::summary::Summary;
+use crate::textfile::TextFile;
+use crate::worker::{DROP_TIMEOUT, deadline, wait_for};
 use crate::{scrape, spans};
 
 /// The installed pipelines: keep it until the program ends, then [`shutdown`](Self::shutdown).
 ///
-/// Dropping it shuts down too, within 2 seconds and without a word about what was lost. After that recording does nothing,
-/// and takes no memory.
+/// Dropping it shuts down too, within 2 seconds and without a word about spans that were lost. After that recording does
+/// nothing, and takes no memory.
 #[derive(Debug)]
 #[must_use = "dropping this shuts the telemetry down: keep it until the program ends, as in `let telemetry = …`"]
 pub struct Telemetry {
-    // In this order: the end of the traces is still counted on the page.
-    traces: Option<spans::Pipeline>,
-    metrics: Option<scrape::Pipeline>,
+    pub(super) traces: Option<spans::Pipeline>,
+    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+    pub(super) push: Option<crate::push::Pipeline>,
+    pub(super) textfile: Option<TextFile>,
+    pub(super) metrics: Option<scrape::Pipeline>,
 }
 
 impl Telemetry {
-    pub(super) fn new(metrics: Option<scrape::Pipeline>, traces: Option<spans::Pipeline>) -> Self {
-        Self { traces, metrics }
-    }
-
     /// Returns the address the page is served on, with the real port where 0 was asked for; `None` without a listener.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().and_then(scrape::Pipeline::addr)
@@ -34,27 +35,127 @@ impl Telemetry {
         self.metrics.as_ref().map(scrape::Pipeline::render).unwrap_or_default()
     }
 
-    /// Exports every span that has ended, blocking this thread for `timeout` at most.
+    /// Returns what the calls came to so far, by provider and model: for a program that prints it before it ends.
+    ///
+    /// ```
+    /// use botticelli_obs::{Builder, LlmCall};
+    ///
+    /// let telemetry = Builder::new().without_listener().install()?;
+    /// LlmCall::start("ollama", "llama3.2").finish();
+    /// println!("{}", telemetry.summary());
+    /// assert_eq!(telemetry.summary().models()[0].calls, 1);
+    /// # Ok::<(), botticelli_obs::InstallError>(())
+    /// ```
+    pub fn summary(&self) -> Summary {
+        // The page is this crate's own and can be read; where it could not, there would be nothing to tell.
+        Page::parse(&self.render()).map(|page| Summary::of(&page)).unwrap_or_default()
+    }
+
+    /// Exports every span that has ended, and the metrics where they are pushed, blocking this thread for `timeout` at most.
     ///
     /// # Errors
     ///
-    /// When spans were lost or are still waiting.
+    /// When spans were lost or are still waiting, or the metrics were not taken.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
-        match &self.traces {
-            Some(traces) => traces.flush(deadline(timeout)).map_err(FlushError::from),
+        let deadline = deadline(timeout);
+        let pushed = self.begin_push();
+        let mut missing = match &self.traces {
+            Some(traces) => traces.flush(deadline).map_or_else(FlushError::from, |()| FlushError::default()),
+            None => FlushError::default(),
+        };
+        missing.add_metrics(pushed(deadline));
+        missing.into_result()
+    }
+
+    /// Exports every span that has ended, pushes the metrics and adds the run's totals to the text file where that is wanted,
+    /// and stops all pipelines, blocking this thread for `timeout` at most. A quarter of that time is kept for the metrics.
+    ///
+    /// # Errors
+    ///
+    /// When spans were lost, the metrics were not taken, or the totals could not be written.
+    pub fn shutdown(mut self, timeout: Duration) -> Result<(), FlushError> {
+        self.stop(timeout)
+    }
+
+    fn stop(&mut self, timeout: Duration) -> Result<(), FlushError> {
+        let deadline = deadline(timeout);
+        let mut missing = FlushError::default();
+        if let Some(traces) = self.traces.take() {
+            // A trace backend that hangs must not cost the metrics their time, and they go out while it is waited for.
+            drop(self.begin_push());
+            let others = self.push().is_some() || self.textfile.is_some();
+            let share = if others { deadline.saturating_duration_since(Instant::now()) / 4 } else { Duration::ZERO };
+            if let Err(lost) = traces.shutdown(deadline - share) {
+                missing = lost.into();
+            }
+        }
+        // From here on the page is final: the end of the traces is counted on it.
+        let pushed = self.begin_push();
+        if let Some(textfile) = self.textfile.take()
+            && let Err(why) = write(textfile, self.render(), deadline)
+        {
+            missing.add_textfile(why);
+        }
+        missing.add_metrics(pushed(deadline));
+        self.end_push();
+        self.metrics = None;
+        missing.into_result()
+    }
+}
+
+/// The metrics' way by OTLP, where it is compiled in.
+#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+impl Telemetry {
+    pub(super) fn push(&self) -> Option<&impl std::fmt::Display> {
+        self.push.as_ref()
+    }
+
+    /// Begins an export of the metrics; what it returns waits for its end.
+    pub(super) fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
+        let begun = self.push.as_ref().map(|push| (push.flush(), push.to_string()));
+        move |deadline| match begun {
+            Some((flush, to)) => flush.wait(deadline).map_err(|why| format!("the last metrics are not at {to}: {why}")),
             None => Ok(()),
         }
     }
 
-    /// Exports every span that has ended and stops both pipelines, blocking this thread for `timeout` at most.
-    ///
-    /// # Errors
-    ///
-    /// When spans were lost.
-    pub fn shutdown(mut self, timeout: Duration) -> Result<(), FlushError> {
-        match self.traces.take() {
-            Some(traces) => traces.shutdown(deadline(timeout)).map_err(FlushError::from),
-            None => Ok(()),
+    fn end_push(&mut self) {
+        self.push = None;
+    }
+}
+
+#[cfg(not(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http"))))]
+impl Telemetry {
+    pub(super) fn push(&self) -> Option<&str> {
+        None
+    }
+
+    pub(super) fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
+        |_| Ok(())
+    }
+
+    fn end_push(&mut self) {}
+}
+
+/// Adds the totals to the file; on a thread of its own, since a disk of the network may hang.
+fn write(textfile: TextFile, page: String, deadline: Instant) -> Result<(), String> {
+    let path = textfile.path().display().to_string();
+    // Half of the time is for waiting for other runs, half for the disk.
+    let patience = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+    let written = wait_for("botticelli-obs-textfile", deadline, move || textfile.add(&page, patience));
+    match written {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(format!("the totals of this run are not in {path}: {error}")),
+        None => Err(format!("the totals of this run may not be in {path}: it was not written in time")),
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Err(missing) = self.stop(DROP_TIMEOUT)
+            && missing.is_textfile_failure()
+        {
+            tracing::error!(target: "botticelli_obs", "textfile: {missing}");
         }
     }
 }

@@ -154,6 +154,13 @@ impl Pipeline {
     pub(crate) fn render(&self) -> String {
         self.page.render()
     }
+
+    /// Returns what renders the page for another pipeline.
+    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+    pub(crate) fn renderer(&self) -> impl Fn() -> String + Send + use<> {
+        let page = Arc::clone(&self.page);
+        move || page.render()
+    }
 }
 
 impl Drop for Pipeline {

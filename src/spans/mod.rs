@@ -4,14 +4,14 @@ mod export;
 mod filter;
 pub(crate) mod logs;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-pub(crate) mod otlp;
+mod otlp;
 mod queue;
 mod sampler;
 mod stdout;
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use tracing::Subscriber;
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::worker::Worker;
+use crate::worker::{Worker, wait_for};
 use export::Observed;
 use filter::SpanFilter;
 use queue::{Account, Gate};
@@ -52,17 +52,7 @@ pub(crate) struct Config {
 pub(crate) enum Backend {
     Stdout,
     #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-    Otlp(otlp::Config),
-}
-
-/// The transport of OTLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OtlpProtocol {
-    /// OTLP/gRPC, usually on port 4317; needs the feature `otlp-grpc`.
-    Grpc,
-    /// OTLP/HTTP with protobuf bodies, usually on port 4318; needs the feature `otlp-http`.
-    HttpProtobuf,
+    Otlp(crate::otlp::Config),
 }
 
 /// Limits of one span, `OTEL_SPAN_*_LIMIT`.
@@ -220,12 +210,9 @@ where
         .boxed()
 }
 
-/// How long a pipeline that is dropped may take.
-pub(crate) const DROP_TIMEOUT: Duration = Duration::from_secs(2);
-
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        let _ = self.stop(Instant::now() + DROP_TIMEOUT);
+        let _ = self.stop(Instant::now() + crate::worker::DROP_TIMEOUT);
     }
 }
 
@@ -247,18 +234,6 @@ fn drain(provider: &SdkTracerProvider, deadline: Instant) -> bool {
         thread::sleep(Duration::from_millis(1));
     }
     false
-}
-
-/// Runs something that may hang on a thread of its own, and waits for it until the deadline.
-fn wait_for<T: Send + 'static>(name: &str, deadline: Instant, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (done, finished) = mpsc::channel();
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        crate::worker::mark_own_thread();
-        // Nobody listens any more when the deadline has passed.
-        let _ = done.send(work());
-    });
-    thread.ok()?;
-    finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
 }
 
 fn provider<E: SpanExporter + 'static>(config: &Config, account: &Arc<Account>, exporter: E) -> SdkTracerProvider {

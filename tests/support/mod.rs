@@ -3,6 +3,8 @@
 
 #[cfg(feature = "install")]
 pub mod bot;
+pub mod collected;
+pub mod observers;
 pub mod page;
 pub mod peer;
 pub mod process;
@@ -12,6 +14,7 @@ pub mod role;
 pub mod server;
 #[cfg(feature = "testing")]
 pub mod sse;
+pub mod store;
 pub mod tls;
 
 use std::io::{Read, Write};

@@ -13,6 +13,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse};
 use axum::routing::post;
 use flate2::read::GzDecoder;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -45,10 +51,20 @@ pub enum Mood {
 pub struct Received {
     mood: Mood,
     pub spans: Vec<Span>,
+    /// Each export of metrics.
+    pub metrics: Vec<ExportMetricsServiceRequest>,
     /// The size of each export.
     pub batches: Vec<usize>,
     /// The headers of the last export, lower-case.
     pub headers: BTreeMap<String, String>,
+}
+
+impl Received {
+    fn note(&mut self, headers: &HeaderMap) {
+        let headers =
+            headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        self.headers = headers.collect();
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -82,9 +98,31 @@ impl Shared {
         let mut received = self.lock();
         received.batches.push(spans.len());
         received.spans.extend(spans);
-        let headers =
-            headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-        received.headers = headers.collect();
+        received.note(headers);
+        Ok(response)
+    }
+
+    async fn take_metrics(
+        &self,
+        request: ExportMetricsServiceRequest,
+        headers: &HeaderMap,
+    ) -> Result<ExportMetricsServiceResponse, Code> {
+        let mood = self.lock().mood;
+        let mut response = ExportMetricsServiceResponse::default();
+        match mood {
+            Mood::Takes => {}
+            Mood::Rejects(rejected_data_points) => {
+                let error_message = "too old".to_owned();
+                response.partial_success = Some(ExportMetricsPartialSuccess { rejected_data_points, error_message });
+            }
+            Mood::TakesAfter(delay) => tokio::time::sleep(delay).await,
+            Mood::Refuses(code) => return Err(code),
+            Mood::Throttles(_) => return Err(Code::ResourceExhausted),
+            Mood::NeverAnswers => std::future::pending().await,
+        }
+        let mut received = self.lock();
+        received.metrics.push(request);
+        received.note(headers);
         Ok(response)
     }
 }
@@ -121,9 +159,10 @@ impl Peer {
             let identity = Identity::from_pem(&certificate.certificate, &certificate.key);
             server = server.tls_config(ServerTlsConfig::new().identity(identity)).expect("the certificate is valid");
         }
-        let service = TraceServiceServer::new(shared.clone()).accept_compressed(CompressionEncoding::Gzip);
+        let traces = TraceServiceServer::new(shared.clone()).accept_compressed(CompressionEncoding::Gzip);
+        let metrics = MetricsServiceServer::new(shared.clone()).accept_compressed(CompressionEncoding::Gzip);
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
-        runtime.spawn(server.add_service(service).serve_with_incoming(incoming));
+        runtime.spawn(server.add_service(traces).add_service(metrics).serve_with_incoming(incoming));
         Self { _runtime: runtime, shared, addr }
     }
 
@@ -157,7 +196,8 @@ impl Peer {
 
 fn parts(addr: SocketAddr, mood: Mood) -> (Runtime, Shared, TcpListener) {
     let runtime = Runtime::new().expect("a runtime can be had");
-    let received = Received { mood, spans: Vec::new(), batches: Vec::new(), headers: BTreeMap::new() };
+    let received =
+        Received { mood, spans: Vec::new(), metrics: Vec::new(), batches: Vec::new(), headers: BTreeMap::new() };
     let shared = Shared(Arc::new(Mutex::new(received)));
     let listener = runtime.block_on(TcpListener::bind(addr)).expect("the address is free");
     (runtime, shared, listener)
@@ -177,6 +217,20 @@ impl TraceService for Shared {
     }
 }
 
+#[tonic::async_trait]
+impl MetricsService for Shared {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let headers = request.metadata().clone().into_headers();
+        match self.take_metrics(request.into_inner(), &headers).await {
+            Ok(response) => Ok(Response::new(response)),
+            Err(code) => Err(Status::new(code, "refused")),
+        }
+    }
+}
+
 fn router(shared: Shared) -> Router {
     async fn export(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
         let seconds = if let Mood::Throttles(seconds) = shared.lock().mood { Some(seconds) } else { None };
@@ -184,19 +238,32 @@ fn router(shared: Shared) -> Router {
         (retry_after.map(AppendHeaders), take(shared, headers, body).await)
     }
     async fn take(shared: Shared, headers: HeaderMap, body: Bytes) -> Result<Vec<u8>, StatusCode> {
+        let taken = shared.take(decode(&headers, &body)?, &headers).await;
+        taken.map(|response| response.encode_to_vec()).map_err(status)
+    }
+    async fn export_metrics(
+        State(shared): State<Shared>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Vec<u8>, StatusCode> {
+        let taken = shared.take_metrics(decode(&headers, &body)?, &headers).await;
+        taken.map(|response| response.encode_to_vec()).map_err(status)
+    }
+    fn decode<T: Message + Default>(headers: &HeaderMap, body: &Bytes) -> Result<T, StatusCode> {
         let mut bytes = Vec::new();
         let read = match headers.get("content-encoding") {
             Some(_) => GzDecoder::new(&body[..]).read_to_end(&mut bytes),
             None => (&body[..]).read_to_end(&mut bytes),
         };
         read.map_err(|_| StatusCode::BAD_REQUEST)?;
-        let request = ExportTraceServiceRequest::decode(&bytes[..]).map_err(|_| StatusCode::BAD_REQUEST)?;
-        match shared.take(request, &headers).await {
-            Ok(response) => Ok(response.encode_to_vec()),
-            Err(Code::Unavailable) => Err(StatusCode::SERVICE_UNAVAILABLE),
-            Err(Code::ResourceExhausted) => Err(StatusCode::TOO_MANY_REQUESTS),
-            Err(_) => Err(StatusCode::BAD_REQUEST),
+        T::decode(&bytes[..]).map_err(|_| StatusCode::BAD_REQUEST)
+    }
+    fn status(code: Code) -> StatusCode {
+        match code {
+            Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::BAD_REQUEST,
         }
     }
-    Router::new().route("/v1/traces", post(export)).with_state(shared)
+    Router::new().route("/v1/traces", post(export)).route("/v1/metrics", post(export_metrics)).with_state(shared)
 }

@@ -53,11 +53,16 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts Prometheus with one job `botticelli` that scrapes this target; `None` where it is not installed.
     pub fn scraping(target: SocketAddr, interval: &str) -> Option<Self> {
+        Self::scraping_as("botticelli", target, interval)
+    }
+
+    /// The same with a job of another name.
+    pub fn scraping_as(job: &str, target: SocketAddr, interval: &str) -> Option<Self> {
         let program = find_program("prometheus")?;
         let folder = Folder::new("prometheus");
         let config = folder.path().join("prometheus.yml");
         let text = format!(
-            "global:\n  scrape_interval: {interval}\n  scrape_timeout: {interval}\nscrape_configs:\n  - job_name: botticelli\n    static_configs:\n      - targets: ['{target}']\n"
+            "global:\n  scrape_interval: {interval}\n  scrape_timeout: {interval}\nscrape_configs:\n  - job_name: {job}\n    static_configs:\n      - targets: ['{target}']\n"
         );
         fs::write(&config, text).expect("the configuration can be written");
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -75,6 +80,10 @@ impl Prometheus {
             get(addr, "/-/ready", Duration::from_secs(1)).ok().filter(|response| response.status == 200)
         });
         Some(prometheus)
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Returns the answer to an instant query: labels and value of each series.
@@ -109,6 +118,37 @@ impl Prometheus {
     }
 }
 
+/// A real node_exporter with nothing but its textfile collector.
+#[derive(Debug)]
+pub struct NodeExporter {
+    _process: Process,
+    addr: SocketAddr,
+}
+
+impl NodeExporter {
+    /// Starts node_exporter on the files of this folder; `None` where it is not installed.
+    pub fn start(folder: &Path) -> Option<Self> {
+        let program = find_program("prometheus-node-exporter")?;
+        let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let child = Command::new(program)
+            .args(["--collector.disable-defaults", "--collector.textfile", "--web.disable-exporter-metrics"])
+            .arg(format!("--collector.textfile.directory={}", folder.display()))
+            .arg(format!("--web.listen-address={addr}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node_exporter starts");
+        let exporter = Self { _process: Process(child), addr };
+        wait_for("node_exporter listens", Duration::from_secs(30), || std::net::TcpStream::connect(addr).ok());
+        Some(exporter)
+    }
+
+    /// Returns what it serves.
+    pub fn page(&self) -> String {
+        get(self.addr, "/metrics", Duration::from_secs(10)).expect("node_exporter answers").body
+    }
+}
+
 /// A real OTLP collector process (rotel) that prints what it receives.
 #[derive(Debug)]
 pub struct Collector {
@@ -121,19 +161,34 @@ pub struct Collector {
 impl Collector {
     /// Starts the collector; `None` where it is not installed.
     pub fn start() -> Option<Self> {
-        let grpc = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        Self::start_on(grpc)
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], free_port())))
     }
 
     /// Starts the collector with gRPC on this address; `None` where it is not installed.
     pub fn start_on(grpc: SocketAddr) -> Option<Self> {
+        Self::start_with(grpc, &["--debug-log", "traces"])
+    }
+
+    /// Starts one that prints metrics too.
+    pub fn of_metrics(grpc: SocketAddr) -> Option<Self> {
+        Self::start_with(grpc, &["--debug-log", "traces", "--debug-log", "metrics"])
+    }
+
+    /// Starts one that refuses metrics in the way of Jaeger: UNIMPLEMENTED by gRPC, 404 by HTTP.
+    pub fn of_traces_only() -> Option<Self> {
+        let grpc = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self::start_with(grpc, &["--debug-log", "traces", "--otlp-receiver-metrics-disabled"])
+    }
+
+    fn start_with(grpc: SocketAddr, options: &[&str]) -> Option<Self> {
         let program = find_program("rotel-agent")?;
         let folder = Folder::new("collector");
         let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let log = File::create(folder.path().join("log")).expect("the log can be written");
         let errors = log.try_clone().expect("the log can be shared");
         let child = Command::new(program)
-            .args(["start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"])
+            .args(["start", "--exporter", "blackhole", "--debug-log-verbosity", "detailed"])
+            .args(options)
             .arg("--otlp-grpc-endpoint")
             .arg(grpc.to_string())
             .arg("--otlp-http-endpoint")

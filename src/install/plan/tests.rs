@@ -57,8 +57,16 @@ fn plan_of<'a>(
 }
 
 fn whole(plan: Result<Plan, InstallError>) -> Result<Plan, InstallError> {
-    let Plan { metrics, traces, logs, policy } = plan?;
-    Ok(Plan { metrics: Ok(metrics?), traces: Ok(traces?), logs: Ok(logs?), policy })
+    let mut plan = plan?;
+    plan.metrics = Ok(plan.metrics?);
+    plan.traces = Ok(plan.traces?);
+    plan.logs = Ok(plan.logs?);
+    plan.textfile = Ok(plan.textfile?);
+    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+    {
+        plan.push = Ok(plan.push?);
+    }
+    Ok(plan)
 }
 
 /// The page's configuration, where the page is on.

@@ -94,7 +94,11 @@ pub(super) const VARIABLES: &[Variable] = &[
     Variable {
         name: "OTEL_METRICS_EXPORTER",
         beside: &[],
-        shown: |plan| if plan.metrics.as_ref().is_ok_and(Option::is_some) { "prometheus" } else { "none" }.to_owned(),
+        shown: |plan| match &plan.metrics {
+            Ok(Some(page)) if page.listen.is_some() => "prometheus".to_owned(),
+            Ok(Some(_)) => "otlp".to_owned(),
+            _ => "none".to_owned(),
+        },
         default: "prometheus",
         valid: &[
             ("prometheus", "prometheus"),
@@ -102,10 +106,17 @@ pub(super) const VARIABLES: &[Variable] = &[
             ("prometheus,", "prometheus"),
             ("none", "none"),
             ("NONE", "none"),
+            #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+            ("OTLP", "otlp"),
+            #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+            ("prometheus, otlp", "prometheus"),
         ],
         invalid: &[
+            #[cfg(not(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http"))))]
             "otlp",
+            #[cfg(not(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http"))))]
             "prometheus,otlp",
+            "otlp,none",
             "console",
             "x",
             ",",
@@ -171,10 +182,11 @@ fn an_endpoint_beside_a_list_without_prometheus_is_refused() {
     }
 }
 
+#[cfg(not(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http"))))]
 #[test]
 fn push_of_metrics_is_refused_with_what_to_do_instead() {
     let text = names("OTEL_METRICS_EXPORTER", plan([("OTEL_METRICS_EXPORTER", "otlp")]));
-    assert!(text.contains("in this version") && text.contains("`prometheus`"), "{text}");
+    assert!(text.contains("`otlp-metrics`") && text.contains("`prometheus`"), "{text}");
 }
 
 #[test]

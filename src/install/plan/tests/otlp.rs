@@ -2,8 +2,8 @@
 
 use super::{Builder, InstallError, Plan, Variable, backend, names, plan, plan_of, spans};
 use crate::OtlpProtocol;
+use crate::otlp::Config;
 use crate::spans::Backend;
-use crate::spans::otlp::Config;
 
 const GRPC: bool = cfg!(feature = "otlp-grpc");
 const HTTP: bool = cfg!(feature = "otlp-http");
@@ -32,9 +32,60 @@ pub(super) const VARIABLES: &[Variable] = &[
     timeout("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"),
     compression("OTEL_EXPORTER_OTLP_COMPRESSION"),
     compression("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION"),
+    #[cfg(feature = "otlp-metrics")]
+    pushed(protocol("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"), PUSH),
+    #[cfg(all(feature = "otlp-grpc", feature = "otlp-metrics"))]
+    pushed(grpc_endpoint("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"), PUSH_BY_GRPC),
+    #[cfg(all(feature = "otlp-http", feature = "otlp-metrics"))]
+    Variable {
+        default: "http://localhost:4318/v1/metrics",
+        ..pushed(http_endpoint("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", HTTP_URLS), PUSH_BY_HTTP)
+    },
+    #[cfg(feature = "otlp-metrics")]
+    pushed(headers("OTEL_EXPORTER_OTLP_METRICS_HEADERS"), PUSH),
+    #[cfg(feature = "otlp-metrics")]
+    pushed(timeout("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT"), PUSH),
+    #[cfg(feature = "otlp-metrics")]
+    pushed(compression("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION"), PUSH),
+    #[cfg(feature = "otlp-metrics")]
+    Variable {
+        name: "OTEL_METRIC_EXPORT_INTERVAL",
+        beside: PUSH,
+        shown: |plan| format!("{:?}", push(plan).expect("metrics are pushed").interval),
+        default: "60s",
+        valid: &[("1000", "1s"), ("1", "1ms")],
+        invalid: &["0", "-1", "60s", "86400001"],
+    },
 ];
 
+#[cfg(feature = "otlp-metrics")]
+const PUSH: &[(&str, &str)] = &[("OTEL_METRICS_EXPORTER", "otlp")];
+
+#[cfg(all(feature = "otlp-grpc", feature = "otlp-metrics"))]
+const PUSH_BY_GRPC: &[(&str, &str)] =
+    &[("OTEL_METRICS_EXPORTER", "prometheus,otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+
+#[cfg(all(feature = "otlp-http", feature = "otlp-metrics"))]
+const PUSH_BY_HTTP: &[(&str, &str)] =
+    &[("OTEL_METRICS_EXPORTER", "otlp,prometheus"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")];
+
+/// The same rules for metrics.
+#[cfg(feature = "otlp-metrics")]
+const fn pushed(variable: Variable, beside: &'static [(&'static str, &'static str)]) -> Variable {
+    Variable { beside, ..variable }
+}
+
+#[cfg(feature = "otlp-metrics")]
+fn push(plan: &Plan) -> Option<&crate::push::Config> {
+    plan.push.as_ref().expect("the push's settings are valid").as_ref()
+}
+
+/// Where OTLP goes: that of the metrics, if they are pushed.
 fn otlp(plan: &Plan) -> &Config {
+    #[cfg(feature = "otlp-metrics")]
+    if let Some(push) = push(plan) {
+        return &push.otlp;
+    }
     match &spans(plan).backend {
         Backend::Otlp(config) => config,
         Backend::Stdout => panic!("spans go to standard output"),
@@ -273,6 +324,32 @@ fn the_signals_own_variable_comes_before_the_generic_one() {
             }
         }
     }
+}
+
+#[cfg(feature = "otlp-metrics")]
+#[test]
+fn metrics_go_where_everything_goes_unless_their_own_variable_says_otherwise() {
+    let by_grpc = [("OTEL_METRICS_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:5555")];
+    let path = if GRPC { "" } else { "/v1/metrics" };
+    let endpoint = |builder: &Builder, more: &[(&'static str, &'static str)]| {
+        let plan = plan_of(builder, by_grpc.into_iter().chain(more.iter().copied())).expect("valid");
+        push(&plan).expect("metrics are pushed").otlp.endpoint.clone()
+    };
+    let coded = Builder::new().with_otlp_endpoint("http://coded:5555");
+    let own = [("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://own:5555/")];
+    assert_eq!(endpoint(&Builder::new(), &[]), format!("http://all:5555{path}"));
+    assert_eq!(endpoint(&coded, &[]), format!("http://coded:5555{path}"));
+    assert!(endpoint(&coded, &own).starts_with("http://own:5555"));
+    let traces = plan_of(&coded, by_grpc.into_iter().chain(own)).expect("valid");
+    assert!(backend(&traces).contains("http://coded:5555"), "that is no business of the spans");
+}
+
+#[cfg(feature = "otlp-metrics")]
+#[test]
+fn metrics_that_are_only_pushed_have_no_listener() {
+    let plan = plan([("OTEL_METRICS_EXPORTER", "otlp")]).expect("valid");
+    assert!(push(&plan).is_some() && super::page(&plan).listen.is_none());
+    assert_eq!(backend(&plan), "none", "and say nothing about spans");
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! The OTLP endpoints: do they take traces, do they take metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+
+use super::settings::Settings;
+use super::{Finding, Mistake};
+use crate::otlp::send::{Refusal, Sender};
+use crate::otlp::{Config, OtlpProtocol};
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Traces,
+    Metrics,
+}
+
+pub(super) async fn check_traces(settings: Arc<Settings>) -> Vec<Finding> {
+    const CHECK: &str = "traces";
+    let Some(config) = &settings.traces else {
+        return vec![Finding::note(CHECK, "spans are not exported by OTLP; OTEL_EXPORTER_OTLP_ENDPOINT says where to")];
+    };
+    vec![match send(config, Signal::Traces).await {
+        Ok(()) => Finding::good(CHECK, format!("{config} takes traces")),
+        Err(Refusal::UnknownSignal) => {
+            Finding::broken(CHECK, format!("{config} takes no traces"), "point it at Jaeger, or at a Collector")
+        }
+        Err(refusal) => failed(CHECK, config, Signal::Traces, &refusal).await,
+    }]
+}
+
+pub(super) async fn check_metrics(settings: Arc<Settings>) -> Vec<Finding> {
+    const CHECK: &str = "metrics";
+    if let Some(push) = &settings.push {
+        let config = &push.otlp;
+        return vec![match send(config, Signal::Metrics).await {
+            Ok(()) => Finding::good(CHECK, format!("{config} takes metrics")),
+            Err(Refusal::UnknownSignal) => {
+                let found = format!("{config} stores traces only, as Jaeger does; metrics sent to it are lost");
+                let remedy = "let Prometheus scrape the program (OTEL_METRICS_EXPORTER=prometheus), or point \
+                              OTEL_EXPORTER_OTLP_METRICS_ENDPOINT at a Collector";
+                Finding::broken(CHECK, found, remedy).of(Mistake::MetricsToJaeger)
+            }
+            Err(refusal) => failed(CHECK, config, Signal::Metrics, &refusal).await,
+        }];
+    }
+    let Some(config) = &settings.traces else {
+        return vec![Finding::note(CHECK, "metrics are not pushed; Prometheus scrapes the page")];
+    };
+    let config = Config { endpoint: config.endpoint.replace("/v1/traces", "/v1/metrics"), ..config.clone() };
+    vec![match send(&config, Signal::Metrics).await {
+        Ok(()) => Finding::note(CHECK, format!("metrics are not pushed, and {config} would take them")),
+        Err(_) => Finding::note(CHECK, "metrics are not pushed, and the endpoint of the traces would not take them"),
+    }]
+}
+
+/// Sends nothing, in the right form.
+async fn send(config: &Config, signal: Signal) -> Result<(), Refusal> {
+    let config = Config { timeout: config.timeout.min(TIMEOUT), ..config.clone() };
+    let sender = Sender::new(&config).map_err(|error| Refusal::Failed(error.to_string()))?;
+    match signal {
+        Signal::Traces => sender.traces(ExportTraceServiceRequest::default()).await.map(drop),
+        Signal::Metrics => sender.metrics(ExportMetricsServiceRequest::default()).await,
+    }
+}
+
+/// Finds out whether the port speaks the other transport.
+async fn failed(check: &'static str, config: &Config, signal: Signal, refusal: &Refusal) -> Finding {
+    let authority = config.endpoint.split('/').take(3).collect::<Vec<_>>().join("/");
+    let (other, endpoint, setting) = match (config.protocol, signal) {
+        (OtlpProtocol::Grpc, Signal::Traces) => {
+            (OtlpProtocol::HttpProtobuf, format!("{authority}/v1/traces"), "http/protobuf")
+        }
+        (OtlpProtocol::Grpc, Signal::Metrics) => {
+            (OtlpProtocol::HttpProtobuf, format!("{authority}/v1/metrics"), "http/protobuf")
+        }
+        (OtlpProtocol::HttpProtobuf, _) => (OtlpProtocol::Grpc, authority, "grpc"),
+    };
+    let other = Config { protocol: other, endpoint, ..config.clone() };
+    if send(&other, signal).await.is_ok() {
+        let found = format!("what is asked as {config} speaks the other transport");
+        let remedy = format!("set OTEL_EXPORTER_OTLP_PROTOCOL={setting}, or use the other port");
+        return Finding::broken(check, found, remedy).of(Mistake::WrongOtlpPort);
+    }
+    Finding::broken(check, format!("{config}: {refusal}"), "start Jaeger or a Collector there, or correct the endpoint")
+}

@@ -1,0 +1,120 @@
+//! The page of the running program.
+
+use super::settings::Settings;
+use super::web::Web;
+use super::{Finding, Mistake};
+use crate::catalog::{self, METRICS, MetricKind};
+use crate::page::{Page, Value};
+
+const CHECK: &str = "page";
+
+/// What the page tells the other checks.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) is_there: bool,
+    pub(super) has_calls: bool,
+    pub(super) has_spans: bool,
+    pub(super) instance: Option<String>,
+    pub(super) service: Option<String>,
+}
+
+pub(super) async fn check(settings: &Settings, web: &Web) -> (Seen, Vec<Finding>) {
+    let Some(listen) = &settings.listen else {
+        return (Seen::default(), vec![Finding::note(CHECK, "the program serves no page")]);
+    };
+    // Who listens everywhere answers here too.
+    let host = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+    let url = format!("http://{host}/metrics");
+    let answer = match web.get(&url).await {
+        Ok(answer) => answer,
+        Err(why) => {
+            let remedy = "start the program; or, if it serves its page elsewhere, set PROMETHEUS_ENDPOINT as it does";
+            return (Seen::default(), vec![Finding::broken(CHECK, format!("no page at {url}: {why}"), remedy)]);
+        }
+    };
+    if answer.status == 403 {
+        let remedy = "add this machine to BOTTICELLI_OBS_ALLOWED_NETWORKS, such as 127.0.0.0/8";
+        let found = format!("{url} answers 403: this machine may not scrape it");
+        return (Seen::default(), vec![Finding::broken(CHECK, found, remedy)]);
+    }
+    judge(&url, &answer.body)
+}
+
+fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
+    let mut mistakes = wrong_kinds(url, text);
+    let page = match Page::parse(text) {
+        Ok(page) if page.family(catalog::BUILD_INFO.prometheus).is_some() => page,
+        _ => {
+            if mistakes.is_empty() {
+                let found = format!("what answers at {url} is another program");
+                let remedy = "free the port, or set PROMETHEUS_ENDPOINT to where the program serves its page";
+                mistakes.push(Finding::broken(CHECK, found, remedy));
+            }
+            return (Seen::default(), mistakes);
+        }
+    };
+    let label = |family: &str, label: &str| {
+        let series = page.family(family)?.series.first()?;
+        Some(series.label(label).to_owned()).filter(|value| !value.is_empty())
+    };
+    let sum = |family: &str| -> u64 {
+        let series = page.family(family).into_iter().flat_map(|family| &family.series);
+        series.map(|series| if let Value::Counter(value) = series.value { value } else { 0 }).sum()
+    };
+    let seen = Seen {
+        is_there: true,
+        has_calls: page.family(catalog::REQUESTS.prometheus).is_some(),
+        has_spans: sum(catalog::SPANS_EXPORTED.prometheus) > 0,
+        instance: label(catalog::TARGET_INFO.prometheus, "service_instance_id"),
+        service: label(catalog::TARGET_INFO.prometheus, "service_name"),
+    };
+    if mistakes.is_empty() {
+        mistakes.push(match sum(catalog::REQUESTS.prometheus) {
+            0 => Finding::note(CHECK, format!("{url} answers, and no call has ended yet")),
+            calls => Finding::good(CHECK, format!("{url} answers, {calls} calls in {}", catalog::REQUESTS.prometheus)),
+        });
+    }
+    mistakes.extend(own_troubles(&page));
+    (seen, mistakes)
+}
+
+/// Names and kinds that the dashboards would ask for in vain.
+fn wrong_kinds(url: &str, text: &str) -> Vec<Finding> {
+    let types: Vec<(&str, &str)> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let has = |family: &str, kind: &str| types.iter().any(|&(of, is)| of == family && is == kind);
+    let mut findings = Vec::new();
+    let counters = METRICS.iter().filter(|metric| metric.kind == MetricKind::Counter);
+    let without = counters.filter_map(|metric| metric.prometheus.strip_suffix("_total"));
+    if let Some(name) = without.into_iter().find(|name| has(name, "counter")) {
+        let found = format!("{url} has {name} and not {name}_total");
+        let remedy = "let this crate's `install` or `Builder::recorder` make the page, not an exporter set up by hand";
+        findings.push(Finding::broken(CHECK, found, remedy).of(Mistake::CounterWithoutTotal));
+    }
+    let histograms = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
+    if let Some(metric) = histograms.into_iter().find(|metric| has(metric.prometheus, "summary")) {
+        let name = metric.prometheus;
+        let found = format!("{url} has {name} as a summary: there is no {name}_bucket to ask for");
+        let remedy = "let this crate's `install` or `Builder::recorder` make the page: it sets the buckets";
+        findings.push(Finding::broken(CHECK, found, remedy).of(Mistake::SummaryInsteadOfHistogram));
+    }
+    findings
+}
+
+/// What the program itself says of its pipelines.
+fn own_troubles(page: &Page) -> Vec<Finding> {
+    let series = |family: &str| page.family(family).map(|family| family.series.clone()).unwrap_or_default();
+    let down = series(catalog::PIPELINE_UP.prometheus).into_iter().filter(|series| series.value == Value::Gauge(0.0));
+    let down = down.map(|series| {
+        let found = format!("the program says that its pipeline `{}` is off", series.label("pipeline"));
+        Finding::broken(CHECK, found, "its log says why, at the start of the program")
+    });
+    let dropped = series(catalog::SPANS_DROPPED.prometheus).into_iter().filter_map(|series| match series.value {
+        Value::Counter(spans) if spans > 0 => {
+            let found = format!("the program has lost {spans} spans, reason `{}`", series.label("reason"));
+            Some(Finding::note(CHECK, found))
+        }
+        _ => None,
+    });
+    down.chain(dropped).collect()
+}

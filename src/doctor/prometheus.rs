@@ -1,0 +1,190 @@
+//! Prometheus: does it scrape this program, and does it hold its metrics; and Grafana's way to it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::page::Seen;
+use super::settings::Settings;
+use super::web::{Server, Web, encoded, shown};
+use super::{Finding, Mistake};
+use crate::catalog;
+
+const CHECK: &str = "prometheus";
+
+/// What the dashboards ask for first.
+const REQUESTS: &str = catalog::REQUESTS.prometheus;
+
+pub(super) async fn check(settings: Arc<Settings>, seen: Arc<Seen>, web: Web) -> Vec<Finding> {
+    let server = &settings.prometheus;
+    let holds_calls = match holds(&web, server, REQUESTS).await {
+        Ok(holds) => holds,
+        Err(why) if server.is_set => {
+            let remedy = "start Prometheus, or correct PROMETHEUS_URL";
+            return vec![Finding::broken(CHECK, format!("{}: {why}", server.shown()), remedy)];
+        }
+        Err(why) => {
+            let found = format!("none at {} ({why}); {} says where", server.shown(), server.variable);
+            return vec![Finding::note(CHECK, found)];
+        }
+    };
+    let shown = server.shown();
+    if let Some(instance) = &seen.instance {
+        let query = format!("{}{{service_instance_id=\"{instance}\"}}", catalog::TARGET_INFO.prometheus);
+        if holds(&web, server, &query).await.unwrap_or(false) {
+            return vec![match (holds_calls, seen.has_calls) {
+                (true, _) => Finding::good(CHECK, format!("{shown} scrapes this program and holds {REQUESTS}")),
+                (false, false) => {
+                    Finding::note(CHECK, format!("{shown} scrapes this program, which has made no call yet"))
+                }
+                (false, true) => {
+                    let found = format!("{shown} scrapes this program and has no {REQUESTS} of it");
+                    let remedy = "wait for the next scrape; or see whether metric_relabel_configs drop it";
+                    Finding::broken(CHECK, found, remedy).of(Mistake::EmptyDatasource)
+                }
+            }];
+        }
+    }
+    let Some(port) = settings.listen.as_ref().and_then(|listen| listen.rsplit_once(':')).map(|(_, port)| port) else {
+        return vec![if holds_calls {
+            Finding::good(CHECK, format!("{shown} holds {REQUESTS}"))
+        } else {
+            empty(server, "what is pushed does not arrive there: see to the Collector, and to its remote write")
+        }];
+    };
+    let targets = match web.get_json(&server.url("/api/v1/targets?state=active")).await {
+        Ok(answer) => answer["data"]["activeTargets"].as_array().cloned().unwrap_or_default(),
+        Err(why) => return vec![Finding::broken(CHECK, format!("{shown}: {why}"), "see whether it is a Prometheus")],
+    };
+    let targets: Vec<Target> = targets.iter().map(Target::of).collect();
+    vec![judge(server, &settings, &seen, &targets, port)]
+}
+
+/// A target as Prometheus tells of it.
+struct Target {
+    /// `host:port` of its page.
+    address: String,
+    is_up: bool,
+    is_down: bool,
+    /// The end of the last error: what stands before it may hold the query of a URL.
+    error: String,
+    job: String,
+}
+
+impl Target {
+    fn of(target: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let url = shown(&text(&target["scrapeUrl"]));
+        let address = url.split('/').nth(2).unwrap_or_default().to_owned();
+        let error = text(&target["lastError"]);
+        let error = error.rsplit_once("\": ").map_or(error.as_str(), |(_, end)| end).to_owned();
+        let health = text(&target["health"]);
+        let job = text(&target["labels"]["job"]);
+        Self { address, is_up: health == "up", is_down: health == "down", error, job }
+    }
+
+    fn has_port(&self, port: &str) -> bool {
+        self.address.rsplit_once(':').is_some_and(|(_, of)| of == port)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]")
+}
+
+fn judge(server: &Server, settings: &Settings, seen: &Seen, targets: &[Target], port: &str) -> Finding {
+    let prometheus = server.shown();
+    let listen = settings.listen.as_deref().unwrap_or_default();
+    let ours: Vec<&Target> = targets.iter().filter(|target| target.has_port(port)).collect();
+    if let Some(target) = ours.iter().find(|target| target.is_down) {
+        let (address, error) = (&target.address, &target.error);
+        let found = format!("{prometheus} can't scrape {address}: {error}");
+        if error.contains("403") {
+            let remedy = "add the network of Prometheus to BOTTICELLI_OBS_ALLOWED_NETWORKS";
+            return Finding::broken(CHECK, found, remedy);
+        }
+        if error.contains("no such host") || error.contains("lookup") {
+            let remedy = "that name is unknown there: host.docker.internal is Docker's (on Linux with `extra_hosts: \
+                          host.docker.internal:host-gateway`), host.containers.internal is Podman's";
+            return Finding::broken(CHECK, found, remedy);
+        }
+        if is_loopback(listen) && !is_loopback(address) {
+            let found = format!("{found}; the page is served on {listen}, which only this machine itself can reach");
+            let remedy = format!(
+                "start the program with PROMETHEUS_ENDPOINT=0.0.0.0:{port}, and BOTTICELLI_OBS_ALLOWED_NETWORKS for who may scrape"
+            );
+            return Finding::broken(CHECK, found, remedy).of(Mistake::LoopbackOnly);
+        }
+        if seen.is_there && is_loopback(address) {
+            let found = format!(
+                "{found}; the page answers here, so that this Prometheus has a loopback of its own, as in a container"
+            );
+            let remedy = format!(
+                "scrape host.docker.internal:{port} or host.containers.internal:{port}, and start the program with \
+                 PROMETHEUS_ENDPOINT=0.0.0.0:{port}"
+            );
+            return Finding::broken(CHECK, found, remedy).of(Mistake::LoopbackOnly);
+        }
+        return Finding::broken(CHECK, found, "start the program, or correct the target");
+    }
+    if let Some(target) = ours.iter().find(|target| target.is_up) {
+        if !seen.is_there {
+            return Finding::note(CHECK, format!("{prometheus} scrapes {}", target.address));
+        }
+        let found =
+            format!("{prometheus} scrapes {}, which is not this program, or was another run of it", target.address);
+        return Finding::broken(CHECK, found, format!("wait for the next scrape; or add a target with port {port}"))
+            .of(Mistake::EmptyDatasource);
+    }
+    if !ours.is_empty() {
+        return Finding::note(CHECK, format!("{prometheus} has not scraped this program yet"));
+    }
+    // Of what is up, or somebody else's, nothing follows.
+    let mut down = targets.iter().filter(|target| target.is_down);
+    let is_near = |target: &&Target| is_loopback(&target.address) || target.address.starts_with("host.");
+    let meant = down.find(|target| target.job == "botticelli" || is_near(target));
+    match meant {
+        Some(target) => {
+            let found = format!("{prometheus} scrapes {}, and the page is served on {listen}", target.address);
+            let remedy =
+                format!("correct the port of the target to {port}, or set PROMETHEUS_ENDPOINT to the one it scrapes");
+            Finding::broken(CHECK, found, remedy).of(Mistake::WrongScrapePort)
+        }
+        None => empty(server, &format!("add a scrape job with the target {listen}")),
+    }
+}
+
+fn empty(server: &Server, remedy: &str) -> Finding {
+    let found = format!("{} holds nothing of this program: dashboards on it stay empty", server.shown());
+    Finding::broken(CHECK, found, remedy).of(Mistake::EmptyDatasource)
+}
+
+/// Whether a query has a result.
+async fn holds(web: &Web, server: &Server, query: &str) -> Result<bool, String> {
+    let answer = web.get_json(&server.url(&format!("/api/v1/query?query={}", encoded(query)))).await?;
+    Ok(answer["data"]["result"].as_array().is_some_and(|result| !result.is_empty()))
+}
+
+/// Asks Grafana's datasource, by the uid that the stack gives it, what its panels ask.
+pub(super) async fn check_datasource(settings: Arc<Settings>, web: Web) -> Vec<Finding> {
+    const CHECK: &str = "grafana";
+    let server = &settings.grafana;
+    let shown = server.shown();
+    let path = format!("/api/datasources/proxy/uid/prometheus/api/v1/query?query={REQUESTS}");
+    vec![match web.get_json(&server.url(&path)).await {
+        Ok(answer) if answer["data"]["result"].as_array().is_some_and(|result| !result.is_empty()) => {
+            Finding::good(CHECK, format!("the datasource `prometheus` of {shown} holds {REQUESTS}"))
+        }
+        Ok(_) => {
+            let found = format!("the datasource `prometheus` of {shown} has no {REQUESTS}: its panels stay empty");
+            let remedy = "point the datasource at the Prometheus that scrapes the program";
+            Finding::broken(CHECK, found, remedy).of(Mistake::EmptyDatasource)
+        }
+        Err(why) if server.is_set => {
+            let remedy =
+                "start Grafana, let visitors look without a login, and give its datasource the uid `prometheus`";
+            Finding::broken(CHECK, format!("{shown}: {why}"), remedy)
+        }
+        Err(why) => Finding::note(CHECK, format!("none at {shown} ({why}); {} says where", server.variable)),
+    }]
+}

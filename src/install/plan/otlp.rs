@@ -1,0 +1,136 @@
+//! Where OTLP goes, for each signal.
+
+use std::time::Duration;
+
+use super::Resolver;
+use crate::install::error::InstallError;
+use crate::install::setting;
+use crate::otlp::{Config, OtlpProtocol};
+#[cfg(feature = "otlp-metrics")]
+use crate::push;
+use crate::spans::Backend;
+
+impl Resolver<'_> {
+    /// Where metrics are pushed.
+    #[cfg(feature = "otlp-metrics")]
+    pub(super) fn push(&self) -> Result<Option<push::Config>, InstallError> {
+        if self.disabled()? {
+            return Ok(None);
+        }
+        // Checked even when nothing is pushed, as the settings of the page are.
+        let interval = self.variable("OTEL_METRIC_EXPORT_INTERVAL", setting::milliseconds)?;
+        if !self.metrics_exporters()?.otlp {
+            return Ok(None);
+        }
+        Ok(Some(push::Config {
+            otlp: self.otlp_config(&METRICS)?,
+            interval: interval.unwrap_or(Duration::from_secs(60)),
+            resource: self.resource()?,
+            listen: self.metrics()?.and_then(|page| page.listen),
+        }))
+    }
+
+    pub(super) fn otlp(&self, _asked_by: &str) -> Result<Backend, InstallError> {
+        Ok(Backend::Otlp(self.otlp_config(&TRACES)?))
+    }
+
+    fn otlp_config(&self, signal: &Signal) -> Result<Config, InstallError> {
+        let protocol = self.otlp_protocol(signal)?;
+        let default = match protocol {
+            OtlpProtocol::Grpc => "http://localhost:4317",
+            OtlpProtocol::HttpProtobuf => "http://localhost:4318",
+        };
+        let (name, endpoint) = match (self.own_of_metrics(signal.endpoints)?, &self.builder.otlp_endpoint) {
+            (Some(own), _) => own,
+            (None, Some(endpoint)) => ("with_otlp_endpoint", endpoint.trim()),
+            (None, None) => self.environment.first(signal.endpoints)?.unwrap_or(("default", default)),
+        };
+        let path = (name != signal.endpoints[0]).then_some(signal.path);
+        let timeout = self.first(signal.timeouts, setting::milliseconds)?;
+        let compressions = [("gzip", true), ("none", false)];
+        let gzip = self.first(signal.compressions, |name, value| setting::word(name, value, &compressions))?;
+        let headers = self.first(signal.headers, setting::headers)?;
+        let certificate = self.first(signal.certificates, |name, path| {
+            if !cfg!(feature = "otlp-tls") {
+                let why = "needs the feature `otlp-tls` of botticelli_obs, which is not compiled in";
+                return Err(InstallError::invalid(name, path, why));
+            }
+            let pem = std::fs::read(path).map_err(|error| InstallError::invalid(name, path, error))?;
+            if pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE) {
+                Ok(pem)
+            } else {
+                Err(InstallError::invalid(name, path, "the file holds no certificate in PEM form"))
+            }
+        })?;
+        Ok(Config {
+            protocol,
+            endpoint: setting::otlp_endpoint(name, endpoint, protocol, path)?,
+            headers: headers.unwrap_or_default(),
+            timeout: timeout.unwrap_or(Duration::from_secs(10)),
+            gzip: gzip.unwrap_or(false),
+            certificate,
+        })
+    }
+
+    fn otlp_protocol(&self, signal: &Signal) -> Result<OtlpProtocol, InstallError> {
+        let words = [("grpc", OtlpProtocol::Grpc), ("http/protobuf", OtlpProtocol::HttpProtobuf)];
+        let compiled = |name: &str, protocol| {
+            let (feature, shown, compiled) = match protocol {
+                OtlpProtocol::Grpc => ("otlp-grpc", "grpc", cfg!(feature = "otlp-grpc")),
+                OtlpProtocol::HttpProtobuf => ("otlp-http", "http/protobuf", cfg!(feature = "otlp-http")),
+            };
+            if compiled {
+                return Ok(protocol);
+            }
+            let why = format!("needs the feature `{feature}` of botticelli_obs, which is not compiled in");
+            Err(InstallError::invalid(name, shown, why))
+        };
+        let read = |name: &str, value: &str| compiled(name, setting::word(name, value, &words)?);
+        if let Some((name, value)) = self.own_of_metrics(signal.protocols)? {
+            return read(name, value);
+        }
+        if let Some(protocol) = self.builder.otlp_protocol {
+            return compiled("with_otlp_protocol", protocol);
+        }
+        let default = if cfg!(feature = "otlp-grpc") { OtlpProtocol::Grpc } else { OtlpProtocol::HttpProtobuf };
+        Ok(self.first(signal.protocols, read)?.unwrap_or(default))
+    }
+
+    /// Returns the variable of metrics alone, which comes before the code: that speaks of every signal.
+    fn own_of_metrics(&self, names: &'static [&'static str; 2]) -> Result<Option<(&'static str, &str)>, InstallError> {
+        if names[0].contains("_METRICS_") { self.environment.first(&names[..1]) } else { Ok(None) }
+    }
+}
+
+/// What OTLP needs to know of a signal: its variables, its own before the one for all, and its path.
+struct Signal {
+    endpoints: &'static [&'static str; 2],
+    protocols: &'static [&'static str; 2],
+    headers: &'static [&'static str; 2],
+    timeouts: &'static [&'static str; 2],
+    compressions: &'static [&'static str; 2],
+    certificates: &'static [&'static str; 2],
+    path: &'static str,
+}
+
+macro_rules! signal {
+    ($signal:literal, $path:literal) => {
+        Signal {
+            endpoints: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_ENDPOINT"), "OTEL_EXPORTER_OTLP_ENDPOINT"],
+            protocols: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL"],
+            headers: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_HEADERS"), "OTEL_EXPORTER_OTLP_HEADERS"],
+            timeouts: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_TIMEOUT"), "OTEL_EXPORTER_OTLP_TIMEOUT"],
+            compressions: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_COMPRESSION"), "OTEL_EXPORTER_OTLP_COMPRESSION"],
+            certificates: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_CERTIFICATE"), "OTEL_EXPORTER_OTLP_CERTIFICATE"],
+            path: $path,
+        }
+    };
+}
+
+const TRACES: Signal = signal!("TRACES", "/v1/traces");
+
+#[cfg(feature = "otlp-metrics")]
+const METRICS: Signal = signal!("METRICS", "/v1/metrics");
+
+/// Without one, every export would fail for want of a root to trust.
+const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";

@@ -1,0 +1,41 @@
+//! The channel of OTLP/gRPC.
+
+use std::io;
+
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{CONNECT_TIMEOUT, Config};
+
+/// Opens a channel that connects when it is first used; it belongs to the runtime that is current, and panics without one.
+///
+/// # Errors
+///
+/// When the certificate can't be read or the roots of the system can't be had.
+pub(crate) fn channel(config: &Config) -> io::Result<Channel> {
+    #[cfg(feature = "otlp-tls")]
+    super::tls::check_roots(config)?;
+    let endpoint = Endpoint::from_shared(config.endpoint.clone()).map_err(io::Error::other)?;
+    #[cfg(feature = "otlp-tls")]
+    let endpoint = if config.endpoint.starts_with("https:") {
+        let tls = tonic::transport::ClientTlsConfig::new();
+        let tls = match &config.certificate {
+            Some(pem) => tls.ca_certificate(tonic::transport::Certificate::from_pem(pem)),
+            None => tls.with_native_roots(),
+        };
+        endpoint.tls_config(tls).map_err(io::Error::other)?
+    } else {
+        endpoint
+    };
+    Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(config.timeout).connect_lazy())
+}
+
+/// Returns the headers as gRPC sends them.
+pub(crate) fn metadata(config: &Config) -> io::Result<MetadataMap> {
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in &config.headers {
+        let name: http::HeaderName = name.parse().map_err(io::Error::other)?;
+        headers.append(name, value.parse().map_err(io::Error::other)?);
+    }
+    Ok(MetadataMap::from_headers(headers))
+}
