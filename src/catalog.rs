@@ -146,6 +146,8 @@ catalog! {
     SPANS_DROPPED: Counter "botticelli.obs.spans_dropped" = "botticelli_obs_spans_dropped_total" "" &["reason"], &[];
     /// Exports the backend refused or did not answer.
     EXPORT_FAILURES: Counter "botticelli.obs.export_failures" = "botticelli_obs_export_failures_total" "" &["signal"], &[];
+    /// Times a label set beyond the bound was recorded as `other`; a provider and model counts once for all `llm` metrics.
+    LABEL_OVERFLOW: Counter "botticelli.obs.label_overflow" = "botticelli_obs_label_overflow_total" "" &["metric"], &[];
     /// Histogram samples dropped because they were not finite, or negative in a metric of this crate.
     INVALID_SAMPLES: Counter "botticelli.obs.invalid_samples" = "botticelli_obs_invalid_samples_total" "" &["metric"], &[];
 }
