@@ -1,0 +1,256 @@
+//! The stack of `examples/stack`: its dashboards, rules and configurations say what the crate records.
+
+mod support;
+
+#[path = "stack/dashboards.rs"]
+mod dashboards;
+#[path = "stack/panel.rs"]
+mod panel;
+#[path = "stack/promql.rs"]
+mod promql;
+#[path = "stack/queries.rs"]
+mod queries;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use botticelli_obs::METRICS;
+use serde_json::Value;
+
+use promql::Known;
+use queries::{Purpose, list, text};
+use support::find_program;
+
+/// The catalogue, and what the rules record.
+fn known() -> Known {
+    let mut known = Known::new();
+    for query in queries::of_rules().into_iter().filter(|query| query.purpose == Purpose::Recording) {
+        let labels = known.check(&query.expr).unwrap_or_else(|error| panic!("{}: {error}", query.place));
+        known.add_recorded(&query.place, labels);
+    }
+    known
+}
+
+#[test]
+fn dashboards_are_what_the_code_makes() {
+    let bless = std::env::var_os("BLESS").is_some();
+    for (name, dashboard) in dashboards::all() {
+        let file = queries::path(&format!("grafana/dashboards/{name}.json"));
+        let made = format!("{dashboard:#}\n");
+        if bless {
+            fs::write(&file, &made).expect("the dashboard can be written");
+        }
+        let shipped = fs::read_to_string(&file).unwrap_or_default();
+        assert!(shipped == made, "{name}.json is not current: BLESS=1 cargo test --all-features --test stack");
+    }
+}
+
+#[test]
+fn every_query_asks_for_what_is_recorded() {
+    let known = known();
+    let queries: Vec<_> = queries::of_dashboards().into_iter().chain(queries::of_rules()).collect();
+    assert!(queries.len() > 100, "only {} queries were found", queries.len());
+    for query in queries {
+        known.check(&query.expr).unwrap_or_else(|error| panic!("{}: {error}\n{}", query.place, query.expr));
+    }
+}
+
+#[test]
+fn a_query_that_would_show_nothing_is_found() {
+    let known = known();
+    for query in [
+        "sum(rate(llm_requests[5m]))",
+        "sum by (bot) (rate(llm_requests_total[5m]))",
+        r#"llm_requests_total{error_type="timeout"}"#,
+        r#"llm_errors_total{error_type="ratelimit"}"#,
+        r#"llm_errors_total{error_type=~"timeout|aborted"}"#,
+        "rate(llm_errors_total[5m]) / rate(llm_requests_total[5m])",
+        "sum by (model) (rate(llm_errors_total[5m])) / sum by (provider) (rate(llm_requests_total[5m]))",
+        "sum by (model) (rate(llm_errors_total[5m])) or 0 * sum by (provider) (rate(llm_requests_total[5m]))",
+        "histogram_quantile(0.95, sum by (model) (rate(llm_duration_bucket[5m])))",
+        "rate(llm_duration_seconds_sum[5m])",
+        r#"llm_time_to_first_chunk_seconds_bucket{le="2.5"}"#,
+        "llm:error_ratio:rate4h",
+        "sum(rate(llm_requests_total[5m])",
+    ] {
+        assert!(known.check(query).is_err(), "{query} passes");
+    }
+    assert_eq!(known.check("sum(llm_in_flight) / 2"), Ok(Some(BTreeSet::new())));
+}
+
+#[test]
+fn a_recorded_name_tells_its_window() {
+    for query in queries::of_rules().into_iter().filter(|query| query.purpose == Purpose::Recording) {
+        if let Some((_, window)) = query.place.rsplit_once(":rate") {
+            let windows: Vec<_> = query.expr.split('[').skip(1).filter_map(|rest| rest.split(']').next()).collect();
+            assert!(windows.iter().all(|asked| *asked == window), "{} asks for {windows:?}", query.place);
+        }
+    }
+}
+
+#[test]
+fn panels_say_what_they_show() {
+    let names: Vec<&str> = METRICS.iter().map(|metric| metric.prometheus).chain(["scrape_", "up", "llm:"]).collect();
+    for dashboard in queries::dashboards() {
+        let mut ids = BTreeSet::new();
+        for panel in list(&dashboard["panels"]) {
+            let place = format!("{}: {}", text(&dashboard["title"]), text(&panel["title"]));
+            assert!(ids.insert(panel["id"].as_u64().expect("a panel has a number")), "{place}: its number comes twice");
+            if panel["type"] == "row" {
+                continue;
+            }
+            assert!(!text(&panel["fieldConfig"]["defaults"]["unit"]).is_empty(), "{place} has no unit");
+            assert_eq!(panel["fieldConfig"]["defaults"]["noValue"], "No traffic", "{place}");
+            assert!(
+                text(&panel["links"][0]["url"]).contains("/search?service=${service}"),
+                "{place} has no link to traces"
+            );
+            let description = text(&panel["description"]);
+            assert!(!list(&panel["targets"]).is_empty(), "{place} asks nothing");
+            for target in list(&panel["targets"]) {
+                let asked = names.iter().filter(|name| text(&target["expr"]).contains(**name));
+                let longest = asked.max_by_key(|name| name.len()).expect("a query asks for a metric");
+                assert!(
+                    description.contains(&format!("`{longest}")),
+                    "{place} does not name {longest}: {description:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn panels_lie_side_by_side() {
+    for dashboard in queries::dashboards() {
+        let mut taken = BTreeSet::new();
+        for panel in list(&dashboard["panels"]) {
+            let place = |side: &str| panel["gridPos"][side].as_u64().expect("a panel has a place");
+            assert!(place("x") + place("w") <= 24, "{} is too wide", panel["title"]);
+            for cell in (place("x")..place("x") + place("w"))
+                .flat_map(|x| (place("y")..place("y") + place("h")).map(move |y| (x, y)))
+            {
+                assert!(taken.insert(cell), "{} lies on another panel", panel["title"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_owners_four_questions_are_panels() {
+    let overview = queries::dashboards().into_iter().find(|dashboard| dashboard["uid"] == "llm-overview");
+    let overview = overview.expect("there is an overview");
+    for title in ["Error rate", "Average response time", "Tokens per minute", "Requests by provider"] {
+        assert!(list(&overview["panels"]).iter().any(|panel| panel["title"] == title), "{title} is missing");
+    }
+}
+
+#[test]
+fn dashboards_and_data_sources_agree_on_uids() {
+    let provisioned = queries::yaml("grafana/provisioning/datasources/datasources.yml");
+    let uids: Vec<&str> = list(&provisioned["datasources"]).iter().map(|source| text(&source["uid"])).collect();
+    assert_eq!(uids, ["prometheus", "jaeger"]);
+    for dashboard in queries::dashboards() {
+        let variable = &dashboard["templating"]["list"][0];
+        assert_eq!((text(&variable["name"]), text(&variable["current"]["value"])), ("datasource", "prometheus"));
+        for panel in list(&dashboard["panels"]).iter().filter(|panel| panel["type"] != "row") {
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{}", panel["title"]);
+        }
+    }
+}
+
+#[test]
+fn every_alert_is_explained_and_tested() {
+    let readme = queries::read("README.md");
+    let tests: Vec<Value> = queries::files("prometheus/tests").iter().map(|name| queries::yaml(name)).collect();
+    let cases = tests.iter().flat_map(|file| list(&file["tests"])).flat_map(|test| list(&test["alert_rule_test"]));
+    let tested: BTreeSet<_> = cases
+        .flat_map(|case| {
+            list(&case["exp_alerts"])
+                .iter()
+                .map(|alert| (text(&case["alertname"]), text(&alert["exp_labels"]["severity"])))
+        })
+        .collect();
+    let rules = queries::rules();
+    let alerts: Vec<_> = rules.iter().filter(|rule| rule["alert"].is_string()).collect();
+    assert!(alerts.len() > 10, "only {} alerts were found", alerts.len());
+    for alert in alerts {
+        let (name, severity) = (text(&alert["alert"]), text(&alert["labels"]["severity"]));
+        assert!(["page", "ticket"].contains(&severity), "{name} has no severity");
+        assert!(tested.contains(&(name, severity)), "no promtool test sees {name} ({severity}) fire");
+        for annotation in ["summary", "description"] {
+            assert!(!text(&alert["annotations"][annotation]).is_empty(), "{name} has no {annotation}");
+        }
+        assert_eq!(text(&alert["annotations"]["runbook"]), format!("README.md#{}", name.to_lowercase()));
+        assert!(readme.contains(&format!("\n### {name}\n")), "README.md does not explain {name}");
+    }
+}
+
+#[test]
+fn promtool_accepts_configurations_and_rules() {
+    let Some(promtool) = find_program("promtool") else { return };
+    let run = |arguments: &[&str], files: &[String]| {
+        let paths = files.iter().map(|name| queries::path(name));
+        let output = Command::new(&promtool).args(arguments).args(paths).output().expect("promtool runs");
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{arguments:?} {files:?}: {}", String::from_utf8_lossy(&said));
+    };
+    run(&["check", "config"], &["prometheus/prometheus.yml".to_owned()]);
+    run(&["check", "rules"], &queries::files("prometheus/rules"));
+    run(&["test", "rules"], &queries::files("prometheus/tests"));
+}
+
+#[test]
+fn compose_pins_its_images_and_stays_on_loopback() {
+    let compose = queries::yaml("compose.yaml");
+    let services = compose["services"].as_object().expect("there are services");
+    let mut profiles: Vec<(String, usize)> = Vec::new();
+    for (name, service) in services {
+        for profile in list(&service["profiles"]).iter().map(text) {
+            match profiles.iter_mut().find(|(known, _)| known == profile) {
+                Some((_, count)) => *count += 1,
+                None => profiles.push((profile.to_owned(), 1)),
+            }
+        }
+        assert!(service["healthcheck"]["test"].is_array(), "{name} has no health check");
+        if let Some(image) = service["image"].as_str() {
+            let (_, tag) = image.rsplit_once(':').expect("an image has a tag");
+            assert_eq!(tag.trim_start_matches('v').split('.').count(), 3, "{image} is not pinned");
+        }
+        for port in list(&service["ports"]).iter().map(text) {
+            assert!(port.starts_with("127.0.0.1:"), "{name} publishes {port}");
+        }
+        for volume in list(&service["volumes"]).iter().map(text).filter(|volume| volume.starts_with('.')) {
+            let (source, rest) = volume.split_once(':').expect("a volume has a target");
+            assert!(rest.ends_with(":ro,z"), "{name}: {volume}");
+            assert!(Path::new(&queries::path(source)).exists(), "{name} mounts {source}, which is not there");
+        }
+    }
+    profiles.sort();
+    assert_eq!(profiles, [("bot".to_owned(), 4), ("bridge".to_owned(), 3), ("host".to_owned(), 3)]);
+}
+
+#[cfg(feature = "install")]
+#[test]
+fn the_sizes_that_scaling_reckons_with_are_real() {
+    let (recorder, page) = botticelli_obs::Builder::new().recorder().expect("a recorder can be made");
+    let mut sizes = Vec::new();
+    for models in [1, 11] {
+        botticelli_obs::metrics::with_local_recorder(&recorder, || {
+            for model in 0..models {
+                botticelli_obs::declare("openai", format!("a-model-{model:02}"));
+                botticelli_obs::LlmCall::start("openai", &format!("a-model-{model:02}")).finish();
+            }
+        });
+        let text = page.render();
+        sizes.push((support::page::Page::parse(&text).samples.len(), text.len()));
+    }
+    let [few, many] = sizes[..] else { unreachable!() };
+    let series = (many.0 - few.0) / 10;
+    let readme = queries::read("scale/README.md");
+    assert!(readme.contains(&format!("A declared model has {series} series")), "it is {series}");
+    // 44 kB for five models, help texts included.
+    let bytes = few.1 + 4 * (many.1 - few.1) / 10;
+    assert!((38_000..50_000).contains(&bytes), "{bytes} bytes for five models");
+}
