@@ -84,6 +84,7 @@ fn overview() -> Value {
         Panel::stacked("Errors by class", "suffix: /min")
             .about("Failed calls a minute: `llm_errors_total`. Classes that never occurred are left out.")
             .add_range("sum by (error_type) (rate(llm_errors_total{@}[$__rate_interval])) * 60 > 0", "{{error_type}}")
+            .or_else("No errors")
             .linked_to_errors(),
         Panel::lines("Average response time", "s")
             .about("`llm_duration`, all outcomes.")
@@ -186,6 +187,7 @@ fn model() -> Value {
         Panel::stacked("Errors by class", "suffix: /min")
             .about("Failed calls a minute: `llm_errors_total`.")
             .add_range("sum by (error_type) (rate(llm_errors_total{@}[$__rate_interval])) * 60 > 0", "{{error_type}}")
+            .or_else("No errors")
             .linked_to_errors(),
         Panel::bars("Errors by model and class", "short")
             .about("In the time shown: `llm_errors_total`.")
@@ -193,6 +195,7 @@ fn model() -> Value {
                 "sum by (provider, model, error_type) (increase(llm_errors_total{@}[$__range])) > 0",
                 "{{provider}} {{model}} {{error_type}}",
             )
+            .or_else("No errors")
             .linked_to_errors(),
         Panel::lines("Error budget burn", "suffix:x")
             .about(
@@ -320,15 +323,16 @@ fn telemetry() -> Value {
                 "Who exports: `target_info`, `botticelli_obs_build_info`, and how often counters began anew in the time shown, \
                  which is how often the program was started again: `botticelli_obs_spans_exported_total`.",
             )
-            .add_column(
+            .sized(24, 6)
+            .add_labels(
                 &format!("max by (job, instance, service_name, service_version) ({})", of("target_info")),
-                "Runs",
-                "short",
+                "service_name",
+                "service",
             )
-            .add_column(
+            .add_labels(
                 &format!("max by (job, instance, version) ({})", of("botticelli_obs_build_info")),
+                "version",
                 "botticelli_obs",
-                "short",
             )
             .add_column(
                 &format!("max by (job, instance) (resets({}[$__range]))", of("botticelli_obs_spans_exported_total")),

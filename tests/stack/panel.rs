@@ -62,7 +62,7 @@ impl Panel {
             "tooltip": {"mode": "multi", "sort": "desc"},
         });
         panel.json["fieldConfig"]["defaults"]["custom"] =
-            json!({"drawStyle": "line", "fillOpacity": 10, "lineWidth": 1, "showPoints": "auto", "spanNulls": false});
+            json!({"drawStyle": "line", "fillOpacity": 0, "lineWidth": 1, "showPoints": "auto", "spanNulls": false});
         panel.json["fieldConfig"]["defaults"]["min"] = json!(0);
         panel
     }
@@ -144,6 +144,12 @@ impl Panel {
         self
     }
 
+    /// Says what it means that there is nothing to show.
+    pub fn or_else(mut self, text: &str) -> Self {
+        self.json["fieldConfig"]["defaults"]["noValue"] = json!(text);
+        self
+    }
+
     pub fn sized(mut self, width: u64, height: u64) -> Self {
         (self.width, self.height) = (width, height);
         self
@@ -179,6 +185,16 @@ impl Panel {
     pub fn add_instant(self, expr: &str, legend: &str) -> Self {
         let format = if self.json["type"] == "table" { "table" } else { "time_series" };
         self.add_target(expr, json!({"legendFormat": legend, "range": false, "instant": true, "format": format}))
+    }
+
+    /// Adds a query whose labels are columns of a table, and names one of them.
+    pub fn add_labels(self, expr: &str, label: &str, name: &str) -> Self {
+        let mut panel = self.add_instant(expr, "");
+        let reference = reference(panel.targets() - 1);
+        let options = &mut panel.json["transformations"][1]["options"];
+        options["excludeByName"][format!("Value #{reference}")] = json!(true);
+        options["renameByName"][label] = json!(name);
+        panel
     }
 
     /// Adds a column to a table.
