@@ -49,6 +49,7 @@ fn start_unwell(test: &str) -> (Process, SocketAddr) {
         ("PROMETHEUS_ENDPOINT", addr.to_string()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", nobody),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000".to_owned()),
+        ("BOTTICELLI_OBS_LOG_FORMAT", "off".to_owned()),
     ];
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let process = role::start(test, "unwell", 1024, &variables);

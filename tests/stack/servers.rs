@@ -116,7 +116,12 @@ pub struct Machine<'a> {
 impl Machine<'_> {
     /// Starts the agent with the shipped configuration; `None` where Prometheus is not installed.
     pub fn agent(&self) -> Option<Server> {
-        let mut command = Command::new(find_program("prometheus")?);
+        let program = find_program("prometheus")?;
+        let help = Command::new(&program).arg("--help").output().expect("prometheus tells its flags");
+        // Prometheus 2 has the agent behind a feature flag.
+        let is_version_2 = !String::from_utf8_lossy(&help.stdout).contains("--[no-]agent");
+        let mode = if is_version_2 { "--enable-feature=agent,expand-external-labels" } else { "--agent" };
+        let mut command = Command::new(program);
         let folder = copy("scale");
         // As on a machine of its own, where every program is this one.
         let targets = serde_json::json!([{"targets": [self.target], "labels": {"instance": "127.0.0.1:9464"}}]);
@@ -129,7 +134,7 @@ impl Machine<'_> {
         let addr = free_address();
         command
             .env("HOST_ID", self.id)
-            .arg("--enable-feature=agent,expand-external-labels")
+            .arg(mode)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.agent.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={addr}"));
