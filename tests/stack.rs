@@ -94,6 +94,20 @@ fn a_recorded_name_tells_its_window() {
 }
 
 #[test]
+fn rules_are_evaluated_as_often_as_they_reckon_with() {
+    for name in queries::files("prometheus/rules") {
+        let file = queries::yaml(&name);
+        for group in list(&file["groups"]) {
+            assert_eq!(group["interval"], "15s", "{name}: {}", group["name"]);
+            for expr in list(&group["rules"]).iter().map(|rule| text(&rule["expr"])) {
+                let counts = expr.matches("]) * ").count();
+                assert_eq!(expr.matches("]) * 15 >= ").count(), counts, "{expr}");
+            }
+        }
+    }
+}
+
+#[test]
 fn panels_say_what_they_show() {
     let names: Vec<&str> = METRICS.iter().map(|metric| metric.prometheus).chain(["scrape_", "up", "llm:"]).collect();
     for dashboard in queries::dashboards() {
@@ -203,6 +217,20 @@ fn promtool_accepts_configurations_and_rules() {
     run(&["check", "config"], &["prometheus/prometheus.yml".to_owned()]);
     run(&["check", "rules"], &queries::files("prometheus/rules"));
     run(&["test", "rules"], &queries::files("prometheus/tests"));
+}
+
+#[test]
+fn collectors_define_what_their_pipelines_name() {
+    for tier in ["edge", "gateway"] {
+        let config = queries::yaml(&format!("scale/collector-{tier}.yaml"));
+        let traces = &config["service"]["pipelines"]["traces"];
+        for kind in ["receivers", "processors", "exporters"] {
+            let named: BTreeSet<&str> = list(&traces[kind]).iter().map(text).collect();
+            let defined =
+                config[kind].as_object().expect("components are defined").keys().map(String::as_str).collect();
+            assert_eq!(named, defined, "{tier}: {kind}");
+        }
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Panel {
             },
             "links": [{
                 "title": "Traces in Jaeger",
-                "url": "${jaeger}/search?service=${service}&start=${__from}000&end=${__to}000",
+                "url": "${jaeger}/search?service=${service}&start=${__from}000&end=${__to}000&lookback=custom&limit=20",
                 "targetBlank": true,
             }],
             "options": {},
