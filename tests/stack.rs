@@ -17,11 +17,12 @@ use std::path::Path;
 use std::process::Command;
 
 use botticelli_obs::METRICS;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use promql::Known;
 use queries::{Purpose, list, text};
 use support::find_program;
+use support::server::Folder;
 
 /// The catalogue, and what the rules record.
 fn known() -> Known {
@@ -217,6 +218,55 @@ fn promtool_accepts_configurations_and_rules() {
     run(&["check", "config"], &["prometheus/prometheus.yml".to_owned()]);
     run(&["check", "rules"], &queries::files("prometheus/rules"));
     run(&["test", "rules"], &queries::files("prometheus/tests"));
+}
+
+#[test]
+fn a_bot_that_called_twice_in_a_day_shows_on_the_overview() {
+    let Some(promtool) = find_program("promtool") else { return };
+    let series = |name: &str, model: &str, values: &str| {
+        let error = if name == "llm_errors_total" { r#",error_type="timeout""# } else { "" };
+        let series = format!(r#"{name}{{job="botticelli",instance="a",provider="gemini",model="{model}"{error}}}"#);
+        json!({"series": series, "values": values})
+    };
+    let daily = r#"{provider="gemini", model="daily"}"#;
+    let of_panel = |title: &str, labels: &str, value: f64| {
+        let place = format!("LLM overview: {title}");
+        let query = queries::of_dashboards().into_iter().find(|query| query.place == place).expect("it is a panel");
+        let expr = format!("round({}, 0.01)", query.expr);
+        json!({"expr": expr, "eval_time": "24h", "exp_samples": [{"labels": labels, "value": value}]})
+    };
+    let cases = json!({"evaluation_interval": "1m", "tests": [{
+        "interval": "1m",
+        "input_series": [
+            series("llm_requests_total", "daily", "0x359 1x719 2x400"),
+            series("llm_errors_total", "daily", "0x1079 1x400"),
+            series("llm_tokens_total", "daily", "0x359 42x1120"),
+            series("llm_requests_total", "idle", "7x1500"),
+            series("llm_errors_total", "idle", "7x1500"),
+            series("llm_tokens_total", "idle", "7x1500"),
+        ],
+        "promql_expr_test": [
+            of_panel("Calls", "{}", 2.0),
+            of_panel("Error ratio", "{}", 0.5),
+            of_panel("Tokens", "{}", 42.0),
+            of_panel("Tokens by model", daily, 42.0),
+            of_panel("Models in the time shown", daily, 2.0),
+        ],
+    }]});
+    let folder = Folder::new("sparse");
+    let file = folder.path().join("sparse.yml");
+    fs::write(&file, cases.to_string()).expect("the cases can be written");
+    let output = Command::new(promtool).args(["test", "rules"]).arg(file).output().expect("promtool runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn vmalert_accepts_the_rules() {
+    let Some(vmalert) = find_program("vmalert") else { return };
+    let rules = queries::path("prometheus/rules/*.yml");
+    let output = Command::new(vmalert).arg("-dryRun").arg(format!("-rule={}", rules.display())).output();
+    let output = output.expect("vmalert runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

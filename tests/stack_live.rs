@@ -13,7 +13,8 @@ mod unwell;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use queries::{Purpose, Query};
 use servers::{Machine, Server};
@@ -32,12 +33,12 @@ const HEALTHY: &[&str] =
 /// Waits until each query returns a finite sample.
 fn wait_for_samples(server: &Server, mut queries: Vec<Query>) {
     let mut missing = String::new();
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while !queries.is_empty() {
-        assert!(std::time::Instant::now() < deadline, "no data within {PATIENCE:?}:\n{missing}");
+        assert!(Instant::now() < deadline, "no data within {PATIENCE:?}:\n{missing}");
         queries.retain(|query| !server.query(&query.expr).iter().any(|(_, value)| value.is_finite()));
         missing = queries.iter().map(|query| format!("{}: {}\n", query.place, query.expr)).collect();
-        std::thread::sleep(Duration::from_millis(250));
+        thread::sleep(Duration::from_millis(250));
     }
 }
 
