@@ -11,7 +11,7 @@ mod promql;
 #[path = "stack/queries.rs"]
 mod queries;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -108,33 +108,58 @@ fn rules_are_evaluated_as_often_as_they_reckon_with() {
     }
 }
 
+/// The panels of all dashboards with the names of their dashboards and their own.
+fn panels() -> Vec<(String, Value)> {
+    let named = |dashboard: &Value| -> Vec<_> {
+        let panels = list(&dashboard["panels"]).iter().filter(|panel| panel["type"] != "row");
+        panels
+            .map(|panel| (format!("{}: {}", text(&dashboard["title"]), text(&panel["title"])), panel.clone()))
+            .collect()
+    };
+    queries::dashboards().iter().flat_map(named).collect()
+}
+
 #[test]
 fn panels_say_what_they_show() {
-    let names: Vec<&str> = METRICS.iter().map(|metric| metric.prometheus).chain(["scrape_", "up", "llm:"]).collect();
-    for dashboard in queries::dashboards() {
-        let mut ids = BTreeSet::new();
-        for panel in list(&dashboard["panels"]) {
-            let place = format!("{}: {}", text(&dashboard["title"]), text(&panel["title"]));
-            assert!(ids.insert(panel["id"].as_u64().expect("a panel has a number")), "{place}: its number comes twice");
-            if panel["type"] == "row" {
-                continue;
+    for (place, panel) in panels() {
+        assert!(!text(&panel["fieldConfig"]["defaults"]["unit"]).is_empty(), "{place} has no unit");
+        let nothing = text(&panel["fieldConfig"]["defaults"]["noValue"]);
+        assert!(["No traffic", "No errors"].contains(&nothing), "{place} says nothing without data");
+        let link = text(&panel["links"][0]["url"]);
+        assert!(link.contains("/search?service=${service}"), "{place} has no link to traces");
+        assert!(!list(&panel["targets"]).is_empty(), "{place} asks nothing");
+        for target in list(&panel["targets"]) {
+            // What only makes a 0 of nothing is not shown.
+            let expr = text(&target["expr"]).split(" or 0 * count(").next().unwrap_or_default();
+            for name in expr.split(|c: char| !c.is_ascii_alphanumeric() && !['_', ':'].contains(&c)) {
+                let is_of = |metric: &&str| name.strip_prefix(*metric).is_some_and(is_histogram_part);
+                let of_catalogue = METRICS.iter().map(|metric| metric.prometheus).find(is_of);
+                let named = of_catalogue.or_else(|| (name.starts_with("llm:") || name == "up").then_some(name));
+                if let Some(metric) = named {
+                    let description = text(&panel["description"]);
+                    assert!(
+                        description.contains(&format!("`{metric}`")),
+                        "{place} does not name {metric}: {description:?}"
+                    );
+                }
             }
-            assert!(!text(&panel["fieldConfig"]["defaults"]["unit"]).is_empty(), "{place} has no unit");
-            let nothing = text(&panel["fieldConfig"]["defaults"]["noValue"]);
-            assert!(["No traffic", "No errors"].contains(&nothing), "{place} says nothing without data");
-            assert!(
-                text(&panel["links"][0]["url"]).contains("/search?service=${service}"),
-                "{place} has no link to traces"
-            );
-            let description = text(&panel["description"]);
-            assert!(!list(&panel["targets"]).is_empty(), "{place} asks nothing");
-            for target in list(&panel["targets"]) {
-                let asked = names.iter().filter(|name| text(&target["expr"]).contains(**name));
-                let longest = asked.max_by_key(|name| name.len()).expect("a query asks for a metric");
-                assert!(
-                    description.contains(&format!("`{longest}")),
-                    "{place} does not name {longest}: {description:?}"
-                );
+        }
+    }
+}
+
+fn is_histogram_part(suffix: &str) -> bool {
+    ["", "_bucket", "_sum", "_count"].contains(&suffix)
+}
+
+#[test]
+fn legends_name_labels_that_results_have() {
+    let known = known();
+    for (place, panel) in panels() {
+        for target in list(&panel["targets"]).iter().filter(|target| target["format"] == "time_series") {
+            let labels = known.check(&queries::substitute(text(&target["expr"]))).expect("queries are checked");
+            for part in text(&target["legendFormat"]).split("{{").skip(1) {
+                let label = part.split("}}").next().unwrap_or_default();
+                assert!(labels.as_ref().is_some_and(|labels| labels.contains(label)), "{place}: {label} in {labels:?}");
             }
         }
     }
@@ -143,8 +168,9 @@ fn panels_say_what_they_show() {
 #[test]
 fn panels_lie_side_by_side() {
     for dashboard in queries::dashboards() {
-        let mut taken = BTreeSet::new();
+        let (mut taken, mut ids) = (BTreeSet::new(), BTreeSet::new());
         for panel in list(&dashboard["panels"]) {
+            assert!(ids.insert(panel["id"].as_u64()), "{} has the number of another", panel["title"]);
             let place = |side: &str| panel["gridPos"][side].as_u64().expect("a panel has a place");
             assert!(place("x") + place("w") <= 24, "{} is too wide", panel["title"]);
             for cell in (place("x")..place("x") + place("w"))
@@ -173,9 +199,9 @@ fn dashboards_and_data_sources_agree_on_uids() {
     for dashboard in queries::dashboards() {
         let variable = &dashboard["templating"]["list"][0];
         assert_eq!((text(&variable["name"]), text(&variable["current"]["value"])), ("datasource", "prometheus"));
-        for panel in list(&dashboard["panels"]).iter().filter(|panel| panel["type"] != "row") {
-            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{}", panel["title"]);
-        }
+    }
+    for (place, panel) in panels() {
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{place}");
     }
 }
 
@@ -287,13 +313,10 @@ fn collectors_define_what_their_pipelines_name() {
 fn compose_pins_its_images_and_stays_on_loopback() {
     let compose = queries::yaml("compose.yaml");
     let services = compose["services"].as_object().expect("there are services");
-    let mut profiles: Vec<(String, usize)> = Vec::new();
+    let mut profiles: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, service) in services {
         for profile in list(&service["profiles"]).iter().map(text) {
-            match profiles.iter_mut().find(|(known, _)| known == profile) {
-                Some((_, count)) => *count += 1,
-                None => profiles.push((profile.to_owned(), 1)),
-            }
+            *profiles.entry(profile).or_default() += 1;
         }
         assert!(service["healthcheck"]["test"].is_array(), "{name} has no health check");
         if let Some(image) = service["image"].as_str() {
@@ -309,8 +332,7 @@ fn compose_pins_its_images_and_stays_on_loopback() {
             assert!(Path::new(&queries::path(source)).exists(), "{name} mounts {source}, which is not there");
         }
     }
-    profiles.sort();
-    assert_eq!(profiles, [("bot".to_owned(), 4), ("bridge".to_owned(), 3), ("host".to_owned(), 3)]);
+    assert_eq!(profiles, BTreeMap::from([("bot", 4), ("bridge", 3), ("host", 3)]));
 }
 
 #[cfg(feature = "install")]

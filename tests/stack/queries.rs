@@ -112,7 +112,7 @@ pub fn of_rules() -> Vec<Query> {
 }
 
 /// Puts values in the place of variables as Grafana does, where everything is chosen and the scrape interval is 15 s.
-fn substitute(expr: &str) -> String {
+pub fn substitute(expr: &str) -> String {
     let values = [("$__rate_interval", "1m"), ("$__range", "24h")];
     let expr = values.iter().fold(expr.to_owned(), |expr, (name, value)| expr.replace(name, value));
     ["$job", "$instance", "$provider", "$model"].iter().fold(expr, |expr, name| expr.replace(name, ".*"))
