@@ -42,6 +42,21 @@ impl Drop for Folder {
     }
 }
 
+/// The labels and the value of a series.
+pub type Sample = (serde_json::Map<String, serde_json::Value>, f64);
+
+/// Returns the answer to an instant query of a server that speaks Prometheus' API.
+pub fn query(addr: SocketAddr, expr: &str) -> Vec<Sample> {
+    let encoded: String = expr.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let response = get(addr, &format!("/api/v1/query?query={encoded}"), Duration::from_secs(30)).expect("it answers");
+    assert_eq!(response.status, 200, "{expr}: {}", response.body);
+    let answer: serde_json::Value = serde_json::from_str(&response.body).expect("it answers in JSON");
+    let result = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+    let value = |series: &serde_json::Value| series["value"][1].as_str().and_then(|value| value.parse().ok());
+    let labels = |series: &serde_json::Value| series["metric"].as_object().cloned().unwrap_or_default();
+    result.iter().map(|series| (labels(series), value(series).expect("a sample has a value"))).collect()
+}
+
 /// A real Prometheus.
 #[derive(Debug)]
 pub struct Prometheus {
@@ -86,24 +101,9 @@ impl Prometheus {
         self.addr
     }
 
-    /// Returns the answer to an instant query: labels and value of each series.
-    pub fn query(&self, query: &str) -> Vec<(serde_json::Map<String, serde_json::Value>, f64)> {
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let path = format!("/api/v1/query?query={encoded}");
-        let response = get(self.addr, &path, Duration::from_secs(30)).expect("prometheus answers");
-        assert_eq!(response.status, 200, "{query}: {}", response.body);
-        let answer: serde_json::Value = serde_json::from_str(&response.body).expect("prometheus answers in JSON");
-        let result = answer["data"]["result"].as_array().cloned().unwrap_or_default();
-        let value = |series: &serde_json::Value| series["value"][1].as_str().and_then(|value| value.parse().ok());
-        result
-            .iter()
-            .map(|series| {
-                (
-                    series["metric"].as_object().cloned().unwrap_or_default(),
-                    value(series).expect("a sample has a value"),
-                )
-            })
-            .collect()
+    /// Returns the answer to an instant query.
+    pub fn query(&self, expr: &str) -> Vec<Sample> {
+        query(self.addr, expr)
     }
 
     /// Returns what Prometheus knows of the families: type and help by name, through `/api/v1/metadata`.

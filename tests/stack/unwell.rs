@@ -1,0 +1,59 @@
+//! A program in which everything goes wrong that alerts are for, and a model for each.
+
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use botticelli_obs::{Builder, ErrorType, LlmCall, Usage, counter, declare, gauge};
+
+use crate::support::role;
+
+pub const PROVIDER: &str = "unwell";
+
+/// Makes calls of each kind until the test ends.
+pub fn run() {
+    let telemetry = Builder::new().install().expect("it installs");
+    for model in ["good", "bad", "idle", "limited", "locked out", "cancelled", "forgetful", "slow", "stuck"] {
+        declare(PROVIDER, model);
+    }
+    let stuck = LlmCall::start(PROVIDER, "stuck");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs_f64();
+    gauge!("llm.last_success_timestamp", "provider" => PROVIDER, "model" => "long ago").set(now - 20.0 * 3600.0);
+    counter!("botticelli.obs.label_overflow", "metric" => "llm").increment(1);
+    thread::spawn(|| {
+        for number in 0_u64.. {
+            make_calls(number);
+            thread::sleep(Duration::from_millis(250));
+        }
+    });
+    role::wait_for_the_end();
+    drop((stuck, telemetry));
+}
+
+fn make_calls(number: u64) {
+    for (model, error) in
+        [("bad", ErrorType::ServerError), ("limited", ErrorType::RateLimit), ("locked out", ErrorType::Auth)]
+    {
+        LlmCall::start(PROVIDER, model).fail(error);
+    }
+    succeed(LlmCall::start(PROVIDER, "good"));
+    let forgetful = LlmCall::start(PROVIDER, "forgetful");
+    if number.is_multiple_of(2) {
+        succeed(forgetful)
+    } else {
+        forgetful.finish()
+    }
+    let mut cancelled = LlmCall::builder(PROVIDER, "cancelled").with_streaming().start();
+    cancelled.record_chunk();
+    drop(cancelled);
+    thread::spawn(|| {
+        let mut slow = LlmCall::builder(PROVIDER, "slow").with_streaming().start();
+        thread::sleep(Duration::from_secs(3));
+        slow.record_chunk();
+        succeed(slow);
+    });
+}
+
+fn succeed(mut call: LlmCall) {
+    call.record_usage(Usage::new(12, 30));
+    call.finish();
+}
