@@ -35,6 +35,11 @@ use tally::{Pair, Tally};
 
 /// A bot that calls LLMs, observed by botticelli_obs.
 #[derive(Clone, Parser)]
+#[command(after_help = "\
+Environment, among others:
+  OPENAI_BASE_URL, OPENAI_API_KEY  The server to call; with neither a simulator is started
+  PROMETHEUS_ENDPOINT              Where the metrics are served [default: 127.0.0.1:9464]
+  OTEL_EXPORTER_OTLP_ENDPOINT      Where spans are sent, such as http://localhost:4317 for Jaeger")]
 struct Options {
     /// Calls to start each second.
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
