@@ -144,10 +144,11 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         () = stop.asked() => true,
     };
     if asked_to_stop {
-        // Calls that run on for longer are dropped, and counted as cancelled.
+        // Calls that run on for longer are dropped, and counted as cancelled. With the 5 s for the spans that is less than the
+        // 10 s after which containers are killed.
         let finished = async { while running.join_next().await.is_some() {} };
         tokio::select! {
-            _ = tokio::time::timeout(Duration::from_secs(5), finished) => {}
+            _ = tokio::time::timeout(Duration::from_secs(3), finished) => {}
             () = stop.asked() => {}
         }
         running.shutdown().await;
