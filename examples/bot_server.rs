@@ -35,6 +35,11 @@ use tally::{Pair, Tally};
 
 /// A bot that calls LLMs, observed by botticelli_obs.
 #[derive(Clone, Parser)]
+#[command(after_help = "\
+Environment, among others:
+  OPENAI_BASE_URL, OPENAI_API_KEY  The server to call; with neither a simulator is started
+  PROMETHEUS_ENDPOINT              Where the metrics are served [default: 127.0.0.1:9464]
+  OTEL_EXPORTER_OTLP_ENDPOINT      Where spans are sent, such as http://localhost:4317 for Jaeger")]
 struct Options {
     /// Calls to start each second.
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
@@ -139,10 +144,11 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         () = stop.asked() => true,
     };
     if asked_to_stop {
-        // Calls that run on for longer are dropped, and counted as cancelled.
+        // Calls that run on for longer are dropped, and counted as cancelled. With the 5 s for the spans that is less than the
+        // 10 s after which containers are killed.
         let finished = async { while running.join_next().await.is_some() {} };
         tokio::select! {
-            _ = tokio::time::timeout(Duration::from_secs(5), finished) => {}
+            _ = tokio::time::timeout(Duration::from_secs(3), finished) => {}
             () = stop.asked() => {}
         }
         running.shutdown().await;

@@ -33,6 +33,19 @@ struct Trouble {
     is_open: bool,
 }
 
+impl Trouble {
+    /// Adds lost spans; returns how many to report, if it is time to.
+    fn lose(&mut self, spans: u64, now: Instant) -> Option<u64> {
+        self.unreported += spans;
+        if self.reported.is_some_and(|reported| now.duration_since(reported) < REPORT_INTERVAL) {
+            return None;
+        }
+        self.reported = Some(now);
+        self.is_open = true;
+        Some(mem::take(&mut self.unreported))
+    }
+}
+
 impl<E> Observed<E> {
     pub(super) fn new(inner: E, target: String, account: Arc<Account>) -> Self {
         Self { inner, target, account, trouble: Mutex::default() }
@@ -54,16 +67,8 @@ impl<E> Observed<E> {
         if spans == 0 {
             return;
         }
-        let lost = {
-            let mut trouble = self.trouble();
-            trouble.unreported += spans;
-            if trouble.reported.is_some_and(|reported| reported.elapsed() < REPORT_INTERVAL) {
-                return;
-            }
-            trouble.reported = Some(Instant::now());
-            trouble.is_open = true;
-            mem::take(&mut trouble.unreported)
-        };
+        let lost = self.trouble().lose(spans, Instant::now());
+        let Some(lost) = lost else { return };
         tracing::warn!(
             target: "botticelli_obs",
             "traces: {} takes no spans, {lost} lost: {error}; the program goes on, and so do the tries",
@@ -94,5 +99,22 @@ impl<E: SpanExporter> SpanExporter for Observed<E> {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.inner.set_resource(resource);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_reported_at_once_and_then_once_a_minute_with_all_that_came_between() {
+        let mut trouble = Trouble::default();
+        let start = Instant::now();
+        let mut lose = |second, spans| trouble.lose(spans, start + Duration::from_secs(second));
+        assert_eq!(lose(0, 5), Some(5));
+        assert_eq!((lose(1, 1), lose(30, 2), lose(59, 3)), (None, None, None));
+        assert_eq!(lose(60, 4), Some(10));
+        assert_eq!(lose(119, 1), None);
+        assert_eq!(lose(1_000, 1), Some(2));
     }
 }

@@ -98,6 +98,18 @@ fn is_about(name: &str, text: &str) -> bool {
     text.strip_prefix(name).is_some_and(|rest| rest.starts_with(['=', ':']))
 }
 
+/// In full, or by an ending such as `_ARG`; the signals' own names stand there as a rule.
+#[test]
+fn the_readme_names_every_variable() {
+    let readme = include_str!("../../../README.md");
+    let table = readme.split("\n## ").find(|section| section.starts_with("Variables")).expect("it has the section");
+    for variable in variables() {
+        let name = variable.name.replace("_OTLP_TRACES_", "_OTLP_").replace("_OTLP_METRICS_", "_OTLP_");
+        let is_named = |at: usize| table.contains(&format!("`{}`", &name[at..]));
+        assert!(is_named(0) || name.match_indices('_').any(|(at, _)| is_named(at)), "{name} is not in the README");
+    }
+}
+
 #[test]
 fn valid_values_are_used() {
     for variable in variables() {
