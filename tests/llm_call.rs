@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use botticelli_obs::{Builder, ClassifyError, ErrorType, LlmCall, LlmResponse, Usage, llm_call, metrics};
+use botticelli_obs::{Builder, ClassifyError, ErrorType, LlmCall, LlmResponse, Outcome, Usage, llm_call, metrics};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
 use support::page::Page;
@@ -610,6 +610,34 @@ mod foreign_types {
 
     fn io_error(kind: std::io::ErrorKind) -> std::io::Error {
         kind.into()
+    }
+
+    /// An outcome that is no `LlmResponse`.
+    struct Told(ErrorType);
+
+    impl Outcome for Told {
+        fn record_in(&self, call: &mut LlmCall) {
+            call.record_usage(Usage::new(1, 2));
+            call.record_error(self.0);
+        }
+    }
+
+    #[llm_call(provider = "gemini", model = MODEL)]
+    async fn outcome() -> Told {
+        Told(ErrorType::ContentFilter)
+    }
+
+    #[llm_call(provider = "gemini", model = MODEL, error_type = |_| ErrorType::Decode)]
+    fn outcome_in_a_result() -> Result<Told, std::fmt::Error> {
+        Ok(Told(ErrorType::ContextLength))
+    }
+
+    #[test]
+    fn outcome_of_ones_own_tells_all_of_the_call() {
+        let recorded = record_async(outcome()).1;
+        recorded.is_failure(ErrorType::ContentFilter);
+        assert_eq!(recorded.tokens(), (1.0, 2.0));
+        record(|| outcome_in_a_result().map(drop)).1.is_failure(ErrorType::ContextLength);
     }
 
     #[test]
