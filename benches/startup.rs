@@ -12,7 +12,9 @@ use markdown::{Table, median};
 
 const PROCESSES: usize = 40;
 
-const SETUPS: &[(&str, fn() -> Builder)] = &[
+type Setup = (&'static str, fn() -> Builder);
+
+const SETUPS: &[Setup] = &[
     ("metrics on a listener, log output", || Builder::new().with_prometheus_endpoint("127.0.0.1:0")),
     ("the same, and spans by OTLP", || {
         let builder = Builder::new().with_prometheus_endpoint("127.0.0.1:0").with_sampler(Sampler::AlwaysOn);
