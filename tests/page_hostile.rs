@@ -241,6 +241,31 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
+    fn any_label_value_is_short_and_plain_and_counts_where_its_clean_form_counts(
+        value in prop_oneof![any::<String>(), "(models/)?[a\"\\\\\n\u{85}é]{0,20}", "(models/)?[aé日😀]{0,140}"],
+    ) {
+        let record = |value: &str| {
+            counter!("jobs", "name" => value.to_owned()).increment(1);
+            llm_request!(value, value);
+        };
+        let values = |text: &str, name: &str, label: &str| -> Vec<String> {
+            Page::parse(text).of(name).into_iter().filter_map(|(labels, _)| labels.get(label).cloned()).collect()
+        };
+        let text = rendered(|| record(&value));
+        let (jobs, models) = (values(&text, "jobs_total", "name"), values(&text, "llm_requests_total", "model"));
+        prop_assert_eq!((jobs.len(), models.len()), (1, 1));
+        for clean in [&jobs[0], &models[0]] {
+            prop_assert!(clean.len() <= 128 && !clean.contains(|c: char| c.is_control() || c == '"' || c == '\\'), "{clean:?}");
+        }
+        prop_assert!(!models[0].is_empty());
+        let text = rendered(|| {
+            record(&value);
+            counter!("jobs", "name" => jobs[0].clone()).increment(1);
+        });
+        prop_assert_eq!(Page::parse(&text).value("jobs_total", &[("name", &jobs[0])]), 2.0);
+    }
+
+    #[test]
     fn any_page_is_readable_and_keeps_every_sum(
         acts in prop::collection::vec((texts(), prop::collection::vec((texts(), texts()), 0..4), acts()), 1..40),
     ) {

@@ -1,0 +1,96 @@
+//! How many instructions does it take to record? Times differ from run to run, these numbers hardly do: the guard in `.ci/run`.
+//!
+//! Runs itself under callgrind for so many repetitions and for twice as many; the difference is what the repetitions cost.
+
+#![expect(clippy::print_stdout, reason = "a program that talks to its user")]
+
+use std::error::Error;
+use std::hint::black_box;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use botticelli_obs::{Builder, LlmCall, Usage, llm_duration, llm_request, llm_tokens};
+
+/// What is counted, and the most instructions it may take: what was measured, and 15 % for what compilers do.
+const LIMITS: &[(&str, fn(), u64)] = &[
+    ("finished call by macros", finished_call, 1_400),
+    ("whole call with metrics", whole_call, 2_290),
+    ("chunk of a stream", chunk, 331),
+    ("whole call with nothing installed", whole_call, 512),
+];
+
+/// Only this is recorded without an install.
+const INERT: &str = "whole call with nothing installed";
+
+const REPETITIONS: u64 = 1_000;
+
+fn finished_call() {
+    let model = black_box("gemini-2.5-flash");
+    llm_request!("gemini", model);
+    llm_duration!("gemini", model, black_box(Duration::from_millis(840)));
+    llm_tokens!("gemini", model, prompt: 900, completion: 100);
+}
+
+fn whole_call() {
+    let mut call = LlmCall::start("gemini", black_box("gemini-2.5-flash"));
+    call.record_usage(Usage::new(900, 100));
+    call.finish();
+}
+
+thread_local! {
+    static STREAM: std::cell::RefCell<Option<LlmCall>> = const { std::cell::RefCell::new(None) };
+}
+
+fn chunk() {
+    STREAM.with_borrow_mut(|call| {
+        call.get_or_insert_with(|| LlmCall::start("gemini", "gemini-2.5-flash")).record_chunk()
+    });
+}
+
+/// Callgrind counts what this does, and nothing of the install and of upkeep, which depends on the time.
+#[inline(never)]
+fn counted_by_callgrind(record: fn(), repetitions: u64) {
+    for _ in 0..repetitions {
+        record();
+    }
+}
+
+fn record(what: &str, repetitions: u64) -> Result<(), Box<dyn Error>> {
+    let (_, record, _) = LIMITS.iter().find(|(name, ..)| *name == what).ok_or("nothing of that name")?;
+    let builder = Builder::new().without_listener().without_subscriber();
+    let _telemetry = if what == INERT { None } else { Some(builder.install()?) };
+    record();
+    counted_by_callgrind(*record, repetitions);
+    Ok(())
+}
+
+fn instructions(what: &str, repetitions: u64) -> Result<u64, Box<dyn Error>> {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*counted_by_callgrind*"])
+        .arg(std::env::current_exe()?)
+        .args([what, &repetitions.to_string()])
+        .output()
+        .map_err(|error| format!("valgrind: {error}: install it (Debian: `valgrind`)"))?;
+    let report = String::from_utf8_lossy(&output.stderr);
+    let collected =
+        report.lines().find_map(|line| line.split_once("Collected : ")).ok_or_else(|| report.to_string())?;
+    Ok(collected.1.trim().parse()?)
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    if let [what, repetitions] = std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        record(what, repetitions.parse()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut exit = ExitCode::SUCCESS;
+    println!("{:36} {:>12} {:>8}", "instructions", "each", "limit");
+    for (what, _, limit) in LIMITS {
+        let each = (instructions(what, 2 * REPETITIONS)? - instructions(what, REPETITIONS)?) / REPETITIONS;
+        let verdict = if each <= *limit { "" } else { "  TOO MANY" };
+        println!("{what:36} {each:>12} {limit:>8}{verdict}");
+        if each > *limit || each == 0 {
+            exit = ExitCode::FAILURE;
+        }
+    }
+    Ok(exit)
+}

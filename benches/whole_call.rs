@@ -1,0 +1,141 @@
+//! What does a whole `LlmCall` cost: start, usage, end; with nothing installed, with metrics, and with a span?
+//!
+//! The globals of a process can't be taken back, so each state has a process of its own. Spans go to a server that takes
+//! everything, in the process that starts the others.
+
+mod sink;
+
+use std::hint::black_box;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use botticelli_obs::tracing::{self, field};
+use botticelli_obs::{Builder, LlmCall, LogFormat, Sampler, Telemetry, TraceExporter, Usage};
+use criterion::measurement::WallTime;
+use criterion::{Bencher, BenchmarkGroup, Criterion};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::trace::{Sampler as SdkSampler, SdkTracerProvider};
+use sink::Sink;
+use tracing_subscriber::layer::SubscriberExt;
+
+/// Says which state a process measures.
+const STATE: &str = "WHOLE_CALL_STATE";
+
+/// Where the spans of a process go.
+const SINK: &str = "WHOLE_CALL_SINK";
+
+/// So many calls are timed, and then their spans are exported while no time is taken: a queue that is full would drop them, which
+/// costs less.
+const BATCH: u64 = 512;
+
+type State = (&'static str, fn(&mut BenchmarkGroup<'_, WallTime>, &str));
+
+const STATES: &[State] = &[
+    ("ours, nothing installed", |group, name| {
+        group.bench_function(name, |bencher| bencher.iter(call));
+    }),
+    ("ours, metrics", |group, name| {
+        let _telemetry = install(Builder::new().without_subscriber());
+        group.bench_function(name, |bencher| bencher.iter(call));
+    }),
+    ("ours, metrics and a sampled-out span", |group, name| {
+        let _telemetry = install(with_spans(Sampler::AlwaysOff));
+        group.bench_function(name, |bencher| bencher.iter(call));
+    }),
+    ("ours, metrics and an exported span", |group, name| {
+        let telemetry = install(with_spans(Sampler::AlwaysOn));
+        let export = || telemetry.flush(Duration::from_secs(30)).expect("the sink takes everything");
+        group.bench_function(name, |bencher| in_batches(bencher, call, export));
+    }),
+    ("tracing-opentelemetry alone, sampled out", |group, name| {
+        let _provider = subscribe(SdkSampler::AlwaysOff);
+        group.bench_function(name, |bencher| bencher.iter(span));
+    }),
+    ("tracing-opentelemetry alone, exported", |group, name| {
+        let provider = subscribe(SdkSampler::AlwaysOn);
+        let export = || provider.force_flush().expect("the sink takes everything");
+        group.bench_function(name, |bencher| in_batches(bencher, span, export));
+    }),
+];
+
+fn call() {
+    let mut call = LlmCall::start("gemini", black_box("gemini-2.5-flash"));
+    call.record_usage(Usage::new(900, 100));
+    call.finish();
+}
+
+/// The span of that call, made by hand.
+fn span() {
+    let model = black_box("gemini-2.5-flash");
+    let span = tracing::info_span!(
+        "llm_call",
+        otel.name = format_args!("chat {model}"),
+        otel.kind = "client",
+        gen_ai.operation.name = "chat",
+        gen_ai.provider.name = "gcp.gemini",
+        gen_ai.request.model = model,
+        gen_ai.usage.input_tokens = field::Empty,
+        gen_ai.usage.output_tokens = field::Empty,
+    );
+    span.record("gen_ai.usage.input_tokens", 900);
+    span.record("gen_ai.usage.output_tokens", 100);
+}
+
+fn install(builder: Builder) -> Telemetry {
+    builder.without_listener().install().expect("it is the first of this process")
+}
+
+fn with_spans(sampler: Sampler) -> Builder {
+    let builder = Builder::new().with_trace_exporter(TraceExporter::Otlp).with_sampler(sampler);
+    builder.with_otlp_endpoint(sink()).with_log_format(LogFormat::Off)
+}
+
+fn subscribe(sampler: SdkSampler) -> SdkTracerProvider {
+    let endpoint = format!("{}/v1/traces", sink());
+    let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build().expect("a valid endpoint");
+    let provider = SdkTracerProvider::builder().with_sampler(sampler).with_batch_exporter(exporter).build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("bench"));
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::set_global_default(subscriber).expect("it is the first of this process");
+    provider
+}
+
+fn sink() -> String {
+    std::env::var(SINK).expect("the process that starts this one says where")
+}
+
+fn in_batches(bencher: &mut Bencher<'_>, call: fn(), export: impl Fn()) {
+    bencher.iter_custom(|calls| {
+        let mut took = Duration::ZERO;
+        let mut left = calls;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            let started = Instant::now();
+            (0..batch).for_each(|_| call());
+            took += started.elapsed();
+            export();
+            left -= batch;
+        }
+        took
+    });
+}
+
+fn main() {
+    if let Ok(state) = std::env::var(STATE) {
+        let (name, measure) = STATES.iter().find(|(name, _)| *name == state).expect("a state of the list");
+        let mut criterion = Criterion::default().configure_from_args();
+        let mut group = criterion.benchmark_group("whole_call");
+        group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3)).sample_size(50);
+        measure(&mut group, name);
+        return group.finish();
+    }
+    let sink = Sink::start().expect("a port on loopback");
+    for (name, _) in STATES {
+        let before = sink.exports();
+        let mut child = Command::new(std::env::current_exe().expect("the path of this program"));
+        let status = child.args(std::env::args().skip(1)).env(STATE, name).env(SINK, sink.url()).status();
+        assert!(status.expect("the program runs again").success(), "{name}");
+        assert_eq!(sink.exports() > before, name.ends_with("exported") || name.ends_with("an exported span"), "{name}");
+    }
+}
