@@ -72,19 +72,18 @@ impl Page {
     }
 
     pub(super) fn render(&self) -> String {
-        self.begin();
-        let page = self.exporter.render();
-        self.end();
-        page
+        let _turn = self.turn.hold();
+        self.hand_over();
+        self.exporter.render()
     }
 
-    /// Takes the turn and hands over what was recorded, for a render by the exporter.
+    /// Takes the turn and hands over what was recorded, before its listener has the exporter render.
     pub(super) fn begin(&self) {
         self.turn.take();
         self.hand_over();
     }
 
-    /// Gives back the turn.
+    /// Gives back the turn, after that.
     pub(super) fn end(&self) {
         self.turn.give_back();
     }
@@ -96,10 +95,9 @@ impl Page {
 
     /// Hands over what was recorded, unless somebody else is at it.
     pub(super) fn run_upkeep(&self) {
-        if self.turn.try_take() {
+        if let Some(_turn) = self.turn.try_hold() {
             self.hand_over();
             self.exporter.run_upkeep();
-            self.end();
         }
     }
 

@@ -8,19 +8,36 @@ pub(super) struct Turn {
     given_back: Condvar,
 }
 
+/// Gives the turn back when it is dropped.
+#[must_use]
+pub(super) struct Held<'a>(&'a Turn);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}
+
 impl Turn {
     /// Waits until nobody has it.
     pub(super) fn wait(&self) {
         drop(self.free());
     }
 
+    /// Takes it, for one who gives it back himself.
     pub(super) fn take(&self) {
         *self.free() = true;
     }
 
-    /// Takes it unless somebody else has it; says whether it was taken.
-    pub(super) fn try_take(&self) -> bool {
-        !std::mem::replace(&mut *self.lock(), true)
+    /// Takes it until the guard is dropped, even by a panic.
+    pub(super) fn hold(&self) -> Held<'_> {
+        self.take();
+        Held(self)
+    }
+
+    /// Does so unless somebody else has it.
+    pub(super) fn try_hold(&self) -> Option<Held<'_>> {
+        (!std::mem::replace(&mut *self.lock(), true)).then(|| Held(self))
     }
 
     pub(super) fn give_back(&self) {
