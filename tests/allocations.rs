@@ -7,9 +7,7 @@ mod support;
 use std::time::Duration;
 
 use allocation_counter::measure;
-use botticelli_obs::{
-    Builder, ErrorType, LlmCall, Usage, declare, llm_duration, llm_error, llm_request, llm_tokens, metrics,
-};
+use botticelli_obs::{Builder, ErrorType, LlmCall, declare, llm_duration, llm_error, llm_request, llm_tokens, metrics};
 use support::in_own_process;
 use support::page::Page;
 
@@ -74,21 +72,4 @@ fn pair_beyond_the_bound_allocates_but_keeps_nothing() {
         let kept = measure(|| (0..1_000).for_each(|model| finished_call(&model.to_string())));
         assert_eq!(kept.count_current, 0, "{kept:?}");
     });
-}
-
-#[test]
-fn whole_call_allocates_nothing_where_nothing_is_installed() {
-    assert_eq!(
-        allocations(|model| {
-            let mut call = LlmCall::builder("gemini", model).with_max_tokens(1_000).with_streaming().start();
-            call.record_chunk();
-            call.record_usage(Usage::new(12, 30).with_reasoning(7));
-            call.record_response_model("gemini-2.5-flash-001");
-            call.record_finish_reason("stop");
-            call.finish();
-            LlmCall::start("gemini", model).fail(ErrorType::Timeout);
-            drop(LlmCall::start("gemini", model));
-        }),
-        0
-    );
 }
