@@ -44,6 +44,7 @@ fn place<R: Recorder + ?Sized>(recorder: &R) -> Place {
 }
 
 /// Finds out which recorder is current, without touching the heap.
+#[inline]
 pub(crate) fn with_current<T>(then: impl FnOnce(Current<'_>) -> T) -> T {
     metrics::with_recorder(|recorder| {
         let here = place(recorder);

@@ -208,20 +208,26 @@ impl PairSeries {
         self.in_flight.decrement(1.0);
     }
 
+    #[inline]
     fn request(&self) {
         self.requests.increment(1);
     }
 
+    #[inline]
     fn duration(&self, elapsed: impl metrics::IntoF64) {
         self.duration.record(elapsed);
     }
 
+    #[inline]
     fn tokens(&self, usage: &Usage) {
-        for (counter, (_, part)) in self.tokens.iter().zip(TOKEN_PARTS) {
-            // Most calls have neither cached nor reasoning tokens.
-            match part(usage) {
-                0 => {}
-                tokens => counter.increment(tokens),
+        let [all, prompt, completion, parts @ ..] = &self.tokens;
+        all.increment(usage.total());
+        prompt.increment(usage.prompt());
+        completion.increment(usage.completion());
+        // Most calls have neither cached nor reasoning tokens.
+        if usage.has_parts() {
+            for (counter, (_, part)) in parts.iter().zip(&TOKEN_PARTS[3..]) {
+                counter.increment(part(usage));
             }
         }
     }

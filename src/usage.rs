@@ -78,6 +78,11 @@ impl Usage {
         self.prompt.saturating_add(self.completion)
     }
 
+    /// Whether any of the tokens were cached or spent on reasoning.
+    pub(crate) const fn has_parts(&self) -> bool {
+        self.cache_read | self.cache_write | self.reasoning != 0
+    }
+
     /// Adds another usage to it, each part capped at `u64::MAX`.
     pub(crate) const fn plus(self, more: Self) -> Self {
         Self {

@@ -92,14 +92,22 @@ fn pair_is_admitted_once_for_all_metrics() {
 #[test]
 fn spellings_of_a_model_take_one_place() {
     let page = page(|| {
-        for model in ["a", "models/a", " a ", "a\n", "b"] {
+        for model in ["a", "models/a", "models/ a", " models/models/a ", "a\n", "b"] {
             call("gemini", model);
         }
         call("gemini", "c");
     });
     // "a\n" is "a" after its blanks are cut.
-    assert_eq!(page.value("llm_requests_total", &[("provider", "gemini"), ("model", "a")]), 4.0);
+    assert_eq!(page.value("llm_requests_total", &[("provider", "gemini"), ("model", "a")]), 5.0);
     assert_eq!(overflow(&page, "llm"), 0.0);
+}
+
+#[test]
+fn blanks_around_a_name_are_no_part_of_it_however_many() {
+    let page = page(|| call("gemini", &format!("models/{}x", " ".repeat(200))));
+    assert_eq!(page.value("llm_requests_total", &[("provider", "gemini"), ("model", "x")]), 1.0);
+    let page = page_of(Builder::new(), || call(&format!("{}x", "\u{2003}".repeat(99)), "\t models/ \n"));
+    assert_eq!(page.value("llm_requests_total", &[("provider", "x"), ("model", "unknown")]), 1.0);
 }
 
 #[test]

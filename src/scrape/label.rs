@@ -58,9 +58,9 @@ fn clean_name(name: &str) -> String {
 
 /// Returns a provider or model as it is on the labels of `llm` metrics.
 pub(super) fn clean_name_of_pair(name: &str) -> Cow<'_, str> {
-    let name = name.trim();
     // Gemini lists its models with this prefix and takes them with and without.
-    let name = name.strip_prefix("models/").unwrap_or(name);
+    let name = name.trim().trim_start_matches("models/").trim();
+    let name = name[..name.floor_char_boundary(MAX_VALUE_BYTES)].trim_end();
     if name.is_empty() { Cow::Borrowed(UNKNOWN) } else { clean_value(name) }
 }
 

@@ -68,24 +68,31 @@ impl Pairs {
         sink: &Arc<Sink>,
         then: impl FnOnce(&Arc<PairSeries>),
     ) -> Admission {
-        // Out of its place while in use, as an added recorder may record something itself; none at the end of a thread.
-        let mut last = LAST.try_with(Cell::take).ok().flatten();
-        if let Some(same) = last.as_deref().filter(|last| last.is(self.id, provider, model)) {
-            then(&same.series);
-            let _ = LAST.try_with(|place| place.set(last));
-            return Admission::ItsOwn;
-        }
+        let mut then = Some(then);
+        let of_last = |place: &Cell<Option<Box<Last>>>| {
+            // Out of its place while in use, as an added recorder may record something itself.
+            let last = place.take();
+            let is_same = last.as_deref().is_some_and(|last| last.is(self.id, provider, model));
+            if is_same && let (Some(last), Some(then)) = (&last, then.take()) {
+                then(&last.series);
+            }
+            place.set(last);
+        };
+        // None at the end of a thread.
+        let _ = LAST.try_with(of_last);
+        let Some(then) = then else { return Admission::ItsOwn };
         let (series, admission) = self.admit(provider, model, sink);
         then(&series);
         if admission == Admission::ItsOwn {
-            match &mut last {
-                Some(last) => last.replace(self.id, provider, model, series),
-                None => {
-                    last = Some(Box::new(Last { id: self.id, provider: provider.into(), model: model.into(), series }))
+            let _ = LAST.try_with(|place| {
+                let mut last = place.take();
+                match &mut last {
+                    Some(last) => last.replace(self.id, provider, model, series),
+                    None => last = Some(Box::new(Last::new(self.id, provider, model, series))),
                 }
-            }
+                place.set(last);
+            });
         }
-        let _ = LAST.try_with(|place| place.set(last));
         admission
     }
 
@@ -126,6 +133,10 @@ impl Pairs {
 }
 
 impl Last {
+    fn new(id: u64, provider: &str, model: &str, series: Arc<PairSeries>) -> Self {
+        Self { id, provider: provider.to_owned(), model: model.to_owned(), series }
+    }
+
     fn is(&self, id: u64, provider: &str, model: &str) -> bool {
         self.id == id && self.model == model && self.provider == provider
     }
