@@ -13,7 +13,6 @@ mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use botticelli_obs::METRICS;
@@ -324,7 +323,7 @@ fn compose_pins_its_images_and_stays_on_loopback() {
 
 #[test]
 fn the_collectors_compose_pins_its_images_and_stays_on_loopback() {
-    let names: Vec<String> = services("collector/").into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = services("collector/").into_keys().collect();
     assert_eq!(names, ["collector", "grafana", "jaeger", "prometheus"]);
 }
 
