@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Many quick calls, half of them streamed; a few errors, too few for an alert.
 const HEALTHY: &[&str] =
-    &["--rate", "50", "--concurrency", "64", "--error-rate", "0.003", "--latency-scale", "0.05", "--linger", "600s"];
+    &["--rate", "50", "--concurrency", "64", "--error-rate", "0.002", "--latency-scale", "0.05", "--linger", "600s"];
 
 /// Waits until each query returns a finite sample.
 fn wait_for_samples(server: &Server, mut queries: Vec<Query>) {
@@ -133,7 +133,9 @@ fn an_error_ratio_is_0_without_errors_1_with_only_errors_and_absent_without_call
             prometheus.query(&query.expr).iter().find(of_model).map(|(_, value)| *value)
         };
         assert_eq!(ratio("good"), Some(0.0), "{}", query.place);
-        assert_eq!(ratio("bad"), Some(1.0), "{}", query.place);
+        // A scrape may come between the two counters of a call.
+        let of_bad = ratio("bad").expect("calls were made");
+        assert!((of_bad - 1.0).abs() < 0.05, "{}: {of_bad}", query.place);
         assert_eq!(ratio("idle"), None, "{}", query.place);
     }
 }

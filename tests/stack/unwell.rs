@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use botticelli_obs::{Builder, ErrorType, LlmCall, Usage, counter, declare, gauge};
+use botticelli_obs::{Builder, ErrorType, LlmCall, Usage, declare, gauge};
 
 use crate::support::role;
 
@@ -11,14 +11,16 @@ pub const PROVIDER: &str = "unwell";
 
 /// Makes calls of each kind until the test ends.
 pub fn run() {
-    let telemetry = Builder::new().install().expect("it installs");
+    let telemetry = Builder::new().with_max_series(16).install().expect("it installs");
     for model in ["good", "bad", "idle", "limited", "locked out", "cancelled", "forgetful", "slow", "stuck"] {
         declare(PROVIDER, model);
     }
     let stuck = LlmCall::start(PROVIDER, "stuck");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs_f64();
     gauge!("llm.last_success_timestamp", "provider" => PROVIDER, "model" => "long ago").set(now - 20.0 * 3600.0);
-    counter!("botticelli.obs.label_overflow", "metric" => "llm").increment(1);
+    for number in 0..10 {
+        declare(PROVIDER, format!("what user {number} has typed"));
+    }
     thread::spawn(|| {
         for number in 0_u64.. {
             make_calls(number);
