@@ -13,7 +13,6 @@ mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use botticelli_obs::METRICS;
@@ -297,28 +296,42 @@ fn vmalert_accepts_the_rules() {
 
 #[test]
 fn collectors_define_what_their_pipelines_name() {
-    for tier in ["edge", "gateway"] {
-        let config = queries::yaml(&format!("scale/collector-{tier}.yaml"));
-        let traces = &config["service"]["pipelines"]["traces"];
+    for file in ["scale/collector-edge.yaml", "scale/collector-gateway.yaml", "collector/collector.yaml"] {
+        let config = queries::yaml(file);
+        let pipelines = config["service"]["pipelines"].as_object().expect("there are pipelines");
         for kind in ["receivers", "processors", "exporters"] {
-            let named: BTreeSet<&str> = list(&traces[kind]).iter().map(text).collect();
+            let named: BTreeSet<&str> =
+                pipelines.values().flat_map(|pipeline| list(&pipeline[kind])).map(text).collect();
             let defined =
                 config[kind].as_object().expect("components are defined").keys().map(String::as_str).collect();
-            assert_eq!(named, defined, "{tier}: {kind}");
+            assert_eq!(named, defined, "{file}: {kind}");
         }
     }
 }
 
 #[test]
 fn compose_pins_its_images_and_stays_on_loopback() {
-    let compose = queries::yaml("compose.yaml");
-    let services = compose["services"].as_object().expect("there are services");
-    let mut profiles: BTreeMap<&str, usize> = BTreeMap::new();
-    for (name, service) in services {
-        for profile in list(&service["profiles"]).iter().map(text) {
-            *profiles.entry(profile).or_default() += 1;
-        }
+    let mut profiles: BTreeMap<String, usize> = BTreeMap::new();
+    for (name, service) in services("") {
         assert!(service["healthcheck"]["test"].is_array(), "{name} has no health check");
+        for profile in list(&service["profiles"]).iter().map(text) {
+            *profiles.entry(profile.to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(profiles, BTreeMap::from([("bot", 4), ("bridge", 3), ("host", 3)].map(|(of, n)| (of.to_owned(), n))));
+}
+
+#[test]
+fn the_collectors_compose_pins_its_images_and_stays_on_loopback() {
+    let names: Vec<String> = services("collector/").into_keys().collect();
+    assert_eq!(names, ["collector", "grafana", "jaeger", "prometheus"]);
+}
+
+/// The services of a compose file, whose images are pinned, whose ports are on loopback and whose mounts are there.
+fn services(folder: &str) -> BTreeMap<String, Value> {
+    let compose = queries::yaml(&format!("{folder}compose.yaml"));
+    let services = compose["services"].as_object().expect("there are services");
+    for (name, service) in services {
         if let Some(image) = service["image"].as_str() {
             let (_, tag) = image.rsplit_once(':').expect("an image has a tag");
             assert_eq!(tag.trim_start_matches('v').split('.').count(), 3, "{image} is not pinned");
@@ -329,10 +342,11 @@ fn compose_pins_its_images_and_stays_on_loopback() {
         for volume in list(&service["volumes"]).iter().map(text).filter(|volume| volume.starts_with('.')) {
             let (source, rest) = volume.split_once(':').expect("a volume has a target");
             assert!(rest.ends_with(":ro,z"), "{name}: {volume}");
-            assert!(Path::new(&queries::path(source)).exists(), "{name} mounts {source}, which is not there");
+            let source = queries::path(&format!("{folder}{source}"));
+            assert!(source.exists(), "{name} mounts {}, which is not there", source.display());
         }
     }
-    assert_eq!(profiles, BTreeMap::from([("bot", 4), ("bridge", 3), ("host", 3)]));
+    services.iter().map(|(name, service)| (name.clone(), service.clone())).collect()
 }
 
 #[cfg(feature = "install")]

@@ -8,8 +8,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use support::server::Folder;
+use support::bot::Bot;
+use support::server::{Folder, Prometheus};
+use support::{clear_environment, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn write_stack(folder: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_botticelli-obs")).arg("stack").arg(folder).output().expect("the program runs")
@@ -45,7 +50,11 @@ fn the_stack_is_written_byte_for_byte_and_twice_is_no_matter() {
         assert!(output.status.success() && said.contains(env!("CARGO_PKG_VERSION")), "{output:?}");
         let written = files(&target);
         let names = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(names(&written), names(&shipped), "a new file shows when the program is built anew");
+        assert_eq!(
+            names(&written),
+            names(&shipped),
+            "a new file is seen when src/bin/botticelli-obs.rs is compiled anew"
+        );
         assert!(written == shipped, "contents differ");
     }
 }
@@ -61,4 +70,29 @@ fn a_file_that_somebody_has_changed_is_kept_and_nothing_is_written() {
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("nothing was written") && said.contains("collector/compose.yaml"), "{said}");
     assert_eq!(files(folder.path()), BTreeMap::from([(PathBuf::from("collector/compose.yaml"), b"mine".to_vec())]));
+}
+
+#[test]
+fn the_doctor_finds_good_what_was_written() {
+    let folder = Folder::new("stack");
+    assert!(write_stack(folder.path()).status.success());
+    let bot = Bot::start(&["--calls", "10", "--rate", "200", "--latency-scale", "0.01", "--linger", "600s"], &[]);
+    bot.tally(PATIENCE);
+    // The port is the bot's here, and 9464 as shipped.
+    let targets = folder.path().join("prometheus/targets.yml");
+    let shipped = fs::read_to_string(&targets).expect("the stack has targets");
+    assert!(shipped.contains("127.0.0.1:9464"), "{shipped}");
+    fs::write(&targets, shipped.replace("127.0.0.1:9464", &bot.metrics.to_string())).expect("it can be written");
+
+    let config = folder.path().join("prometheus/prometheus.yml");
+    let Some(prometheus) = Prometheus::with_config(&config, Folder::new("prometheus")) else { return };
+    let address = format!("http://{}", prometheus.addr());
+    let said = wait_for("prometheus has scraped", PATIENCE, || {
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_botticelli-obs"));
+        clear_environment(&mut doctor);
+        doctor.arg("doctor").env("PROMETHEUS_ENDPOINT", bot.metrics.to_string()).env("PROMETHEUS_URL", &address);
+        let said = String::from_utf8(doctor.output().expect("the program runs").stdout).expect("it is text");
+        said.contains("good    prometheus").then_some(said)
+    });
+    assert!(said.contains(&format!("{address} scrapes this program and holds llm_requests_total")), "{said}");
 }

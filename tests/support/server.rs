@@ -73,13 +73,18 @@ impl Prometheus {
 
     /// The same with a job of another name.
     pub fn scraping_as(job: &str, target: SocketAddr, interval: &str) -> Option<Self> {
-        let program = find_program("prometheus")?;
         let folder = Folder::new("prometheus");
         let config = folder.path().join("prometheus.yml");
         let text = format!(
             "global:\n  scrape_interval: {interval}\n  scrape_timeout: {interval}\nscrape_configs:\n  - job_name: {job}\n    static_configs:\n      - targets: ['{target}']\n"
         );
         fs::write(&config, text).expect("the configuration can be written");
+        Self::with_config(&config, folder)
+    }
+
+    /// Starts Prometheus with this configuration and its data in a folder; `None` where it is not installed.
+    pub fn with_config(config: &Path, folder: Folder) -> Option<Self> {
+        let program = find_program("prometheus")?;
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let log = File::create(folder.path().join("log")).expect("the log can be written");
         let child = Command::new(program)
