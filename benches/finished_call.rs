@@ -31,7 +31,7 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, peer: &impl Pee
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("finished_call");
-    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3)).sample_size(50);
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1)).sample_size(50);
     measure(&mut group, "floor", &Atomics::default());
     measure(&mut group, "ours", &Installed::new());
     measure(&mut group, "ours, local recorder", &Local::new(Builder::new()));

@@ -13,10 +13,10 @@ use botticelli_obs::{Builder, LlmCall, Usage, llm_duration, llm_request, llm_tok
 
 /// What is counted, and the most instructions it may take: what was measured, and 15 % for what compilers do.
 const LIMITS: &[(&str, fn(), u64)] = &[
-    ("finished call by macros", finished_call, 1_400),
-    ("whole call with metrics", whole_call, 2_290),
-    ("chunk of a stream", chunk, 331),
-    ("whole call with nothing installed", whole_call, 512),
+    ("finished call by macros", finished_call, 1_090),
+    ("whole call with metrics", whole_call, 2_220),
+    ("chunk of a stream", chunk, 328),
+    ("whole call with nothing installed", whole_call, 414),
 ];
 
 /// Only this is recorded without an install.

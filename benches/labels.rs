@@ -77,7 +77,7 @@ fn full(record: fn(&str)) -> Local {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("labels");
-    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2)).sample_size(50);
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1)).sample_size(50);
     let (known, refused) = (models("known"), models("refused"));
 
     hit(&mut group, "pair/known, below the bound", &roomy(), &known, pair);

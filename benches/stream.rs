@@ -58,7 +58,7 @@ fn drain(stream: impl Stream) {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("stream");
-    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3)).sample_size(50);
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1)).sample_size(50);
 
     let cells: [AtomicU64; BOUNDS.len() + 1] = Default::default();
     group.bench_function("floor", |bencher| {

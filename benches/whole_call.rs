@@ -126,7 +126,7 @@ fn main() {
         let (name, measure) = STATES.iter().find(|(name, _)| *name == state).expect("a state of the list");
         let mut criterion = Criterion::default().configure_from_args();
         let mut group = criterion.benchmark_group("whole_call");
-        group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3)).sample_size(50);
+        group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1)).sample_size(50);
         measure(&mut group, name);
         return group.finish();
     }
