@@ -8,7 +8,9 @@ use std::time::Duration;
 use botticelli_obs::Builder;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
-use peers::{Atomics, Call, Installed, Local, OpenTelemetry, Peer, Prometheus, PrometheusClient, RawMacros};
+use peers::{
+    Atomics, Call, Installed, Local, OpenTelemetry, Peer, Prometheus, PrometheusClient, RawMacros, ThreeMacros,
+};
 
 const PROVIDER: &str = "gemini";
 const MODEL: &str = "gemini-2.5-flash";
@@ -33,7 +35,9 @@ fn main() {
     let mut group = criterion.benchmark_group("finished_call");
     group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1)).sample_size(50);
     measure(&mut group, "floor", &Atomics::default());
-    measure(&mut group, "ours", &Installed::new());
+    let installed = Installed::new();
+    measure(&mut group, "ours", &installed);
+    measure(&mut group, "ours, three macros", &ThreeMacros(&installed));
     measure(&mut group, "ours, local recorder", &Local::new(Builder::new()));
     measure(&mut group, "prometheus", &Prometheus::new());
     measure(&mut group, "prometheus-client", &PrometheusClient::new());

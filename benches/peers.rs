@@ -75,13 +75,23 @@ pub fn requests_on_page(page: &str, provider: &str, model: &str) -> u64 {
     page.lines().find_map(|line| line.strip_prefix(&beginning)).map_or(0, |value| value.parse().expect("a number"))
 }
 
-fn record_by_our_macros(call: &Call<'_>) {
+fn record_by_one_macro(call: &Call<'_>) {
+    llm_request!(
+        call.provider,
+        call.model,
+        duration: call.duration,
+        prompt: call.prompt,
+        completion: call.completion
+    );
+}
+
+fn record_by_three_macros(call: &Call<'_>) {
     llm_request!(call.provider, call.model);
     llm_duration!(call.provider, call.model, call.duration);
     llm_tokens!(call.provider, call.model, prompt: call.prompt, completion: call.completion);
 }
 
-/// This crate: three macros, the recorder installed for the process.
+/// This crate, the recorder installed for the process: one macro a call.
 pub struct Installed {
     telemetry: Telemetry,
 }
@@ -95,7 +105,7 @@ impl Installed {
 
 impl Peer for Installed {
     fn record(&self, call: &Call<'_>) {
-        record_by_our_macros(call);
+        record_by_one_macro(call);
     }
 
     fn requests(&self, provider: &str, model: &str) -> u64 {
@@ -103,7 +113,20 @@ impl Peer for Installed {
     }
 }
 
-/// This crate: the same macros, the recorder local to the thread.
+/// The same, a macro a fact.
+pub struct ThreeMacros<'a>(pub &'a Installed);
+
+impl Peer for ThreeMacros<'_> {
+    fn record(&self, call: &Call<'_>) {
+        record_by_three_macros(call);
+    }
+
+    fn requests(&self, provider: &str, model: &str) -> u64 {
+        self.0.requests(provider, model)
+    }
+}
+
+/// This crate, the recorder local to the thread: one macro a call.
 pub struct Local {
     recorder: PageRecorder,
     page: PageHandle,
@@ -124,7 +147,7 @@ impl Scraped for Local {
 
 impl Peer for Local {
     fn record(&self, call: &Call<'_>) {
-        record_by_our_macros(call);
+        record_by_one_macro(call);
     }
 
     fn enter<T>(&self, run: impl FnOnce() -> T) -> T {

@@ -1,18 +1,25 @@
 //! The owner's six metrics, one macro a fact.
 
-/// Counts one finished call: `llm_requests_total`.
+/// Counts one finished call: `llm_requests_total`, and with it how long it took and what it used, if that is said.
 ///
-/// Provider and model are anything that is `AsRef<str>`. Like the other `llm_*!` macros it records just what it is told;
+/// Provider and model are anything that is `AsRef<str>`, `duration` as in [`llm_duration!`](crate::llm_duration), `prompt` and
+/// `completion` as in [`llm_tokens!`](crate::llm_tokens). Like the other `llm_*!` macros it records just what it is told;
 /// [`LlmCall`](crate::LlmCall) records everything about a call and cannot forget.
 ///
 /// ```
 /// # let model = String::from("gemini-2.5-flash");
+/// # let started = std::time::Instant::now();
 /// botticelli_obs::llm_request!("gemini", model);
+/// // The same as this macro and those two, with one look for the series:
+/// botticelli_obs::llm_request!("gemini", model, duration: started.elapsed(), prompt: 12, completion: 30);
 /// ```
 #[macro_export]
 macro_rules! llm_request {
     ($provider:expr, $model:expr $(,)?) => {
         $crate::__private::request(&$provider, &$model)
+    };
+    ($provider:expr, $model:expr, duration: $elapsed:expr, prompt: $prompt:expr, completion: $completion:expr $(,)?) => {
+        $crate::__private::finished(&$provider, &$model, $elapsed, ($prompt, $completion))
     };
 }
 

@@ -48,6 +48,12 @@ impl Pair {
         recorder.register_counter(&self.key(metric), &METADATA)
     }
 
+    fn tokens(&self, recorder: &dyn Recorder, usage: &Usage) {
+        self.counter(recorder, &catalog::TOKENS).increment(usage.total());
+        self.counter(recorder, &catalog::TOKENS_PROMPT).increment(usage.prompt());
+        self.counter(recorder, &catalog::TOKENS_COMPLETION).increment(usage.completion());
+    }
+
     fn gauge(&self, recorder: &dyn Recorder, metric: &Metric) -> Gauge {
         recorder.register_gauge(&self.key(metric), &METADATA)
     }
@@ -329,10 +335,30 @@ pub(crate) mod single {
             provider.as_ref(),
             model.as_ref(),
             |series| series.tokens(&usage),
+            |pair, recorder| pair.tokens(recorder, &usage),
+        );
+    }
+
+    /// Counts one call, its duration in seconds and its prompt and completion tokens.
+    pub fn finished(
+        provider: impl AsRef<str>,
+        model: impl AsRef<str>,
+        elapsed: impl IntoF64,
+        (prompt, completion): (u64, u64),
+    ) {
+        let (elapsed, usage) = (elapsed.into_f64(), Usage::new(prompt, completion));
+        record(
+            provider.as_ref(),
+            model.as_ref(),
+            |series| {
+                series.request();
+                series.duration(elapsed);
+                series.tokens(&usage);
+            },
             |pair, recorder| {
-                pair.counter(recorder, &catalog::TOKENS).increment(usage.total());
-                pair.counter(recorder, &catalog::TOKENS_PROMPT).increment(prompt);
-                pair.counter(recorder, &catalog::TOKENS_COMPLETION).increment(completion);
+                pair.counter(recorder, &catalog::REQUESTS).increment(1);
+                pair.histogram(recorder, &catalog::DURATION).record(elapsed);
+                pair.tokens(recorder, &usage);
             },
         );
     }

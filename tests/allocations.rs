@@ -18,6 +18,7 @@ fn finished_call(model: &str) {
     llm_request!("gemini", model);
     llm_duration!("gemini", model, Duration::from_millis(700));
     llm_tokens!("gemini", model, prompt: 12, completion: 30);
+    llm_request!("gemini", model, duration: 0.7, prompt: 12, completion: 30);
 }
 
 /// How often the heap is asked for memory by a hundred rounds of calls, after a first one.
@@ -32,7 +33,7 @@ fn finished_call_of_a_known_pair_allocates_nothing() {
     in_own_process("finished_call_of_a_known_pair_allocates_nothing", &[("PROMETHEUS_ENDPOINT", "off")], || {
         let telemetry = botticelli_obs::install().expect("it installs");
         assert_eq!(allocations(finished_call), 0);
-        assert_eq!(Page::parse(&telemetry.render()).sum("llm_tokens_total"), 303.0 * 42.0);
+        assert_eq!(Page::parse(&telemetry.render()).sum("llm_tokens_total"), 606.0 * 42.0);
     });
 }
 
@@ -40,7 +41,7 @@ fn finished_call_of_a_known_pair_allocates_nothing() {
 fn finished_call_allocates_nothing_with_a_recorder_of_the_thread() {
     let (recorder, page) = Builder::new().recorder().expect("a recorder");
     metrics::with_local_recorder(&recorder, || assert_eq!(allocations(finished_call), 0));
-    assert_eq!(Page::parse(&page.render()).sum("llm_duration_count"), 303.0);
+    assert_eq!(Page::parse(&page.render()).sum("llm_duration_count"), 606.0);
 }
 
 #[test]

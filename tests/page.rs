@@ -301,6 +301,21 @@ fn single_macros_record_what_they_are_told() {
 }
 
 #[test]
+fn request_macro_records_a_whole_call_if_it_is_told_one() {
+    let page = page(|| {
+        let (model, took) = ("gemini-2.5-flash", std::time::Duration::from_millis(700));
+        llm_request!("gemini", model, duration: took, prompt: 12, completion: 30);
+        llm_request!("gemini", model, duration: 0.5, prompt: 1, completion: 2,);
+    });
+    assert_eq!(page.value("llm_requests_total", PAIR), 2.0);
+    assert_eq!((page.value("llm_duration_count", PAIR), page.value("llm_duration_sum", PAIR)), (2.0, 1.2));
+    assert_eq!(page.value("llm_tokens_total", PAIR), 45.0);
+    assert_eq!(page.value("llm_tokens_prompt_total", PAIR), 13.0);
+    assert_eq!(page.value("llm_tokens_completion_total", PAIR), 32.0);
+    assert_eq!(page.sum("llm_errors_total"), 0.0);
+}
+
+#[test]
 fn page_says_who_exports_it() {
     let page = page_of(Builder::new().with_service_name("bot-server").add_global_label("zone", "a"), || {
         counter!("jobs", "zone" => "b").increment(1);

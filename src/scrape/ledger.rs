@@ -1,7 +1,8 @@
 //! Where counters and histograms are counted before the exporter is told.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use hashbrown::HashMap;
 use metrics::{Counter, CounterFn, Histogram, HistogramFn, Key};
@@ -79,23 +80,35 @@ impl CounterFn for Counted {
 /// A histogram, and what the exporter shows of it.
 pub(super) struct Bucketed {
     buckets: Buckets,
+    /// Count and sum of the samples of each bucket that were taken and that the exporter has not been told of.
+    untold: Mutex<Box<[(u64, f64)]>>,
     exporter: Histogram,
 }
 
 impl Bucketed {
     pub(super) fn new(buckets: Buckets, exporter: Histogram) -> Self {
-        Self { buckets, exporter }
+        let untold = Mutex::new(vec![(0, 0.0); buckets.bounds().len() + 1].into_boxed_slice());
+        Self { buckets, untold, exporter }
     }
 
-    /// Tells the exporter, and `each` of every sample it was told.
-    pub(super) fn hand_over(&self, mut each: impl FnMut()) {
+    /// Tells the exporter of samples, one by one as it wants it, as long as `each` lets it go on.
+    pub(super) fn hand_over(&self, mut each: impl FnMut() -> ControlFlow<()>) -> ControlFlow<()> {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         self.buckets.take(|bucket, count, sum| {
-            let sample = mean_within(self.buckets.bounds(), bucket, sum / count as f64);
-            for _ in 0..count {
-                self.exporter.record(sample);
-                each();
-            }
+            untold[bucket].0 += count;
+            untold[bucket].1 += sum;
         });
+        for (bucket, (count, sum)) in untold.iter_mut().enumerate().filter(|(_, (count, _))| *count > 0) {
+            let sample = mean_within(self.buckets.bounds(), bucket, *sum / *count as f64);
+            while *count > 0 {
+                each()?;
+                self.exporter.record(sample);
+                *count -= 1;
+                *sum -= sample;
+            }
+            *sum = 0.0;
+        }
+        ControlFlow::Continue(())
     }
 }
 
