@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -174,6 +174,28 @@ fn metric_names_made_up_at_run_time_are_bounded() {
     let page = page(|| (0..1_007).for_each(|id| counter!(format!("jobs.of.{id}")).increment(1)));
     assert_eq!(page.types.keys().filter(|family| family.starts_with("jobs_of")).count(), 1_000);
     assert_eq!(overflow(&page, "other"), 7.0);
+}
+
+#[test]
+fn names_are_bounded_when_threads_make_them_up_together() {
+    for _ in 0..50 {
+        let (recorder, page) = Builder::new().recorder().expect("a recorder");
+        let count = |name: String| metrics::with_local_recorder(&recorder, || counter!(name).increment(1));
+        (0..999).for_each(|id| count(format!("jobs.of.{id}")));
+        let together = Barrier::new(4);
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let (together, count) = (&together, &count);
+                scope.spawn(move || {
+                    together.wait();
+                    count(format!("jobs.of.thread.{thread}"));
+                });
+            }
+        });
+        let page = Page::parse(&page.render());
+        assert_eq!(page.types.keys().filter(|family| family.starts_with("jobs_of")).count(), 1_000);
+        assert_eq!(overflow(&page, "other"), 3.0);
+    }
 }
 
 #[test]

@@ -42,25 +42,29 @@ impl Families {
 
     /// Returns the first spelling of the name's family.
     pub(super) fn spelling(&self, name: &str, kind: MetricKind) -> Result<KeyName, Refusal> {
-        let known = {
-            let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-            let decided = &names.decided[kind as usize];
-            if decided.len() >= MAX_NAMES && !decided.contains_key(name) {
-                return Err(Refusal::TooMany);
-            }
-            decided.get(name).cloned()
-        };
-        let spelling = known.unwrap_or_else(|| {
+        let decided = self.names.read().unwrap_or_else(PoisonError::into_inner).decided(name, kind);
+        decided.unwrap_or_else(|| {
             let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-            let spelling = names.decide(name, kind);
-            names.decided[kind as usize].insert(name.to_owned(), spelling.clone());
-            spelling
-        });
-        spelling.ok_or(Refusal::Taken)
+            // Another thread may have been here meanwhile.
+            names.decided(name, kind).unwrap_or_else(|| {
+                let spelling = names.decide(name, kind);
+                names.decided[kind as usize].insert(name.to_owned(), spelling.clone());
+                spelling.ok_or(Refusal::Taken)
+            })
+        })
     }
 }
 
 impl Names {
+    /// What has been decided of a name, or of all that come now; `None` where it is to be decided.
+    fn decided(&self, name: &str, kind: MetricKind) -> Option<Result<KeyName, Refusal>> {
+        let decided = &self.decided[kind as usize];
+        match decided.get(name) {
+            Some(spelling) => Some(spelling.clone().ok_or(Refusal::Taken)),
+            None => (decided.len() >= MAX_NAMES).then_some(Err(Refusal::TooMany)),
+        }
+    }
+
     fn decide(&mut self, name: &str, kind: MetricKind) -> Option<KeyName> {
         let family = family(name, kind);
         if let Some(Some((of_kind, spelling))) = self.taken.get(&family) {
