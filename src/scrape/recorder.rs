@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::formatting::sanitize_metric_name;
 
 use super::ExtraRecorder;
 use super::family::{Families, Refusal, family};
@@ -168,11 +169,8 @@ pub(super) fn own(name: &str) -> Option<&'static Metric> {
         return None;
     }
     catalog::find(name).or_else(|| {
-        let name = metrics_exporter_prometheus::formatting::sanitize_metric_name(name);
-        catalog::METRICS.iter().find(|metric| {
-            metric.prometheus == name
-                || metrics_exporter_prometheus::formatting::sanitize_metric_name(metric.name) == name
-        })
+        let name = sanitize_metric_name(name);
+        catalog::METRICS.iter().find(|metric| metric.prometheus == name || sanitize_metric_name(metric.name) == name)
     })
 }
 
