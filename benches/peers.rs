@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use botticelli_obs::{
-    Builder, PageHandle, PageRecorder, Telemetry, counter, histogram, llm_duration, llm_request, llm_tokens, metrics,
+    Builder, MetricsHandle, MetricsRecorder, Telemetry, counter, histogram, llm_duration, llm_request, llm_tokens, metrics,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use opentelemetry::KeyValue;
@@ -128,8 +128,8 @@ impl Peer for ThreeMacros<'_> {
 
 /// This crate, the recorder local to the thread: one macro a call.
 pub struct Local {
-    recorder: PageRecorder,
-    page: PageHandle,
+    recorder: MetricsRecorder,
+    page: MetricsHandle,
 }
 
 impl Local {

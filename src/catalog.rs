@@ -1,7 +1,11 @@
 //! Every metric of this crate: the only place with their names.
 
+use metrics::{Key, Label, Level, Metadata, SharedString};
 #[cfg(feature = "install")]
-use metrics::{KeyName, Recorder, SharedString, Unit};
+use metrics::{KeyName, Recorder, Unit};
+
+/// The metadata of everything that this crate registers.
+pub(crate) static METADATA: Metadata<'static> = Metadata::new("botticelli_obs", Level::INFO, Some("botticelli_obs"));
 
 /// What a metric is on the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +31,7 @@ impl MetricKind {
 }
 
 /// One metric of the catalogue, see [`METRICS`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Metric {
     /// The name in code, such as `llm.requests`.
@@ -61,6 +65,12 @@ impl Metric {
         }
     }
 
+    /// Returns the key of a series, by the values of its labels in the order of [`labels`](Self::labels).
+    pub(crate) fn key<const N: usize>(&self, values: [SharedString; N]) -> Key {
+        let labels = self.labels.iter().zip(values).map(|(name, value)| Label::new(*name, value));
+        Key::from_parts(self.name, labels.collect::<Vec<_>>())
+    }
+
     /// Whether it has a series for each provider and model.
     #[cfg(feature = "install")]
     pub(crate) fn is_per_model(&self) -> bool {
@@ -72,6 +82,12 @@ impl Metric {
 #[cfg(feature = "install")]
 pub(crate) fn find(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
+}
+
+/// Returns the place of a metric in [`METRICS`].
+#[cfg(feature = "install")]
+pub(crate) fn place(metric: &Metric) -> usize {
+    METRICS.iter().position(|known| known.name == metric.name).unwrap_or_default()
 }
 
 const PAIR: &[&str] = &["provider", "model"];

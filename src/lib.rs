@@ -18,7 +18,7 @@
 //! let mut call = LlmCall::start("gemini", "gemini-2.5-flash");
 //! call.record_usage(Usage::new(12, 30));
 //! call.finish();
-//! drop(LlmCall::start("gemini", "gemini-2.5-flash")); // a caller who changed his mind
+//! drop(LlmCall::start("gemini", "gemini-2.5-flash")); // dropped: counted as cancelled
 //!
 //! let page = telemetry.render(); // what Prometheus gets at http://{telemetry.metrics_addr()}/metrics
 //! assert!(page.contains(r#"llm_requests_total{provider="gemini",model="gemini-2.5-flash"} 2"#));
@@ -74,11 +74,10 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
-#[cfg(feature = "install")]
-mod buckets;
 mod call;
 mod catalog;
 mod client_error;
+mod current;
 #[cfg(feature = "cli")]
 mod doctor;
 mod error_type;
@@ -91,18 +90,20 @@ mod macros;
 #[cfg(feature = "install")]
 mod otlp;
 mod outcome;
-#[cfg(feature = "install")]
-mod page;
 #[cfg(feature = "http")]
 pub mod propagation;
 #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
 mod push;
-mod recorder;
+mod record;
 #[cfg(feature = "install")]
 mod scrape;
 mod series;
 #[cfg(feature = "install")]
+mod snapshot;
+#[cfg(feature = "install")]
 mod spans;
+#[cfg(feature = "install")]
+mod store;
 #[cfg(feature = "install")]
 mod summary;
 #[cfg(feature = "testing")]
@@ -126,21 +127,31 @@ pub use metrics::{
     describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 pub use outcome::{LlmResponse, Outcome};
-pub use series::declare;
+pub use record::declare;
 pub use tracing;
 pub use usage::Usage;
 #[cfg(feature = "install")]
 pub use {
     install::{
-        Builder, FailurePolicy, FlushError, InstallError, PageHandle, Telemetry, TraceExporter, TraceGuard, install,
+        Builder, FailurePolicy, FlushError, InstallError, MetricsHandle, Telemetry, TraceExporter, TraceGuard, install,
     },
     otlp::OtlpProtocol,
-    scrape::PageRecorder,
     spans::Sampler,
     spans::logs::LogFormat,
+    store::MetricsRecorder,
     summary::{ModelSummary, Summary},
     tracing_subscriber::{Layer, Registry},
 };
+
+/// The name of [`MetricsRecorder`] in 0.1.
+#[cfg(feature = "install")]
+#[deprecated(since = "0.2.0", note = "renamed to `MetricsRecorder`")]
+pub type PageRecorder = MetricsRecorder;
+
+/// The name of [`MetricsHandle`] in 0.1.
+#[cfg(feature = "install")]
+#[deprecated(since = "0.2.0", note = "renamed to `MetricsHandle`")]
+pub type PageHandle = MetricsHandle;
 
 #[cfg(any(doc, doctest))]
 #[cfg_attr(

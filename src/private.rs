@@ -11,7 +11,7 @@ pub use crate::call::LlmCall;
 use crate::call::ObservedStream;
 use crate::error_type::{ClassifyError, ErrorType};
 use crate::outcome::Outcome;
-pub use crate::series::single::{duration, error, finished, request, tokens};
+pub use crate::record::{duration, error, finished, request, tokens};
 use crate::usage::Usage;
 
 /// The text of a provider, model or operation.

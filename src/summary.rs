@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::catalog;
-use crate::page::{Distribution, Page, Value};
+use crate::snapshot::{Family, Snapshot, Value};
 
 /// What the calls of a run came to, by provider and model; see [`Telemetry::summary`](crate::Telemetry::summary).
 ///
@@ -46,30 +46,36 @@ impl Summary {
         &self.models
     }
 
-    pub(crate) fn of(page: &Page) -> Self {
-        let mut pairs: BTreeMap<(&str, &str), (ModelSummary, Distribution)> = BTreeMap::new();
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        let mut pairs: BTreeMap<(&str, &str), ModelSummary> = BTreeMap::new();
         for metric in [catalog::REQUESTS, catalog::ERRORS, catalog::TOKENS, catalog::DURATION] {
-            for series in page.family(metric.prometheus).iter().flat_map(|family| &family.series) {
-                let pair = (series.label(metric.labels[0]), series.label(metric.labels[1]));
-                let (summary, durations) = pairs.entry(pair).or_default();
-                match &series.value {
-                    Value::Histogram(more) if durations.buckets.is_empty() => *durations = more.clone(),
-                    Value::Histogram(more) => durations.add(more),
-                    Value::Counter(more) if metric.name == catalog::REQUESTS.name => summary.calls += more,
-                    Value::Counter(more) if metric.name == catalog::ERRORS.name => summary.errors += more,
-                    Value::Counter(more) => summary.tokens += more,
+            for (labels, value) in snapshot.family(metric.prometheus).into_iter().flat_map(Family::series) {
+                let pair = (labels.get(metric.labels[0]), labels.get(metric.labels[1]));
+                let summary = pairs.entry(pair).or_default();
+                match value {
+                    Value::Counter(more) if metric.name == catalog::REQUESTS.name => add(&mut summary.calls, more),
+                    Value::Counter(more) if metric.name == catalog::ERRORS.name => add(&mut summary.errors, more),
+                    Value::Counter(more) => add(&mut summary.tokens, more),
+                    // Each pair has one.
+                    Value::Histogram(durations) => {
+                        let quantile = |quantile| Duration::try_from_secs_f64(durations.quantile(quantile)?).ok();
+                        (summary.p50, summary.p95) = (quantile(0.5), quantile(0.95));
+                    }
                     Value::Gauge(_) => {}
                 }
             }
         }
-        let models = pairs.into_iter().map(|((provider, model), (summary, durations))| {
-            let quantile =
-                |quantile| durations.quantile(quantile).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
-            let (provider, model) = (provider.to_owned(), model.to_owned());
-            ModelSummary { provider, model, p50: quantile(0.5), p95: quantile(0.95), ..summary }
+        let models = pairs.into_iter().map(|((provider, model), summary)| ModelSummary {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            ..summary
         });
         Self { models: models.collect() }
     }
+}
+
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }
 
 impl fmt::Display for Summary {

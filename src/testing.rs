@@ -44,13 +44,13 @@ use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::error_type::ErrorType;
-use crate::scrape::{self, PageRecorder};
+use crate::store::{self, MetricsRecorder};
 use crate::{catalog, spans};
 
 /// Captures the metrics and spans of what runs inside it; cheap to clone, and clones see the same.
 #[derive(Clone)]
 pub struct Capture {
-    recorder: PageRecorder,
+    recorder: MetricsRecorder,
     samples: Samples,
     spans: Ended,
     subscriber: Dispatch,
@@ -66,7 +66,7 @@ impl Capture {
         let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
         let subscriber = tracing_subscriber::registry().with(spans::layer(&provider, "trace"));
         Self {
-            recorder: PageRecorder::new(Box::new(samples.clone()), scrape::MAX_SERIES),
+            recorder: MetricsRecorder::new(&store::Config::default(), vec![Box::new(samples.clone())]),
             samples,
             spans,
             subscriber: Dispatch::new(subscriber),

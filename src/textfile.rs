@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::catalog;
-use crate::page::Page;
+use crate::snapshot::Snapshot;
 
 /// The first line, by which a file is known to be ours.
 const HEAD: &str = "# Totals over runs, added up by botticelli_obs. Written anew at the end of each run.";
@@ -52,16 +52,15 @@ impl TextFile {
     /// # Errors
     ///
     /// When the file is not ours or can't be written, or another run holds the lock for too long.
-    pub(crate) fn add(&self, run: &str, deadline: Instant) -> io::Result<()> {
-        let mut run = Page::parse(run).map_err(io::Error::other)?;
-        run.families.retain(|family| !OF_THE_PROCESS.contains(&family.name.as_str()));
+    pub(crate) fn add(&self, mut run: Snapshot, deadline: Instant) -> io::Result<()> {
+        run.families.retain(|family| !OF_THE_PROCESS.contains(&&*family.about.name));
         // Held until the end, and given back by the system when the process is killed.
         let _lock = self.lock(deadline)?;
         let mut total = self.read()?;
         total.add(run).map_err(|name| {
             foreign(&format!("{name} is of another kind there, as of another version of the program"))
         })?;
-        self.replace(&format!("{HEAD}\n{total}{END}\n"))
+        self.replace(&format!("{HEAD}\n{}{END}\n", total.to_text()))
     }
 
     /// Returns how many metrics a file has, 0 if it is not there.
@@ -93,19 +92,19 @@ impl TextFile {
         }
     }
 
-    fn read(&self) -> io::Result<Page> {
+    fn read(&self) -> io::Result<Snapshot> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Page::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Snapshot::default()),
             Err(error) => return Err(error),
         };
         // Made empty by somebody who wanted an owner or permissions of his own.
         if text.trim().is_empty() {
-            return Ok(Page::default());
+            return Ok(Snapshot::default());
         }
         let body = text.strip_prefix(HEAD).ok_or_else(|| foreign("its first line is not that of botticelli_obs"))?;
         let body = body.trim_end().strip_suffix(END).ok_or_else(|| foreign("its end is missing"))?;
-        Page::parse(body).map_err(|why| foreign(&why))
+        Snapshot::parse(body).map_err(|why| foreign(&why))
     }
 
     fn replace(&self, text: &str) -> io::Result<()> {

@@ -6,7 +6,7 @@ use tracing::{Span, field};
 
 use super::nesting::Frame;
 use super::{LlmCall, Own, Role, TARGET};
-use crate::series::PairSeries;
+use crate::record;
 
 /// The operation of a call that is told no other: the conventions' word for a conversation with a model.
 const CHAT: &str = "chat";
@@ -115,7 +115,7 @@ impl<'a> LlmCallBuilder<'a> {
         {
             return LlmCall::new(Role::Part { whole, frame: Frame::new(identity) }, deadline(Instant::now()));
         }
-        let series = PairSeries::current(self.provider, self.model);
+        let series = record::current_series(self.provider, self.model);
         series.iter().for_each(|series| series.start());
         let span = self.span();
         if series.is_none() && span.is_disabled() {

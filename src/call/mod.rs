@@ -14,8 +14,8 @@ use std::time::Instant;
 use tracing::Span;
 
 use crate::error_type::ErrorType;
-use crate::finish::{self, FinishReasons};
-use crate::series::PairSeries;
+use crate::finish::{self, FINISH_REASONS, FinishReasons};
+use crate::series::{CallEnd, PairSeries, TraceIds};
 use crate::usage::Usage;
 
 pub use builder::LlmCallBuilder;
@@ -76,7 +76,7 @@ enum Role {
 }
 
 struct Own {
-    series: Option<Arc<PairSeries>>,
+    series: Option<Arc<dyn PairSeries>>,
     span: Span,
     started: Instant,
     last_chunk: Option<Instant>,
@@ -207,7 +207,7 @@ impl LlmCall {
             let now = Instant::now();
             if let Some(series) = &own.series {
                 match own.last_chunk {
-                    None => series.first_chunk(now - own.started),
+                    None => series.first_chunk(now - own.started, trace_ids(&own.span)),
                     Some(last) => series.chunk_gap(now - last),
                 }
             }
@@ -278,10 +278,22 @@ impl LlmCall {
 
 impl Own {
     fn end(&self, facts: &Facts) {
+        let elapsed = self.started.elapsed();
+        self.record_attributes(facts);
         if let Some(series) = &self.series {
-            let reasons = facts.finish_reasons.iter().map(|(_, reason)| finish::normalise(reason));
-            series.end(self.started.elapsed(), facts.error, facts.usage, reasons);
+            let mut finished = [0_u8; FINISH_REASONS.len()];
+            for (_, reason) in facts.finish_reasons.iter() {
+                let label = finish::normalise(reason);
+                if let Some(count) = FINISH_REASONS.iter().position(|known| *known == label).map(|at| &mut finished[at]) {
+                    *count = count.saturating_add(1);
+                }
+            }
+            let trace = trace_ids(&self.span);
+            series.end(&CallEnd { elapsed, error: facts.error, usage: facts.usage, finished, trace });
         }
+    }
+
+    fn record_attributes(&self, facts: &Facts) {
         let span = &self.span;
         if span.is_disabled() {
             return;
@@ -313,6 +325,22 @@ impl Own {
             span.record("otel.status_code", "ERROR");
         }
     }
+}
+
+/// Returns the ids of a span that is sampled, where a layer of OpenTelemetry has made one of it.
+fn trace_ids(span: &Span) -> Option<TraceIds> {
+    #[cfg(feature = "install")]
+    if !span.is_disabled() {
+        use opentelemetry::trace::TraceContextExt;
+        use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+        let context = span.context();
+        let of_span = context.span().span_context().clone();
+        return (of_span.is_valid() && of_span.is_sampled())
+            .then(|| TraceIds { trace: of_span.trace_id().to_bytes(), span: of_span.span_id().to_bytes() });
+    }
+    let _ = span;
+    None
 }
 
 /// As a list where the OpenTelemetry layer is compiled in: `tracing` knows no lists.

@@ -4,7 +4,7 @@ use super::settings::Settings;
 use super::web::Web;
 use super::{Finding, Mistake};
 use crate::catalog::{self, METRICS, MetricKind};
-use crate::page::{Page, Value};
+use crate::snapshot::{Family, Snapshot, Value};
 
 const CHECK: &str = "page";
 
@@ -42,7 +42,7 @@ pub(super) async fn check(settings: &Settings, web: &Web) -> (Seen, Vec<Finding>
 
 fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
     let mut mistakes = wrong_kinds(url, text);
-    let page = match Page::parse(text) {
+    let page = match Snapshot::parse(text) {
         Ok(page) if page.family(catalog::BUILD_INFO.prometheus).is_some() => page,
         _ => {
             if mistakes.is_empty() {
@@ -54,13 +54,10 @@ fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
         }
     };
     let label = |family: &str, label: &str| {
-        let series = page.family(family)?.series.first()?;
-        Some(series.label(label).to_owned()).filter(|value| !value.is_empty())
+        let labels = page.family(family)?.labels.first()?;
+        Some(labels.get(label).to_owned()).filter(|value| !value.is_empty())
     };
-    let sum = |family: &str| -> u64 {
-        let series = page.family(family).into_iter().flat_map(|family| &family.series);
-        series.map(|series| if let Value::Counter(value) = series.value { value } else { 0 }).sum()
-    };
+    let sum = |family: &str| page.family(family).map_or(0, Family::total);
     let seen = Seen {
         is_there: true,
         has_calls: page.family(catalog::REQUESTS.prometheus).is_some(),
@@ -102,16 +99,16 @@ fn wrong_kinds(url: &str, text: &str) -> Vec<Finding> {
 }
 
 /// What the program itself says of its pipelines.
-fn own_troubles(page: &Page) -> Vec<Finding> {
-    let series = |family: &str| page.family(family).map(|family| family.series.clone()).unwrap_or_default();
-    let down = series(catalog::PIPELINE_UP.prometheus).into_iter().filter(|series| series.value == Value::Gauge(0.0));
-    let down = down.map(|series| {
-        let found = format!("the program says that its pipeline `{}` is off", series.label("pipeline"));
+fn own_troubles(page: &Snapshot) -> Vec<Finding> {
+    let series = |family: &str| page.family(family).into_iter().flat_map(Family::series);
+    let down = series(catalog::PIPELINE_UP.prometheus).filter(|(_, value)| *value == Value::Gauge(0.0));
+    let down = down.map(|(labels, _)| {
+        let found = format!("the program says that its pipeline `{}` is off", labels.get("pipeline"));
         Finding::broken(CHECK, found, "its log says why, at the start of the program")
     });
-    let dropped = series(catalog::SPANS_DROPPED.prometheus).into_iter().filter_map(|series| match series.value {
+    let dropped = series(catalog::SPANS_DROPPED.prometheus).filter_map(|(labels, value)| match value {
         Value::Counter(spans) if spans > 0 => {
-            let found = format!("the program has lost {spans} spans, reason `{}`", series.label("reason"));
+            let found = format!("the program has lost {spans} spans, reason `{}`", labels.get("reason"));
             Some(Finding::note(CHECK, found))
         }
         _ => None,

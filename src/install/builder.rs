@@ -8,10 +8,10 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
 use super::error::InstallError;
-use super::ladder::{PageHandle, TraceGuard};
+use super::ladder::{MetricsHandle, TraceGuard};
 use super::telemetry::Telemetry;
 use crate::otlp::OtlpProtocol;
-use crate::scrape::{ExtraRecorder, PageRecorder};
+use crate::store::{ExtraRecorder, MetricsRecorder};
 use crate::spans::Sampler;
 use crate::spans::logs::LogFormat;
 
@@ -173,8 +173,8 @@ impl Builder {
     }
 
     /// Sets how many pairs of provider and model have series of their own, and how many label sets any other metric may have:
-    /// 1 or more. What is beyond is recorded with the value `other` in every label, and counted in
-    /// `botticelli_obs_label_overflow_total`. Defaults to 1,000.
+    /// 1 or more. Models beyond it are recorded as the model `other` of their provider, label sets beyond it with the value `other`
+    /// in every label; both count in `botticelli_obs_label_overflow_total`. Defaults to 1,000.
     pub fn with_max_series(mut self, series: usize) -> Self {
         self.max_series = Some(series);
         self
@@ -193,7 +193,7 @@ impl Builder {
         self
     }
 
-    /// Adds a label to every series of the page; a series' own label of that name wins.
+    /// Adds a label to every series of the page; the label of a series wins over one of that name.
     pub fn add_global_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.global_labels.push((name.into(), value.into()));
         self
@@ -228,7 +228,7 @@ impl Builder {
     }
 
     /// Builds the recorder and its page without touching the process' recorder, for a program that serves the page itself
-    /// or puts layers of its own around the recorder. What it records is neither pushed nor added to a text file. Upkeep runs on a thread that lives as long as the handle.
+    /// or puts layers of its own around the recorder. What it records is neither pushed nor added to a text file.
     ///
     /// ```
     /// let (recorder, page) = botticelli_obs::Builder::new().recorder()?;
@@ -242,7 +242,7 @@ impl Builder {
     /// # Errors
     ///
     /// When a setting of the metrics can't be used or the system gives no thread.
-    pub fn recorder(self) -> Result<(PageRecorder, PageHandle), InstallError> {
+    pub fn recorder(self) -> Result<(MetricsRecorder, MetricsHandle), InstallError> {
         super::ladder::recorder(self)
     }
 

@@ -6,7 +6,7 @@ use tracing::Dispatch;
 use tracing_log::LogTracer;
 
 use super::error::InstallError;
-use crate::recorder::{self, SharedRecorder};
+use crate::current::{self, SharedRecorder};
 
 /// Filled when our shell has become the process' recorder.
 static CLAIMED: OnceCell<()> = OnceCell::new();
@@ -62,7 +62,7 @@ impl Recorder for Shell {
 
     fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
         let describe = |to: &SharedRecorder| {
-            if !recorder::answer_as_global(self, &key, to) {
+            if !current::identify_as_global(self, &key, to) {
                 to.describe_gauge(key, unit, description);
             }
         };

@@ -13,28 +13,30 @@ use super::environment::Environment;
 use super::error::{FlushError, InstallError};
 use super::plan::Plan;
 use super::run;
-use crate::scrape::{self, PageRecorder};
+use crate::scrape;
+use crate::snapshot::Format;
 use crate::spans;
+use crate::store::MetricsRecorder;
 use crate::worker::deadline;
 
 /// The page of a recorder that a program installs itself, see [`Builder::recorder`].
 ///
-/// Cheap to clone. Upkeep runs while a clone lives; after that the recorder takes nothing more.
+/// Cheap to clone. When the last clone is dropped, the recorder takes nothing more.
 #[derive(Clone, Debug)]
-#[must_use = "the recorder takes nothing any more when its handle is dropped: keep it where the page is served"]
-pub struct PageHandle {
+#[must_use = "the recorder records nothing after its handle is dropped: keep it where the page is served"]
+pub struct MetricsHandle {
     pipeline: Arc<scrape::Pipeline>,
 }
 
-impl PageHandle {
+impl MetricsHandle {
     /// Returns the page, in the Prometheus text format 0.0.4.
     pub fn render(&self) -> String {
-        self.pipeline.render()
+        self.pipeline.snapshot().to_text()
     }
 
     /// Returns the `Content-Type` of the page.
     pub fn content_type(&self) -> &'static str {
-        scrape::CONTENT_TYPE
+        Format::Text.content_type()
     }
 }
 
@@ -73,12 +75,12 @@ impl TraceGuard {
     }
 }
 
-pub(super) fn recorder(builder: Builder) -> Result<(PageRecorder, PageHandle), InstallError> {
+pub(super) fn recorder(builder: Builder) -> Result<(MetricsRecorder, MetricsHandle), InstallError> {
     let plan = Plan::resolve(&builder, &Environment::of_process())?;
     // The program has asked for the recorder in so many words, and has a route of its own for the page.
     let config = scrape::Config { listen: None, ..plan.metrics?.unwrap_or_default() };
     let pipeline = run::start_metrics(&config, &mut { builder.recorders })?;
-    Ok((pipeline.recorder().clone(), PageHandle { pipeline: Arc::new(pipeline) }))
+    Ok((pipeline.recorder().clone(), MetricsHandle { pipeline: Arc::new(pipeline) }))
 }
 
 pub(super) fn trace_layer<S>(builder: Builder) -> Result<(Box<dyn Layer<S> + Send + Sync>, TraceGuard), InstallError>

@@ -14,7 +14,7 @@ pub use builder::{Builder, FailurePolicy, TraceExporter};
 #[cfg(feature = "cli")]
 pub(crate) use environment::Environment;
 pub use error::{FlushError, InstallError};
-pub use ladder::{PageHandle, TraceGuard};
+pub use ladder::{MetricsHandle, TraceGuard};
 #[cfg(feature = "cli")]
 pub(crate) use plan::Plan;
 pub use telemetry::Telemetry;

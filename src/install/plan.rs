@@ -10,7 +10,8 @@ use super::builder::{Builder, FailurePolicy, Listen, TraceExporter};
 use super::environment::Environment;
 use super::error::InstallError;
 use super::setting;
-use crate::scrape;
+use crate::scrape::{self, listener};
+use crate::store;
 use crate::spans::logs::{self, LogFormat};
 use crate::spans::{self, Backend, Batch, Limits, Propagator, Sampler};
 
@@ -89,13 +90,20 @@ impl Resolver<'_> {
         let labels = builder.global_labels.iter();
         // Checked even when there is no page: a typing error must not wait for the day somebody switches it on.
         let config = scrape::Config {
-            listen: self.listen()?.filter(|_| exporters.prometheus),
-            allowed: allowed.unwrap_or_default(),
-            buckets: buckets
-                .map(|(metric, bounds)| Ok((metric.clone(), setting::bounds(metric, bounds)?)))
-                .collect::<Result<_, InstallError>>()?,
-            global_labels: labels.map(|(name, value)| setting::global_label(name, value)).collect::<Result<_, _>>()?,
-            max_series: setting::max_series(builder.max_series)?,
+            listen: self
+                .listen()?
+                .filter(|_| exporters.prometheus)
+                .map(|listen| listener::Config { listen, allowed: allowed.unwrap_or_default() }),
+            store: store::Config {
+                buckets: buckets
+                    .map(|(metric, bounds)| Ok((metric.clone(), setting::bounds(metric, bounds)?)))
+                    .collect::<Result<_, InstallError>>()?,
+                global_labels: labels
+                    .map(|(name, value)| setting::global_label(name, value))
+                    .collect::<Result<_, _>>()?,
+                max_series: setting::max_series(builder.max_series)?,
+                exclude: Vec::new(),
+            },
             models: builder.models.clone(),
             target: self.resource()?,
         };

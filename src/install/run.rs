@@ -13,8 +13,9 @@ use super::error::InstallError;
 use super::globals;
 use super::plan::Plan;
 use super::telemetry::Telemetry;
-use crate::scrape::{self, ExtraRecorder};
+use crate::scrape::{self, listener};
 use crate::spans::{self, logs};
+use crate::store::ExtraRecorder;
 use crate::textfile::TextFile;
 
 /// Filled by the install that succeeded.
@@ -105,7 +106,7 @@ pub(super) fn start_metrics(
 ) -> Result<scrape::Pipeline, InstallError> {
     scrape::Pipeline::start(config, extra).map_err(|error| {
         let message = match &config.listen {
-            Some(listen) => {
+            Some(listener::Config { listen, .. }) => {
                 let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
                 let first = if is_taken { "free the port, or " } else { "" };
                 format!(
@@ -113,7 +114,7 @@ pub(super) fn start_metrics(
                      any, or to `off`"
                 )
             }
-            None => "metrics: can't start the upkeep".to_owned(),
+            None => "metrics: can't start the thread".to_owned(),
         };
         InstallError::start(message, error)
     })
@@ -122,7 +123,8 @@ pub(super) fn start_metrics(
 #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
 fn start_push(config: crate::push::Config, metrics: &scrape::Pipeline) -> Result<crate::push::Pipeline, InstallError> {
     let message = format!("push: can't start the export, {}", config.otlp);
-    crate::push::Pipeline::start(config, Box::new(metrics.renderer()), metrics.recorder())
+    let recorder = metrics.recorder().clone();
+    crate::push::Pipeline::start(config, Box::new(move || recorder.snapshot()), metrics.recorder())
         .map_err(|error| InstallError::start(message, error))
 }
 

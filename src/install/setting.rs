@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use tracing_subscriber::EnvFilter;
 
 use super::error::InstallError;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 use crate::otlp::OtlpProtocol;
-use crate::scrape;
+use crate::store;
 use crate::spans::Sampler;
 
 type Parsed<T> = Result<T, InstallError>;
@@ -153,17 +154,9 @@ fn is_host_name(host: &str) -> bool {
 }
 
 /// A network in CIDR notation; a single address is a network of one.
-pub(super) fn network(name: &str, value: &str) -> Parsed<String> {
-    let cidr = match value.parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) => format!("{ip}/32"),
-        Ok(IpAddr::V6(ip)) => format!("{ip}/128"),
-        Err(_) => value.to_owned(),
-    };
-    if scrape::is_network(&cidr) {
-        Ok(cidr)
-    } else {
-        Err(InstallError::invalid(name, value, "not a network such as 10.0.0.0/8 or fd00::/8"))
-    }
+pub(super) fn network(name: &str, value: &str) -> Parsed<IpNet> {
+    let network = value.parse().or_else(|_| value.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| InstallError::invalid(name, value, "not a network such as 10.0.0.0/8 or fd00::/8"))
 }
 
 /// A list `key=value,key=value` with percent-encoded values, as for resource attributes and headers.
@@ -208,7 +201,7 @@ pub(super) fn bounds(metric: &str, bounds: &[f64]) -> Parsed<Vec<f64>> {
 
 /// A label for every series.
 pub(super) fn global_label(name: &str, value: &str) -> Parsed<(String, String)> {
-    if scrape::is_label_name(name) {
+    if store::is_label_name(name) {
         Ok((name.to_owned(), value.to_owned()))
     } else {
         let why = "not a label name: letters, digits and `_`, not starting with a digit or `__`, and neither `le` nor \
@@ -303,6 +296,6 @@ pub(super) fn otlp_endpoint(
 pub(super) fn max_series(series: Option<usize>) -> Result<usize, InstallError> {
     match series {
         Some(0) => Err(InstallError::invalid("with_max_series", "0", "there must be room for one series at least")),
-        series => Ok(series.unwrap_or(crate::scrape::MAX_SERIES)),
+        series => Ok(series.unwrap_or(crate::store::MAX_SERIES)),
     }
 }

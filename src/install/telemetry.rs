@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::error::FlushError;
-use crate::page::Page;
+use crate::snapshot::Snapshot;
 use crate::summary::Summary;
 use crate::textfile::TextFile;
 use crate::worker::{DROP_TIMEOUT, deadline, wait_for};
@@ -32,7 +32,11 @@ impl Telemetry {
 
     /// Returns the page, in the Prometheus text format 0.0.4; empty without metrics.
     pub fn render(&self) -> String {
-        self.metrics.as_ref().map(scrape::Pipeline::render).unwrap_or_default()
+        self.snapshot().to_text()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.metrics.as_ref().map(scrape::Pipeline::snapshot).unwrap_or_default()
     }
 
     /// Returns what the calls came to so far, by provider and model: for a program that prints it before it ends.
@@ -47,8 +51,7 @@ impl Telemetry {
     /// # Ok::<(), botticelli_obs::InstallError>(())
     /// ```
     pub fn summary(&self) -> Summary {
-        // The page is this crate's own and can be read; where it could not, there would be nothing to tell.
-        Page::parse(&self.render()).map(|page| Summary::of(&page)).unwrap_or_default()
+        Summary::of(&self.snapshot())
     }
 
     /// Exports every span that has ended, and the metrics where they are pushed, blocking this thread for `timeout` at most.
@@ -92,7 +95,7 @@ impl Telemetry {
         // From here on the page is final: the end of the traces is counted on it.
         let pushed = self.begin_push();
         if let Some(textfile) = self.textfile.take()
-            && let Err(why) = write(textfile, self.render(), deadline)
+            && let Err(why) = write(textfile, self.snapshot(), deadline)
         {
             missing.add_textfile(why);
         }
@@ -138,11 +141,11 @@ impl Telemetry {
 }
 
 /// Adds the totals to the file; on a thread of its own, since a disk of the network may hang.
-fn write(textfile: TextFile, page: String, deadline: Instant) -> Result<(), String> {
+fn write(textfile: TextFile, run: Snapshot, deadline: Instant) -> Result<(), String> {
     let path = textfile.path().display().to_string();
     // Half of the time is for waiting for other runs, half for the disk.
     let patience = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-    let written = wait_for("botticelli-obs-textfile", deadline, move || textfile.add(&page, patience));
+    let written = wait_for("botticelli-obs-textfile", deadline, move || textfile.add(run, patience));
     match written {
         Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(format!("the totals of this run are not in {path}: {error}")),

@@ -1,23 +1,23 @@
-//! From the page to OTLP.
+//! From a snapshot to OTLP.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics, Sum, metric, number_data_point,
+    AggregationTemporality, Exemplar as OtlpExemplar, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint,
+    ResourceMetrics, ScopeMetrics, Sum, exemplar, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use crate::catalog::{self, MetricKind};
-use crate::page::{Family, Page, Series, Value};
+use crate::catalog;
+use crate::snapshot::{Distribution, Exemplar, Family, Labels, Snapshot, Value, Values};
 
 /// What is the same in every export.
 #[derive(Debug)]
 pub(super) struct Encoder {
     resource: Resource,
-    /// Since when everything on the page has been counted, in nanoseconds since 1970.
+    /// Since when everything has been counted, in nanoseconds since 1970.
     start: u64,
 }
 
@@ -33,12 +33,12 @@ impl Encoder {
         Self { resource: Resource { attributes, ..Resource::default() }, start: now() }
     }
 
-    /// Encodes a page with the names that it has: whatever a backend makes of dots and units, it finds nothing to change.
+    /// Encodes a snapshot with the names of the page: a backend that normalises dots and units has nothing to change.
     ///
-    /// `target_info` is left out: a backend makes it out of the resource.
-    pub(super) fn encode(&self, page: Page) -> ExportMetricsServiceRequest {
+    /// `target_info` is left out: a backend makes it from the resource.
+    pub(super) fn encode(&self, snapshot: &Snapshot) -> ExportMetricsServiceRequest {
         let time = now();
-        let families = page.families.into_iter().filter(|family| family.name != catalog::TARGET_INFO.prometheus);
+        let families = snapshot.families.iter().filter(|family| *family.about.name != *catalog::TARGET_INFO.prometheus);
         let metrics = families.map(|family| self.metric(family, time)).collect();
         let scope = InstrumentationScope {
             name: env!("CARGO_PKG_NAME").to_owned(),
@@ -52,31 +52,50 @@ impl Encoder {
         }
     }
 
-    fn metric(&self, Family { name, kind, help, series }: Family, time: u64) -> Metric {
+    fn metric(&self, family: &Family, time: u64) -> Metric {
         let cumulative = AggregationTemporality::Cumulative.into();
-        let series = series.into_iter();
-        let data = match kind {
-            MetricKind::Counter => metric::Data::Sum(Sum {
-                data_points: series.map(|series| self.number(series, time)).collect(),
-                aggregation_temporality: cumulative,
-                is_monotonic: true,
-            }),
-            MetricKind::Gauge => {
-                metric::Data::Gauge(Gauge { data_points: series.map(|series| self.number(series, time)).collect() })
+        let series = family.series().enumerate();
+        let data = match &family.values {
+            Values::Counters { exemplars, .. } => {
+                let points = series.map(|(at, (labels, value))| NumberDataPoint {
+                    exemplars: exemplars.iter().filter(|(of, _)| *of == at).map(|(_, of)| exemplar(of)).collect(),
+                    ..self.number(labels, value, family.about.decimals, time)
+                });
+                metric::Data::Sum(Sum {
+                    data_points: points.collect(),
+                    aggregation_temporality: cumulative,
+                    is_monotonic: true,
+                })
             }
-            MetricKind::Histogram => metric::Data::Histogram(Histogram {
-                data_points: series.map(|series| self.distribution(series, time)).collect(),
-                aggregation_temporality: cumulative,
-            }),
+            Values::Gauges(_) => {
+                let points = series.map(|(_, (labels, value))| self.number(labels, value, 0, time));
+                metric::Data::Gauge(Gauge { data_points: points.collect() })
+            }
+            Values::Histograms(histograms) => {
+                let points = series.map(|(at, (labels, value))| HistogramDataPoint {
+                    exemplars: histograms.exemplars_of(at).map(|(_, of)| exemplar(of)).collect(),
+                    ..self.distribution(labels, value, time)
+                });
+                metric::Data::Histogram(Histogram { data_points: points.collect(), aggregation_temporality: cumulative })
+            }
         };
         // A unit that the name does not carry would be appended to it by Prometheus: `llm_duration` has none.
-        let unit = if name.ends_with("_seconds") { "s" } else { "" };
-        Metric { name, description: help, unit: unit.to_owned(), data: Some(data), ..Metric::default() }
+        let unit = if family.about.name.ends_with("_seconds") { "s" } else { "" };
+        Metric {
+            name: family.about.name.to_string(),
+            description: family.about.help.to_string(),
+            unit: unit.to_owned(),
+            data: Some(data),
+            ..Metric::default()
+        }
     }
 
-    fn number(&self, Series { labels, value }: Series, time: u64) -> NumberDataPoint {
+    fn number(&self, labels: &Labels, value: Value<'_>, decimals: u8, time: u64) -> NumberDataPoint {
         let value = match value {
-            Value::Counter(value) => Some(number_data_point::Value::AsInt(i64::try_from(value).unwrap_or(i64::MAX))),
+            Value::Counter(count) if decimals > 0 => {
+                Some(number_data_point::Value::AsDouble(count as f64 / 10_f64.powi(decimals.into())))
+            }
+            Value::Counter(count) => Some(number_data_point::Value::AsInt(i64::try_from(count).unwrap_or(i64::MAX))),
             Value::Gauge(value) => Some(number_data_point::Value::AsDouble(value)),
             Value::Histogram(_) => None,
         };
@@ -89,26 +108,33 @@ impl Encoder {
         }
     }
 
-    fn distribution(&self, Series { labels, value }: Series, time: u64) -> HistogramDataPoint {
+    fn distribution(&self, labels: &Labels, value: Value<'_>, time: u64) -> HistogramDataPoint {
         let Value::Histogram(distribution) = value else { return HistogramDataPoint::default() };
-        // OTLP counts what is in a bucket, the page what is up to its bound.
-        let below = std::iter::once(0).chain(distribution.buckets.iter().map(|&(_, count)| count));
-        let bucket_counts = distribution.buckets.iter().zip(below).map(|(&(_, count), below)| count - below).collect();
-        let bounds = distribution.buckets.iter().map(|&(bound, _)| bound).filter(|bound| bound.is_finite());
+        let Distribution { bounds, counts, sum } = distribution;
         HistogramDataPoint {
             attributes: attributes(labels),
             start_time_unix_nano: self.start,
             time_unix_nano: time,
             count: distribution.count(),
-            sum: Some(distribution.sum),
-            bucket_counts,
-            explicit_bounds: bounds.collect(),
+            sum: Some(sum),
+            bucket_counts: counts.to_vec(),
+            explicit_bounds: bounds.to_vec(),
             ..HistogramDataPoint::default()
         }
     }
 }
 
-fn attributes(labels: Vec<(String, String)>) -> Vec<KeyValue> {
+fn exemplar(of: &Exemplar) -> OtlpExemplar {
+    OtlpExemplar {
+        time_unix_nano: (of.time * 1e9) as u64,
+        trace_id: of.ids.trace.to_vec(),
+        span_id: of.ids.span.to_vec(),
+        value: Some(exemplar::Value::AsDouble(of.value)),
+        ..OtlpExemplar::default()
+    }
+}
+
+fn attributes(labels: &Labels) -> Vec<KeyValue> {
     labels.iter().map(|(name, value)| attribute(name, value)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The page pushed by OTLP: what a scrape would see at this moment, sent to a Collector.
+//! The metrics pushed by OTLP: what a scrape would see at this moment, sent to a Collector.
 //!
 //! Every export has the totals since the start, so nothing is queued, and one that succeeds makes up for all that failed.
 
@@ -9,14 +9,13 @@ use std::io;
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge, Key, Label, Recorder};
+use metrics::{Counter, Gauge, Recorder, SharedString};
 use tokio::sync::mpsc;
 
-use crate::catalog::{self, Metric};
+use crate::catalog::{self, METADATA, Metric};
 use crate::otlp;
 use crate::otlp::send::{Refusal, Sender};
-use crate::page::Page;
-use crate::series::METADATA;
+use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 use encode::Encoder;
 
@@ -37,8 +36,8 @@ pub(crate) struct Config {
     pub(crate) listen: Option<String>,
 }
 
-/// Renders the page.
-pub(crate) type Render = Box<dyn Fn() -> String + Send>;
+/// Reads the values.
+pub(crate) type Read = Box<dyn Fn() -> Snapshot + Send>;
 
 /// The running pipeline; dropping it stops without a last export.
 #[derive(Debug)]
@@ -60,7 +59,7 @@ impl Pipeline {
     /// # Errors
     ///
     /// When the system gives no thread, or the certificate or the system's roots can't be read.
-    pub(crate) fn start(config: Config, render: Render, health: &dyn Recorder) -> io::Result<Self> {
+    pub(crate) fn start(config: Config, read: Read, health: &dyn Recorder) -> io::Result<Self> {
         let worker = Worker::start("botticelli-obs-push")?;
         let sender = {
             let _entered = worker.handle().enter();
@@ -70,7 +69,7 @@ impl Pipeline {
         let exports = Exports {
             encoder: Encoder::new(&config.resource),
             config: config.clone(),
-            render,
+            read,
             sender,
             health: Health::new(health),
             is_refused: false,
@@ -80,7 +79,7 @@ impl Pipeline {
         Ok(Self { config, requests, _worker: worker })
     }
 
-    /// Begins an export of the page as it is now.
+    /// Begins an export of the values as they are now.
     pub(crate) fn flush(&self) -> Flush {
         let (request, answer) = std_mpsc::channel();
         // Fails when the thread has died: then nobody will answer either.
@@ -110,14 +109,14 @@ impl fmt::Display for Pipeline {
 /// What runs on the thread.
 struct Exports {
     config: Config,
-    render: Render,
+    read: Read,
     encoder: Encoder,
     sender: Sender,
     health: Health,
     /// Set when the endpoint has said that it takes no metrics at all.
     is_refused: bool,
-    /// The page that was taken last.
-    taken: Option<String>,
+    /// What was taken last.
+    taken: Option<Snapshot>,
 }
 
 impl Exports {
@@ -127,8 +126,8 @@ impl Exports {
         loop {
             match tokio::time::timeout(limit, requests.recv()).await {
                 Err(_) => {
-                    let page = (self.render)();
-                    let _ = self.export(page).await;
+                    let snapshot = (self.read)();
+                    let _ = self.export(snapshot).await;
                 }
                 Ok(Some(request)) => {
                     let result = self.export_with_tries().await;
@@ -145,11 +144,11 @@ impl Exports {
         let mut result = Ok(());
         for pause in [Duration::ZERO].iter().chain(PAUSES) {
             tokio::time::sleep(*pause).await;
-            let page = (self.render)();
-            if self.is_refused || self.taken.as_ref() == Some(&page) {
+            let snapshot = (self.read)();
+            if self.is_refused || self.taken.as_ref().is_some_and(|taken| taken.has_values_of(&snapshot)) {
                 return Ok(());
             }
-            result = self.export(page).await;
+            result = self.export(snapshot).await;
             if !matches!(result, Err(Refusal::Failed(_))) {
                 break;
             }
@@ -157,11 +156,10 @@ impl Exports {
         result
     }
 
-    async fn export(&mut self, page: String) -> Result<(), Refusal> {
-        let parsed = Page::parse(&page).map_err(Refusal::Failed)?;
-        match self.sender.metrics(self.encoder.encode(parsed)).await {
+    async fn export(&mut self, snapshot: Snapshot) -> Result<(), Refusal> {
+        match self.sender.metrics(self.encoder.encode(&snapshot)).await {
             Ok(()) => {
-                self.taken = Some(page);
+                self.taken = Some(snapshot);
                 self.health.report_success(&self.config);
                 Ok(())
             }
@@ -189,9 +187,7 @@ struct Health {
 
 impl Health {
     fn new(recorder: &dyn Recorder) -> Self {
-        let key = |metric: &Metric, value| {
-            Key::from_parts(metric.name, vec![Label::from_static_parts(metric.labels[0], value)])
-        };
+        let key = |metric: &Metric, value| metric.key([SharedString::const_str(value)]);
         let failures = recorder.register_counter(&key(&catalog::EXPORT_FAILURES, "metrics"), &METADATA);
         let up = recorder.register_gauge(&key(&catalog::PIPELINE_UP, "push"), &METADATA);
         up.set(1.0);

@@ -1,210 +1,181 @@
-//! The exporter's HTTP listener, bounded from outside.
+//! The HTTP listener that Prometheus scrapes, bounded in what peers can take.
 //!
-//! The exporter accepts without a limit, never closes a connection that sends nothing, and retries a failing `accept` at
-//! once. But it spawns its connections on whichever runtime is current while it is polled. So it is polled inside a second,
-//! disposable runtime that holds nothing but the open connections: while that is full the exporter is not polled, and
-//! newcomers wait in the kernel's backlog; when it stays full it is thrown away, lingering connections with it, and replaced.
-//!
-//! It is also where the exporter renders, on a blocking thread. Such a thread ends when it has nothing left to do, and requests
-//! are not read before it has: so the start of one is the moment before a render, and its end the moment after.
+//! A peer is served when it comes, never later: where all places are taken, the connection that has been silent for longest makes
+//! room. Only connections that have asked a moment ago are safe, and while all have, newcomers wait in the kernel's backlog.
 
-use std::future::Future;
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::pin::Pin;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use metrics_exporter_prometheus::{ExporterFuture, PrometheusBuilder};
-use tokio::runtime::Builder;
-use tokio::time::{Sleep, sleep};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 
-use super::page::{Bounds, Page};
+use crate::snapshot::Format;
+use crate::worker::Worker;
 
-use crate::worker::{Worker, mark_own_thread};
-
-/// How many connections may be open before newcomers wait. One poll of the exporter may accept up to 128 more.
+/// How many connections may be open.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How long all connections may be taken before they are closed: longer than a scrape takes.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection that has asked is safe: longer than an answer takes.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// The same soon after such a closing: under a flood, the scrape that waits in the backlog must get its turn.
-const PATIENCE_IN_FLOOD: Duration = Duration::from_millis(250);
+/// How long a request may take to arrive, and a connection to stay open between two: longer than scrapers pause.
+const HEAD_TIME: Duration = Duration::from_secs(120);
 
-/// How long after such a closing there is still a flood.
-const FLOOD: Duration = Duration::from_secs(10);
+/// How long a new connection is safe: in a flood, longer than a request is on its way.
+const GREETING_TIME: Duration = Duration::from_millis(100);
 
-/// How long to leave the exporter alone when it is woken and accepts nothing, as when descriptors have run out.
+/// How long to wait for a place.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long to wait where `accept` fails, as when descriptors have run out.
 const BACK_OFF: Duration = Duration::from_millis(100);
-
-/// How many such polls in a row count as trouble.
-const FRUITLESS_POLLS: u32 = 8;
 
 /// How often trouble with accepting is reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often a port that the system chose may be lost to another program before it is bound for good.
-const ATTEMPTS: u32 = 5;
+/// Where and for whom to listen.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// `host:port`.
+    pub(crate) listen: String,
+    /// Networks that may scrape; empty for all.
+    pub(crate) allowed: Vec<IpNet>,
+}
 
-/// Binds the first address of `host:port` that can be had and serves the page of the recorder on it.
+/// Renders the page.
+pub(crate) type Render = Arc<dyn Fn(Format) -> Vec<u8> + Send + Sync>;
+
+/// What the listener answers with.
+struct Answers {
+    allowed: Vec<IpNet>,
+    render: Render,
+}
+
+/// Binds the first address of `host:port` that can be had.
 ///
 /// # Errors
 ///
-/// The system's error when the host has no address, for its last address, or when it gives no thread.
-pub(super) fn start(
-    worker: &Worker,
-    listen: &str,
-    exporter: impl Fn() -> PrometheusBuilder,
-    bounds: &Arc<Bounds>,
-) -> io::Result<(Arc<Page>, SocketAddr)> {
-    let mut last_error = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+/// The system's error when the host has no address, or for its last address.
+pub(crate) fn bind(listen: &str) -> io::Result<std::net::TcpListener> {
     let mut addresses: Vec<SocketAddr> = listen.to_socket_addrs()?.collect();
     // `localhost` is both, and Prometheus' configurations say 127.0.0.1.
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    for wanted in addresses {
-        for _ in 0..ATTEMPTS {
-            // The exporter tells neither the port it bound nor why it could not, so the address is tried out beforehand.
-            let addr = match TcpListener::bind(wanted).and_then(|probe| probe.local_addr()) {
-                Ok(addr) => addr,
-                Err(error) => {
-                    last_error = error;
-                    break;
+    std::net::TcpListener::bind(&*addresses)
+}
+
+/// Serves the page, for as long as the worker lives.
+///
+/// # Errors
+///
+/// The system's error when the listener can't be used.
+pub(crate) fn start(worker: &Worker, listener: std::net::TcpListener, config: Config, render: Render) -> io::Result<SocketAddr> {
+    let answers = Answers { allowed: config.allowed, render };
+    listener.set_nonblocking(true)?;
+    let addr = listener.local_addr()?;
+    let _entered = worker.handle().enter();
+    let listener = TcpListener::from_std(listener)?;
+    worker.handle().spawn(accept(listener, addr, Arc::new(answers)));
+    Ok(addr)
+}
+
+async fn accept(listener: TcpListener, addr: SocketAddr, answers: Arc<Answers>) {
+    let mut open = Connections { started: Instant::now(), connections: VecDeque::new() };
+    let mut reported: Option<Instant> = None;
+    loop {
+        if !open.make_room() {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        match listener.accept().await {
+            Ok((stream, peer)) => open.add(stream, peer.ip(), &answers),
+            Err(error) => {
+                if reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
+                    reported = Some(Instant::now());
+                    tracing::warn!(target: "botticelli_obs", "metrics: {addr} accepts no connections, {error}; trying on");
                 }
-            };
-            let built = {
-                let _entered = worker.handle().enter();
-                exporter().with_http_listener(addr).build()
-            };
-            match built {
-                Ok((recorder, future)) => {
-                    let page = Arc::new(Page::new(recorder, Arc::clone(bounds)));
-                    let connections = Connections::new(&page)?;
-                    worker.handle().spawn(Bounded::new(future, connections, addr));
-                    return Ok((page, addr));
-                }
-                Err(error) => last_error = io::Error::new(io::ErrorKind::AddrInUse, error),
+                tokio::time::sleep(BACK_OFF).await;
             }
         }
     }
-    Err(last_error)
 }
 
-/// The runtime that holds the open connections, one task each.
 struct Connections {
-    worker: Worker,
-    page: Arc<Page>,
+    started: Instant,
+    connections: VecDeque<Connection>,
+}
+
+struct Connection {
+    task: AbortHandle,
+    /// When it may be closed for another one, in milliseconds since the start.
+    safe_until: Arc<AtomicU64>,
 }
 
 impl Connections {
-    fn new(page: &Arc<Page>) -> io::Result<Self> {
-        let mut runtime = Builder::new_current_thread();
-        let (before, after, meanwhile) = (Arc::clone(page), Arc::clone(page), Arc::clone(page));
-        runtime
-            .max_blocking_threads(1)
-            .thread_keep_alive(Duration::ZERO)
-            .on_thread_start(move || {
-                mark_own_thread();
-                before.begin();
-            })
-            .on_thread_stop(move || after.end())
-            .on_thread_unpark(move || meanwhile.wait());
-        Ok(Self { worker: Worker::run("botticelli-obs-scrape", runtime)?, page: Arc::clone(page) })
-    }
-
-    fn open(&self) -> usize {
-        self.worker.handle().metrics().num_alive_tasks()
-    }
-
-    fn poll(&self, exporter: &mut ExporterFuture, cx: &mut Context<'_>) -> bool {
-        let _entered = self.worker.handle().enter();
-        exporter.as_mut().poll(cx).is_ready()
-    }
-}
-
-/// The exporter's accept loop; dropping it closes the listener and every connection.
-struct Bounded {
-    exporter: ExporterFuture,
-    connections: Connections,
-    addr: SocketAddr,
-    full_since: Option<Instant>,
-    closed_at: Option<Instant>,
-    fruitless: u32,
-    reported: Option<Instant>,
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
-impl Bounded {
-    fn new(exporter: ExporterFuture, connections: Connections, addr: SocketAddr) -> Self {
-        Self {
-            exporter,
-            connections,
-            addr,
-            full_since: None,
-            closed_at: None,
-            fruitless: 0,
-            reported: None,
-            pause: None,
-        }
-    }
-
-    /// Whether there is room for connections, made by closing the old ones if they have been there for too long.
-    fn has_room(&mut self) -> bool {
-        if self.connections.open() < MAX_CONNECTIONS {
-            self.full_since = None;
+    /// Whether there is a place for one more, made by closing the oldest one that has not asked a moment ago.
+    fn make_room(&mut self) -> bool {
+        self.connections.retain(|connection| !connection.task.is_finished());
+        if self.connections.len() < MAX_CONNECTIONS {
             return true;
         }
-        let flooded = self.closed_at.is_some_and(|at| at.elapsed() < FLOOD);
-        let patience = if flooded { PATIENCE_IN_FLOOD } else { PATIENCE };
-        if self.full_since.get_or_insert_with(Instant::now).elapsed() < patience {
-            return false;
+        let now = millis(self.started, Duration::ZERO);
+        let is_silent = |connection: &Connection| connection.safe_until.load(Ordering::Relaxed) < now;
+        let Some(silent) = self.connections.iter().position(is_silent) else { return false };
+        if let Some(connection) = self.connections.remove(silent) {
+            connection.task.abort();
         }
-        // Without a thread for the new runtime the old one stays, and is tried again.
-        let Ok(fresh) = Connections::new(&self.connections.page) else { return false };
-        self.connections = fresh;
-        self.full_since = None;
-        self.closed_at = Some(Instant::now());
         true
     }
 
-    fn report_trouble(&mut self) {
-        if self.reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
-            self.reported = Some(Instant::now());
-            tracing::warn!(
-                target: "botticelli_obs",
-                "metrics: {} accepts no connections, as when the program has run out of file descriptors; trying on",
-                self.addr
-            );
-        }
+    fn add(&mut self, stream: TcpStream, peer: IpAddr, answers: &Arc<Answers>) {
+        // A listener on `[::]` sees IPv4 peers at addresses such as `::ffff:10.0.0.1`.
+        let peer = peer.to_canonical();
+        let is_allowed = answers.allowed.is_empty() || answers.allowed.iter().any(|network| network.contains(&peer));
+        let (answers, started) = (Arc::clone(answers), self.started);
+        let safe_until = Arc::new(AtomicU64::new(millis(started, GREETING_TIME)));
+        let asked = Arc::clone(&safe_until);
+        let service = service_fn(move |request: Request<Incoming>| {
+            asked.store(millis(started, ANSWER_TIME), Ordering::Relaxed);
+            let response = answer(&request, is_allowed, &answers);
+            async { Ok::<_, Infallible>(response) }
+        });
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_buf_size(16 * 1024)
+            .serve_connection(TokioIo::new(stream), service);
+        let task = tokio::spawn(async {
+            // What a peer does wrong is its own affair.
+            let _ = serving.await;
+        });
+        self.connections.push_back(Connection { task: task.abort_handle(), safe_until });
     }
 }
 
-impl Future for Bounded {
-    type Output = ();
+fn answer(request: &Request<Incoming>, is_allowed: bool, answers: &Answers) -> Response<Full<Bytes>> {
+    let (status, content_type, body) = match request.uri().path() {
+        _ if !is_allowed => (StatusCode::FORBIDDEN, "text/plain", Vec::new()),
+        "/health" => (StatusCode::OK, "text/plain", b"ok".to_vec()),
+        _ => (StatusCode::OK, Format::Text.content_type(), (answers.render)(Format::Text)),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response
+}
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        loop {
-            if let Some(pause) = &mut this.pause {
-                std::task::ready!(pause.as_mut().poll(cx));
-                this.pause = None;
-            }
-            if !this.has_room() {
-                this.pause = Some(Box::pin(sleep(PATIENCE_IN_FLOOD / 5)));
-                continue;
-            }
-            let before = this.connections.open();
-            if this.connections.poll(&mut this.exporter, cx) {
-                return Poll::Ready(());
-            }
-            this.fruitless = if this.connections.open() > before { 0 } else { this.fruitless + 1 };
-            if this.fruitless < FRUITLESS_POLLS {
-                return Poll::Pending;
-            }
-            this.fruitless = 0;
-            this.report_trouble();
-            this.pause = Some(Box::pin(sleep(BACK_OFF)));
-        }
-    }
+fn millis(started: Instant, later: Duration) -> u64 {
+    u64::try_from((started.elapsed() + later).as_millis()).unwrap_or(u64::MAX)
 }

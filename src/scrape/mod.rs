@@ -1,149 +1,96 @@
-//! The metrics pipeline: call sites, through the recorder, to the page that Prometheus scrapes.
+//! The metrics pipeline: the store, what is in it from the start, and the listener that Prometheus scrapes.
 
-mod family;
-mod label;
-mod label_set;
-mod ledger;
-mod listener;
-mod overflow;
-mod page;
-mod pairs;
-mod recorder;
-mod sink;
-mod turn;
+pub(crate) mod listener;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Key, Label, Recorder};
-use metrics_exporter_prometheus::PrometheusBuilder;
-use metrics_util::layers::{Fanout, FanoutBuilder};
+use metrics::{Key, Label, Recorder, SharedString};
 
-use crate::catalog::{self, METRICS};
-use crate::series::METADATA;
+use crate::catalog::{self, METADATA, Metric};
+use crate::snapshot::Snapshot;
+use crate::store::{self, ExtraRecorder, MetricsRecorder};
 use crate::worker::Worker;
 
-pub(crate) use label::is_label_name;
-use page::{Bounds, Page};
-pub use recorder::PageRecorder;
-
-/// How often the exporter is handed what the histograms have counted, so that a scrape finds little left to do.
-const UPKEEP: Duration = Duration::from_millis(500);
-
-/// How many providers and models, and how many label sets of any other metric, have series of their own, if it is not said.
-pub(crate) const MAX_SERIES: usize = 1_000;
+/// How often it is logged what was beyond a bound.
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the pipeline is built from; every value is valid.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Config {
-    /// Where to listen, as `host:port`, or `None` for no listener.
-    pub(crate) listen: Option<String>,
-    /// Networks that may scrape, in CIDR notation; empty for all.
-    pub(crate) allowed: Vec<String>,
-    /// Bucket bounds by metric name, ascending and finite.
-    pub(crate) buckets: Vec<(String, Vec<f64>)>,
-    pub(crate) global_labels: Vec<(String, String)>,
-    pub(crate) max_series: usize,
+    /// Where to listen; `None` for no listener.
+    pub(crate) listen: Option<listener::Config>,
+    pub(crate) store: store::Config,
     /// Provider and model of the series that exist from the start.
     pub(crate) models: Vec<(String, String)>,
     /// Labels of `target_info`.
     pub(crate) target: Vec<(String, String)>,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            listen: None,
-            allowed: Vec::new(),
-            buckets: Vec::new(),
-            global_labels: Vec::new(),
-            max_series: MAX_SERIES,
-            models: Vec::new(),
-            target: Vec::new(),
-        }
-    }
-}
-
-/// A recorder that a program adds beside the page.
-pub(crate) type ExtraRecorder = Box<dyn Recorder + Send + Sync>;
-
 /// The running pipeline; dropping it stops the listener and makes the recorder inert.
 pub(crate) struct Pipeline {
-    recorder: PageRecorder,
-    page: Arc<Page>,
+    recorder: MetricsRecorder,
     addr: Option<SocketAddr>,
-    // Stops the listener and the upkeep.
     _worker: Worker,
 }
 
 impl Pipeline {
-    /// Builds the recorder, binds the listener and starts upkeep; takes the extra recorders if it succeeds.
+    /// Binds the listener; takes the extra recorders if it succeeds.
     ///
     /// # Errors
     ///
     /// The system's error when no thread can be had, or none of the addresses can be bound.
     pub(crate) fn start(config: &Config, extra: &mut Vec<ExtraRecorder>) -> io::Result<Self> {
         let worker = Worker::start("botticelli-obs-metrics")?;
-        let bounds = Arc::new(bounds(config));
-        let exporter = || exporter(config, &bounds);
-        let (page, addr) = match &config.listen {
-            None => (Arc::new(Page::new(exporter().build_recorder(), Arc::clone(&bounds))), None),
-            Some(listen) => {
-                let (page, addr) = listener::start(&worker, listen, exporter, &bounds)?;
-                (page, Some(addr))
+        let bound = match &config.listen {
+            Some(listen) => Some((listen, listener::bind(&listen.listen)?)),
+            None => None,
+        };
+        let recorder = MetricsRecorder::new(&config.store, std::mem::take(extra));
+        let addr = match bound {
+            Some((listen, listener)) => {
+                let source = recorder.clone();
+                let render = Arc::new(move |format| source.snapshot().to_page(format));
+                Some(listener::start(&worker, listener, listen.clone(), render)?)
             }
+            None => None,
         };
-        for metric in METRICS {
-            metric.describe(&*page);
-        }
-        let recorder = if extra.is_empty() {
-            PageRecorder::new(Box::new(Arc::clone(&page)), config.max_series)
-        } else {
-            let fanout =
-                extra.drain(..).fold(FanoutBuilder::default().add_recorder(Arc::clone(&page)), |fanout, extra| {
-                    for metric in METRICS {
-                        metric.describe(&*extra);
-                    }
-                    fanout.add_recorder(extra)
-                });
-            // Leaked as the process' recorder always is: the fan-out can't be sent between threads, a reference to it can.
-            let fanout: &'static Fanout = Box::leak(Box::new(fanout.build()));
-            PageRecorder::new(Box::new(fanout), config.max_series)
-        };
-        let (upkeep_of_page, upkeep_of_recorder) = (Arc::clone(&page), recorder.clone());
+        let reporter = recorder.clone();
         worker.handle().spawn(async move {
             loop {
-                tokio::time::sleep(UPKEEP).await;
-                upkeep_of_page.run_upkeep();
-                upkeep_of_recorder.report_overflow();
+                tokio::time::sleep(REPORT_INTERVAL).await;
+                reporter.report();
             }
         });
-        let pipeline = Self { recorder, page, addr, _worker: worker };
+        let pipeline = Self { recorder, addr, _worker: worker };
         pipeline.publish_constants(config);
         Ok(pipeline)
     }
 
     fn publish_constants(&self, config: &Config) {
-        let version = [("version", env!("CARGO_PKG_VERSION"))];
-        self.recorder.register_gauge(&key(&catalog::BUILD_INFO, version), &METADATA).set(1.0);
-        self.recorder.register_gauge(&key(&catalog::TARGET_INFO, config.target.clone()), &METADATA).set(1.0);
-        self.recorder.publish_zeros();
-        let recorder = self.recorder.shared();
+        let version = SharedString::const_str(env!("CARGO_PKG_VERSION"));
+        self.set(&catalog::BUILD_INFO.key([version]), 1.0);
+        let target = config.target.iter().map(|(name, value)| Label::new(name.clone(), value.clone()));
+        self.set(&Key::from_parts(catalog::TARGET_INFO.name, target.collect::<Vec<_>>()), 1.0);
         for (provider, model) in &config.models {
-            recorder.with_pair(provider, model, &mut |series| series.declare());
+            self.recorder.declare(provider, model);
         }
     }
 
     /// Publishes whether a pipeline works as configured.
     pub(crate) fn publish_up(&self, pipeline: &'static str, up: bool) {
-        let key = key(&catalog::PIPELINE_UP, [("pipeline", pipeline)]);
-        self.recorder.register_gauge(&key, &METADATA).set(f64::from(u8::from(up)));
+        let metric: Metric = catalog::PIPELINE_UP;
+        self.set(&metric.key([SharedString::const_str(pipeline)]), f64::from(u8::from(up)));
     }
 
-    pub(crate) fn recorder(&self) -> &PageRecorder {
+    fn set(&self, key: &Key, value: f64) {
+        self.recorder.register_gauge(key, &METADATA).set(value);
+    }
+
+    pub(crate) fn recorder(&self) -> &MetricsRecorder {
         &self.recorder
     }
 
@@ -151,15 +98,9 @@ impl Pipeline {
         self.addr
     }
 
-    pub(crate) fn render(&self) -> String {
-        self.page.render()
-    }
-
-    /// Returns what renders the page for another pipeline.
-    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-    pub(crate) fn renderer(&self) -> impl Fn() -> String + Send + use<> {
-        let page = Arc::clone(&self.page);
-        move || page.render()
+    /// Reads all values.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.recorder.snapshot()
     }
 }
 
@@ -173,51 +114,4 @@ impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline").field("addr", &self.addr).finish_non_exhaustive()
     }
-}
-
-/// The `Content-Type` of what [`Pipeline::render`] returns.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-fn key<K, V>(metric: &catalog::Metric, labels: impl IntoIterator<Item = (K, V)>) -> Key
-where
-    K: Into<metrics::SharedString>,
-    V: Into<metrics::SharedString>,
-{
-    let labels: Vec<Label> = labels.into_iter().map(|(name, value)| Label::new(name, value)).collect();
-    Key::from_parts(metric.name, labels)
-}
-
-/// Whether the exporter takes this as a network that may scrape.
-pub(crate) fn is_network(cidr: &str) -> bool {
-    PrometheusBuilder::new().add_allowed_address(cidr).is_ok()
-}
-
-/// The bounds of the catalogue, overruled by the program's own.
-fn bounds(config: &Config) -> Bounds {
-    Bounds::new(
-        config
-            .buckets
-            .iter()
-            .map(|(name, bounds)| (recorder::own(name).map_or(name.as_str(), |metric| metric.name), bounds.as_slice())),
-    )
-}
-
-fn exporter(config: &Config, bounds: &Bounds) -> PrometheusBuilder {
-    // Upkeep of its own would run while samples are handed over.
-    let builder = PrometheusBuilder::new().with_recommended_naming(true).upkeep_timeout(Duration::MAX);
-    let builder = config
-        .global_labels
-        .iter()
-        .fold(builder, |builder, (name, value)| builder.add_global_label(name, label::clean_value(value)));
-    // A listener on `[::]` sees IPv4 peers at addresses such as `::ffff:10.0.0.1`.
-    let mapped = config.allowed.iter().filter_map(|network| {
-        let (ip, prefix) = network.split_once('/')?;
-        let ip: Ipv4Addr = ip.parse().ok()?;
-        Some(format!("{}/{}", ip.to_ipv6_mapped(), 96 + prefix.parse::<u8>().ok()?))
-    });
-    let builder =
-        config.allowed.iter().cloned().chain(mapped).fold(builder, |builder, network| {
-            builder.add_allowed_address(network).expect("the network has been checked")
-        });
-    bounds.tell(builder)
 }

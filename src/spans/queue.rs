@@ -12,7 +12,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use crate::catalog::{self, Metric};
-use crate::series::METADATA;
+use crate::catalog::METADATA;
 
 /// The number of waiting spans once the account is closed: there is room for none.
 const CLOSED: u64 = u64::MAX;

@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 
+use super::name::sanitized;
 use metrics::{Key, Label};
-use metrics_exporter_prometheus::formatting::sanitize_label_key;
 
 /// The longest label value, in bytes; a longer one is cut at a character.
 const MAX_VALUE_BYTES: usize = 128;
 
 /// What a blank provider or model becomes.
-pub(super) const UNKNOWN: &str = "unknown";
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// What stands for every value beyond the bound.
-pub(super) const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
-/// Returns the labels of a key as the page can show them, or `None` when they are so already.
+/// Returns the labels of a key as the page can have them, or `None` when they are so already.
 pub(super) fn clean(key: &Key) -> Option<Vec<Label>> {
     let labels = key.labels().as_slice();
     let dirty = labels.iter().enumerate().any(|(index, label)| {
@@ -35,9 +35,9 @@ pub(super) fn clean(key: &Key) -> Option<Vec<Label>> {
     })
 }
 
-/// Whether the exporter and Prometheus take this as the name of a label of ours.
+/// Whether this can be the name of a label.
 ///
-/// `le` and `quantile` are the exporter's own, and names that start with two underscores are Prometheus' own.
+/// `le` and `quantile` belong to the format, and names that start with two underscores to Prometheus.
 pub(crate) fn is_label_name(name: &str) -> bool {
     let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !name.is_empty()
@@ -51,8 +51,8 @@ fn clean_name(name: &str) -> String {
     match name {
         "le" | "quantile" => format!("exported_{name}"),
         "" => "_".to_owned(),
-        _ if name.starts_with("__") => format!("_{}", sanitize_label_key(name.trim_start_matches('_'))),
-        _ => sanitize_label_key(name),
+        _ if name.starts_with("__") => format!("_{}", sanitized(name.trim_start_matches('_'))).replace(":", "_"),
+        _ => sanitized(name).replace(":", "_"),
     }
 }
 
@@ -64,8 +64,8 @@ pub(super) fn clean_name_of_pair(name: &str) -> Cow<'_, str> {
     if name.is_empty() { Cow::Borrowed(UNKNOWN) } else { clean_value(name) }
 }
 
-/// Cuts a value to its limit and replaces what the exporter can't escape: its escaping guesses, and maps `a"b` and `a\"b`
-/// to one text, which would be one series twice.
+/// Cuts a value to its limit, and replaces quotes, backslashes and control characters: they make labels hard to read and to
+/// query, and not every exporter escapes them right.
 pub(super) fn clean_value(value: &str) -> Cow<'_, str> {
     let value = &value[..value.floor_char_boundary(MAX_VALUE_BYTES)];
     if !value.contains(|c: char| replacement(c) != c) {

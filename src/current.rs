@@ -1,0 +1,107 @@
+//! Which recorder is current.
+//!
+//! A call belongs to the recorder that was current at its start, wherever it ends. The `metrics` facade only gives out references
+//! to recorders and does not say whether there is one, so this module has to find out.
+
+use std::cell::Cell;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use metrics::{Key, KeyName, Recorder, SharedString};
+
+use crate::catalog::METADATA;
+use crate::series::{Fact, PairSeries};
+
+/// A recorder of this crate: it keeps the series of each provider and model together.
+pub(crate) trait PairRecorder: Recorder + Send + Sync {
+    /// Returns the series of a provider and model, whose names need not be clean; `None` once the recorder is closed.
+    fn pair(&self, provider: &str, model: &str) -> Option<Arc<dyn PairSeries>>;
+
+    /// Records something about a provider and model.
+    fn record(&self, provider: &str, model: &str, fact: &Fact);
+}
+
+pub(crate) type SharedRecorder = Arc<dyn PairRecorder>;
+
+/// The recorder that is current.
+pub(crate) enum Current<'a> {
+    Own(&'a dyn PairRecorder),
+    /// One of another crate, or one of this crate behind layers of another.
+    Foreign(&'a dyn Recorder),
+    /// None, or one that does nothing.
+    None,
+}
+
+/// The name of a description that only recorders of this crate understand.
+const QUESTION: &str = "botticelli.obs.recorder";
+
+thread_local! {
+    static ANSWER: Cell<Option<(Place, SharedRecorder)>> = const { Cell::new(None) };
+}
+
+/// The process' recorder, if it is one of this crate: its address, and what it forwards to. It is never dropped.
+static GLOBAL: OnceLock<(usize, SharedRecorder)> = OnceLock::new();
+
+/// Address and size of a recorder.
+type Place = (usize, usize);
+
+fn place<R: Recorder + ?Sized>(recorder: &R) -> Place {
+    (std::ptr::from_ref(recorder).addr(), size_of_val(recorder))
+}
+
+/// Finds out which recorder is current, without allocating.
+#[inline]
+pub(crate) fn with_current<T>(then: impl FnOnce(Current<'_>) -> T) -> T {
+    metrics::with_recorder(|recorder| {
+        let here = place(recorder);
+        if let Some((at, global)) = GLOBAL.get()
+            && *at == here.0
+        {
+            return then(Current::Own(&**global));
+        }
+        // The facade's own stand-in has no size; recorders of this crate do, and nearly all others.
+        if here.1 == 0 {
+            return then(if keeps_keys(recorder) { Current::Foreign(recorder) } else { Current::None });
+        }
+        recorder.describe_gauge(KeyName::from_const_str(QUESTION), None, SharedString::const_str(""));
+        match ANSWER.try_with(Cell::take).ok().flatten() {
+            Some((asked, own)) if asked == here => then(Current::Own(&*own)),
+            // One behind another crate's layer or fan-out answers too, and must not be called past them.
+            Some(_) | None => then(Current::Foreign(recorder)),
+        }
+    })
+}
+
+/// Whether a recorder keeps the key of a counter, in the counter or in itself. The facade's stand-in doesn't.
+fn keeps_keys(recorder: &dyn Recorder) -> bool {
+    static PROBE: LazyLock<(Arc<str>, Key)> = LazyLock::new(|| {
+        let name: Arc<str> = Arc::from(QUESTION);
+        (Arc::clone(&name), Key::from_name(KeyName::from(SharedString::from_shared(name))))
+    });
+    let (name, key) = &*PROBE;
+    let before = Arc::strong_count(name);
+    let counter = recorder.register_counter(key, &METADATA);
+    let kept = Arc::strong_count(name) > before;
+    drop(counter);
+    kept
+}
+
+/// Answers [`with_current`] if `name` is its question. A recorder of this crate calls it first when a gauge is described.
+#[cfg(feature = "install")]
+pub(crate) fn identify<R: Recorder>(asked: &R, name: &KeyName, recorder: impl FnOnce() -> SharedRecorder) -> bool {
+    let is_question = name.as_str() == QUESTION;
+    if is_question {
+        // Fails at the end of a thread, when its locals are gone: `with_current` reads no answer then.
+        let _ = ANSWER.try_with(|answer| answer.set(Some((place(asked), recorder()))));
+    }
+    is_question
+}
+
+/// Answers once and for all: `asked` is the process' recorder. It needs a size, so that no other one has its address.
+#[cfg(feature = "install")]
+pub(crate) fn identify_as_global<R: Recorder>(asked: &R, name: &KeyName, recorder: &SharedRecorder) -> bool {
+    let is_question = identify(asked, name, || Arc::clone(recorder));
+    if is_question && size_of::<R>() > 0 {
+        GLOBAL.get_or_init(|| (place(asked).0, Arc::clone(recorder)));
+    }
+    is_question
+}

@@ -1,0 +1,77 @@
+//! What call sites call: the series of a provider and model with whichever recorder is current.
+
+use std::sync::Arc;
+
+use metrics::IntoF64;
+
+use crate::current::{self, Current};
+use crate::error_type::ErrorType;
+use crate::series::{Fact, Handles, PairSeries};
+use crate::usage::Usage;
+
+/// Publishes the series of a provider and model with the value 0, each `error_type` and `finish_reason` included.
+///
+/// Prometheus' `rate()` and `increase()` see an increase only between two scrapes of one series: a counter that appears with
+/// its first event shows nothing for it. Call this where a driver is made; it is cheap, and calling it again changes nothing.
+/// Like everything that records, it does nothing before something is installed: see also `Builder::add_model`.
+///
+/// ```
+/// botticelli_obs::declare("gemini", "gemini-2.5-flash");
+/// ```
+pub fn declare(provider: impl AsRef<str>, model: impl AsRef<str>) {
+    if let Some(series) = current_series(provider.as_ref(), model.as_ref()) {
+        series.declare();
+    }
+}
+
+/// Returns the series of a pair with the recorder that is current now; `None` without one.
+pub(crate) fn current_series(provider: &str, model: &str) -> Option<Arc<dyn PairSeries>> {
+    current::with_current(|current| match current {
+        Current::Own(own) => own.pair(provider, model),
+        // Only a reference, so everything is registered now.
+        Current::Foreign(recorder) => {
+            let handles: Arc<dyn PairSeries> = Arc::new(Handles::complete(recorder, provider, model));
+            Some(handles)
+        }
+        Current::None => None,
+    })
+}
+
+/// Counts one call.
+pub fn request(provider: impl AsRef<str>, model: impl AsRef<str>) {
+    record(provider.as_ref(), model.as_ref(), &Fact::Request);
+}
+
+/// Counts one failed call.
+pub fn error(provider: impl AsRef<str>, model: impl AsRef<str>, error: impl Into<ErrorType>) {
+    record(provider.as_ref(), model.as_ref(), &Fact::Error(error.into()));
+}
+
+/// Records one duration, in seconds.
+pub fn duration(provider: impl AsRef<str>, model: impl AsRef<str>, elapsed: impl IntoF64) {
+    record(provider.as_ref(), model.as_ref(), &Fact::Duration(elapsed.into_f64()));
+}
+
+/// Counts prompt and completion tokens, and both together.
+pub fn tokens(provider: impl AsRef<str>, model: impl AsRef<str>, prompt: u64, completion: u64) {
+    record(provider.as_ref(), model.as_ref(), &Fact::Tokens(Usage::new(prompt, completion)));
+}
+
+/// Counts one call, its duration in seconds and its prompt and completion tokens.
+pub fn finished(
+    provider: impl AsRef<str>,
+    model: impl AsRef<str>,
+    elapsed: impl IntoF64,
+    (prompt, completion): (u64, u64),
+) {
+    let fact = Fact::Finished(elapsed.into_f64(), Usage::new(prompt, completion));
+    record(provider.as_ref(), model.as_ref(), &fact);
+}
+
+fn record(provider: &str, model: &str, fact: &Fact) {
+    current::with_current(|current| match current {
+        Current::Own(own) => own.record(provider, model, fact),
+        Current::Foreign(recorder) => Handles::record_once(recorder, provider, model, fact),
+        Current::None => {}
+    });
+}

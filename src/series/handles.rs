@@ -1,0 +1,218 @@
+//! The series of a provider and model with a recorder that is not this crate's.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, NoopRecorder, Recorder, SharedString};
+
+use super::{CallEnd, Fact, PairCounter, PairSeries, TOKEN_PARTS, TraceIds, is_plausible, unix_time};
+use crate::catalog::{self, METADATA, Metric};
+use crate::usage::Usage;
+
+/// The handles of a provider and model, each registered when it is first needed.
+///
+/// A handle is registered before the cell that keeps it is touched: a recorder may record something itself when it is asked for
+/// one, and may ask for the same one. Two threads can register it both, which gives the same series twice.
+pub(crate) struct Handles {
+    provider: Arc<str>,
+    model: Arc<str>,
+    counters: [OnceLock<Counter>; PairCounter::COUNT],
+    in_flight: OnceLock<Gauge>,
+    last_success: OnceLock<Gauge>,
+    duration: OnceLock<Histogram>,
+    first_chunk: OnceLock<Histogram>,
+    chunk_gap: OnceLock<Histogram>,
+}
+
+impl Handles {
+    pub(crate) fn new(provider: Arc<str>, model: Arc<str>) -> Self {
+        Self {
+            provider,
+            model,
+            counters: std::array::from_fn(|_| OnceLock::new()),
+            in_flight: OnceLock::new(),
+            last_success: OnceLock::new(),
+            duration: OnceLock::new(),
+            first_chunk: OnceLock::new(),
+            chunk_gap: OnceLock::new(),
+        }
+    }
+
+    /// Registers every handle now, for a recorder that can't be reached later: `metrics` only gives out references.
+    pub(crate) fn complete(recorder: &dyn Recorder, provider: &str, model: &str) -> Self {
+        let handles = Self::new(Arc::from(provider), Arc::from(model));
+        for counter in PairCounter::all() {
+            handles.counter(recorder, counter);
+        }
+        handles.in_flight(recorder);
+        handles.last_success(recorder);
+        handles.register_histograms(recorder);
+        handles
+    }
+
+    /// Records what one macro says with a recorder that is at hand, registering nothing else.
+    pub(crate) fn record_once(recorder: &dyn Recorder, provider: &str, model: &str, fact: &Fact) {
+        Self::new(Arc::from(provider), Arc::from(model)).record(recorder, fact);
+    }
+
+    pub(crate) fn declare(&self, recorder: &dyn Recorder) {
+        PairCounter::all().for_each(|counter| self.counter(recorder, counter).increment(0));
+        self.in_flight(recorder).increment(0.0);
+        self.register_histograms(recorder);
+    }
+
+    /// Registers every histogram: one without samples is on a page with 0 in each bucket.
+    fn register_histograms(&self, recorder: &dyn Recorder) {
+        self.durations(recorder);
+        self.first_chunks(recorder);
+        self.chunk_gaps(recorder);
+    }
+
+    /// Registers what is on the page from a pair's first call.
+    #[cfg(feature = "install")]
+    pub(crate) fn open(&self, recorder: &dyn Recorder) {
+        PairCounter::plain().for_each(|counter| self.counter(recorder, counter).increment(0));
+        self.in_flight(recorder).increment(0.0);
+        self.durations(recorder);
+    }
+
+    pub(crate) fn start(&self, recorder: &dyn Recorder) {
+        self.in_flight(recorder).increment(1.0);
+    }
+
+    /// Records the end of a call: the request first, so that a reader never sees more errors than requests.
+    pub(crate) fn end(&self, recorder: &dyn Recorder, end: &CallEnd) {
+        self.counter(recorder, PairCounter::REQUESTS).increment(1);
+        self.durations(recorder).record(end.elapsed);
+        if let Some(usage) = end.usage {
+            self.tokens(recorder, &usage);
+        }
+        for (reason, &count) in end.finished.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.counter(recorder, PairCounter::finish(reason)).increment(count.into());
+        }
+        match end.error {
+            Some(error) => self.counter(recorder, PairCounter::error(error)).increment(1),
+            None => {
+                self.last_success(recorder).set(unix_time());
+                if end.usage.is_none() {
+                    self.counter(recorder, PairCounter::USAGE_MISSING).increment(1);
+                }
+            }
+        }
+        self.in_flight(recorder).decrement(1.0);
+    }
+
+    pub(crate) fn first_chunk(&self, recorder: &dyn Recorder, elapsed: Duration) {
+        self.first_chunks(recorder).record(elapsed);
+    }
+
+    pub(crate) fn chunk_gap(&self, recorder: &dyn Recorder, gap: Duration) {
+        self.chunk_gaps(recorder).record(gap);
+    }
+
+    pub(crate) fn record(&self, recorder: &dyn Recorder, fact: &Fact) {
+        match *fact {
+            Fact::Request => self.counter(recorder, PairCounter::REQUESTS).increment(1),
+            Fact::Error(error) => self.counter(recorder, PairCounter::error(error)).increment(1),
+            Fact::Duration(seconds) => self.duration(recorder, seconds),
+            Fact::Tokens(usage) => self.tokens(recorder, &usage),
+            Fact::Finished(seconds, usage) => {
+                self.counter(recorder, PairCounter::REQUESTS).increment(1);
+                self.duration(recorder, seconds);
+                self.tokens(recorder, &usage);
+            }
+        }
+    }
+
+    fn duration(&self, recorder: &dyn Recorder, seconds: f64) {
+        if seconds.is_finite() && seconds >= 0.0 {
+            self.durations(recorder).record(seconds);
+        }
+    }
+
+    fn tokens(&self, recorder: &dyn Recorder, usage: &Usage) {
+        if !is_plausible(usage) {
+            return;
+        }
+        // Most calls have neither cached nor reasoning tokens.
+        let parts = if usage.has_parts() { &TOKEN_PARTS[..] } else { &TOKEN_PARTS[..3] };
+        for (counter, part) in parts {
+            self.counter(recorder, *counter).increment(part(usage));
+        }
+    }
+
+    pub(crate) fn counter(&self, recorder: &dyn Recorder, counter: PairCounter) -> &Counter {
+        get_or_register(&self.counters[counter.index()], || {
+            recorder.register_counter(&self.key(&counter.metric(), counter.third()), &METADATA)
+        })
+    }
+
+    pub(crate) fn in_flight(&self, recorder: &dyn Recorder) -> &Gauge {
+        self.gauge(recorder, &self.in_flight, &catalog::IN_FLIGHT)
+    }
+
+    pub(crate) fn last_success(&self, recorder: &dyn Recorder) -> &Gauge {
+        self.gauge(recorder, &self.last_success, &catalog::LAST_SUCCESS)
+    }
+
+    pub(crate) fn durations(&self, recorder: &dyn Recorder) -> &Histogram {
+        self.histogram(recorder, &self.duration, &catalog::DURATION)
+    }
+
+    pub(crate) fn first_chunks(&self, recorder: &dyn Recorder) -> &Histogram {
+        self.histogram(recorder, &self.first_chunk, &catalog::FIRST_CHUNK)
+    }
+
+    pub(crate) fn chunk_gaps(&self, recorder: &dyn Recorder) -> &Histogram {
+        self.histogram(recorder, &self.chunk_gap, &catalog::CHUNK_GAP)
+    }
+
+    fn gauge<'a>(&self, recorder: &dyn Recorder, cell: &'a OnceLock<Gauge>, metric: &Metric) -> &'a Gauge {
+        get_or_register(cell, || recorder.register_gauge(&self.key(metric, None), &METADATA))
+    }
+
+    fn histogram<'a>(&self, recorder: &dyn Recorder, cell: &'a OnceLock<Histogram>, metric: &Metric) -> &'a Histogram {
+        get_or_register(cell, || recorder.register_histogram(&self.key(metric, None), &METADATA))
+    }
+
+    fn key(&self, metric: &Metric, third: Option<&'static str>) -> Key {
+        let [provider, model] = [&self.provider, &self.model].map(|name| SharedString::from_shared(Arc::clone(name)));
+        match third {
+            Some(third) => metric.key([provider, model, SharedString::const_str(third)]),
+            None => metric.key([provider, model]),
+        }
+    }
+}
+
+fn get_or_register<T>(cell: &OnceLock<T>, register: impl FnOnce() -> T) -> &T {
+    match cell.get() {
+        Some(handle) => handle,
+        None => {
+            let registered = register();
+            cell.get_or_init(|| registered)
+        }
+    }
+}
+
+/// The handles of [`Handles::complete`], which have to ask nobody.
+impl PairSeries for Handles {
+    fn declare(&self) {
+        self.declare(&NoopRecorder);
+    }
+
+    fn start(&self) {
+        self.start(&NoopRecorder);
+    }
+
+    fn end(&self, end: &CallEnd) {
+        self.end(&NoopRecorder, end);
+    }
+
+    fn first_chunk(&self, elapsed: Duration, _: Option<TraceIds>) {
+        self.first_chunk(&NoopRecorder, elapsed);
+    }
+
+    fn chunk_gap(&self, gap: Duration) {
+        self.chunk_gap(&NoopRecorder, gap);
+    }
+}

@@ -1,0 +1,163 @@
+//! The series of one provider and model, wherever they are counted.
+//!
+//! Two things have them: the store of this crate, and any other `metrics` recorder, through [`Handles`]. Calls and macros see
+//! the trait [`PairSeries`] alone.
+
+mod handles;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::catalog::{self, Metric};
+use crate::error_type::ErrorType;
+use crate::finish::FINISH_REASONS;
+use crate::usage::Usage;
+
+pub(crate) use handles::Handles;
+
+/// Where the calls of one provider and model are counted. Every method is quiet, and none may be called with a lock held.
+pub(crate) trait PairSeries: Send + Sync {
+    /// Publishes every series that has a zero.
+    fn declare(&self);
+
+    /// Counts a call as in flight.
+    fn start(&self);
+
+    /// Records the end of a call that [`start`](Self::start) has counted.
+    fn end(&self, end: &CallEnd);
+
+    /// Records the time from the start of a streamed call to its first chunk.
+    fn first_chunk(&self, elapsed: Duration, trace: Option<TraceIds>);
+
+    /// Records the time between two chunks.
+    fn chunk_gap(&self, gap: Duration);
+}
+
+/// Everything that is counted when a call ends.
+#[derive(Debug)]
+pub(crate) struct CallEnd {
+    pub(crate) elapsed: Duration,
+    pub(crate) error: Option<ErrorType>,
+    pub(crate) usage: Option<Usage>,
+    /// How many choices finished for each of [`FINISH_REASONS`].
+    pub(crate) finished: [u8; FINISH_REASONS.len()],
+    /// The call's span, where it is sampled and exported.
+    #[cfg_attr(not(feature = "install"), expect(dead_code, reason = "other recorders have no exemplars"))]
+    pub(crate) trace: Option<TraceIds>,
+}
+
+/// What one of the `llm_*!` macros records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fact {
+    Request,
+    Error(ErrorType),
+    /// In seconds.
+    Duration(f64),
+    Tokens(Usage),
+    /// A whole call that has succeeded, its duration in seconds.
+    Finished(f64, Usage),
+}
+
+/// The ids of a span, as OpenTelemetry's bytes. Metrics take them as they are and know nothing of traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TraceIds {
+    pub(crate) trace: [u8; 16],
+    pub(crate) span: [u8; 8],
+}
+
+/// A counter that every provider and model has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PairCounter(u8);
+
+impl PairCounter {
+    pub(crate) const REQUESTS: Self = Self(0);
+    pub(crate) const TOKENS: Self = Self(1);
+    pub(crate) const PROMPT: Self = Self(2);
+    pub(crate) const COMPLETION: Self = Self(3);
+    pub(crate) const CACHE_READ: Self = Self(4);
+    pub(crate) const CACHE_WRITE: Self = Self(5);
+    pub(crate) const REASONING: Self = Self(6);
+    pub(crate) const USAGE_MISSING: Self = Self(7);
+
+    /// The counters that have no label besides provider and model, in the order of their constants.
+    const PLAIN: [Metric; 8] = [
+        catalog::REQUESTS,
+        catalog::TOKENS,
+        catalog::TOKENS_PROMPT,
+        catalog::TOKENS_COMPLETION,
+        catalog::TOKENS_CACHE_READ,
+        catalog::TOKENS_CACHE_WRITE,
+        catalog::TOKENS_REASONING,
+        catalog::USAGE_MISSING,
+    ];
+
+    const ERRORS: usize = Self::PLAIN.len();
+    const FINISH: usize = Self::ERRORS + ErrorType::ALL.len();
+
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::FINISH + FINISH_REASONS.len();
+
+    /// The counter of failed calls of a class.
+    pub(crate) const fn error(error: ErrorType) -> Self {
+        Self((Self::ERRORS + error.index()) as u8)
+    }
+
+    /// The counter of choices that finished for one of [`FINISH_REASONS`].
+    pub(crate) const fn finish(reason: usize) -> Self {
+        Self((Self::FINISH + reason) as u8)
+    }
+
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT as u8).map(Self)
+    }
+
+    /// The counters that are on the page from a pair's first call: those without a third label.
+    #[cfg(feature = "install")]
+    pub(crate) fn plain() -> impl Iterator<Item = Self> {
+        (0..Self::ERRORS as u8).map(Self)
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    pub(crate) const fn metric(self) -> Metric {
+        match self.index() {
+            Self::FINISH.. => catalog::FINISH,
+            Self::ERRORS.. => catalog::ERRORS,
+            plain => Self::PLAIN[plain],
+        }
+    }
+
+    /// The value of the third label, where there is one.
+    pub(crate) const fn third(self) -> Option<&'static str> {
+        match self.index() {
+            finish @ Self::FINISH.. => Some(FINISH_REASONS[finish - Self::FINISH]),
+            error @ Self::ERRORS.. => Some(ErrorType::ALL[error - Self::ERRORS].as_str()),
+            _ => None,
+        }
+    }
+}
+
+/// The parts of a usage, each with its counter; all tokens first.
+pub(crate) const TOKEN_PARTS: [(PairCounter, fn(&Usage) -> u64); 6] = [
+    (PairCounter::TOKENS, Usage::total),
+    (PairCounter::PROMPT, Usage::prompt),
+    (PairCounter::COMPLETION, Usage::completion),
+    (PairCounter::CACHE_READ, Usage::cache_read),
+    (PairCounter::CACHE_WRITE, Usage::cache_write),
+    (PairCounter::REASONING, Usage::reasoning),
+];
+
+/// The most tokens of one kind that a call may have used: above 2^53 a count is not exact as a sample of Prometheus, and no call
+/// comes near it. `total - prompt` that wraps around does.
+pub(crate) const MAX_TOKENS: u64 = 1 << 53;
+
+/// Whether every part of a usage is one that a call can have.
+pub(crate) fn is_plausible(usage: &Usage) -> bool {
+    TOKEN_PARTS[1..].iter().all(|(_, part)| part(usage) <= MAX_TOKENS)
+}
+
+/// The time now in seconds since 1970.
+pub(crate) fn unix_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,228 @@
+//! Which names have families and which label sets have series, decided when they first come.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use metrics::{Key, KeyName, SharedString, Unit};
+use metrics_util::KeyHasher;
+
+use super::Config;
+use super::family::{Family, Series};
+use super::name::{canonical, exposed, of_samples, own, sanitized};
+use crate::catalog::{DEFAULT_BUCKETS, METRICS, Metric, MetricKind};
+use crate::snapshot::About;
+
+/// How many names of each kind a program may use.
+pub(super) const MAX_NAMES: usize = 1_000;
+
+/// How many metrics a program may describe.
+const MAX_DESCRIPTIONS: usize = 3 * MAX_NAMES;
+
+/// How many label sets a metric about the crate itself may have. It needs a few, whatever the program's own bound is; the rest is
+/// for a program that records under its name.
+const MAX_HEALTH_SERIES: usize = 1_000;
+
+/// Everything that is decided under one lock. No code of another crate runs while it is held.
+pub(super) struct Admitted {
+    /// First those of the catalogue, in its order.
+    pub(super) families: Vec<Family>,
+    /// By kind: the series of each clean key, by which call sites ask again.
+    series: [HashMap<Key, Arc<Series>, BuildHasherDefault<KeyHasher>>; 3],
+    /// By kind: what a name in code means, as it is spelt and in its canonical form.
+    spelt: [HashMap<String, Meaning>; 3],
+    /// The families that have the names of samples.
+    named: HashMap<String, usize>,
+    /// By kind: how many names the program has used.
+    names: [usize; 3],
+    described: HashMap<String, (SharedString, Option<Unit>)>,
+    /// Families that have no place, since another has a name of theirs.
+    pub(super) rejected: Vec<Rejection>,
+    bounds: HashMap<String, Arc<[f64]>>,
+}
+
+/// What a name in code means.
+#[derive(Clone)]
+enum Meaning {
+    Family(usize),
+    Rejected(Arc<AtomicU64>),
+    Excluded,
+}
+
+/// A family that can't be exposed.
+pub(super) struct Rejection {
+    /// The name it would have.
+    pub(super) name: String,
+    /// The names in code: that of the family that was there first, and its own.
+    pub(super) spellings: [String; 2],
+    /// How many times something was recorded.
+    pub(super) records: Arc<AtomicU64>,
+    pub(super) is_reported: bool,
+}
+
+/// What a key comes to.
+pub(super) enum Found {
+    Series(Arc<Series>),
+    /// Each record counts as invalid.
+    Rejected(Arc<AtomicU64>),
+    /// No reader gets it.
+    Excluded,
+    /// There are too many names.
+    Refused,
+}
+
+impl Admitted {
+    pub(super) fn new(config: &Config) -> Self {
+        let mut bounds: HashMap<String, Arc<[f64]>> = HashMap::new();
+        for metric in METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram) {
+            bounds.insert(sanitized(metric.name), Arc::from(metric.buckets));
+        }
+        for (metric, own_bounds) in &config.buckets {
+            let name = own(metric).map_or(metric.as_str(), |metric| metric.name);
+            bounds.insert(sanitized(name), Arc::from(own_bounds.as_slice()));
+        }
+        let mut admitted = Self {
+            families: Vec::new(),
+            series: Default::default(),
+            spelt: Default::default(),
+            named: HashMap::new(),
+            names: [0; 3],
+            described: HashMap::new(),
+            rejected: Vec::new(),
+            bounds,
+        };
+        for metric in METRICS {
+            admitted.add_own(metric, config);
+        }
+        admitted
+    }
+
+    fn add_own(&mut self, metric: &Metric, config: &Config) {
+        let about = About {
+            name: metric.prometheus.into(),
+            kind: metric.kind,
+            help: metric.description.into(),
+            decimals: 0,
+        };
+        let bounds = self.bounds.get(&sanitized(metric.name)).cloned().unwrap_or_default();
+        let spelling = KeyName::from_const_str(metric.name);
+        let family = Family {
+            // The crate's own histograms are durations; a program's may well go below zero.
+            lowest: 0.0,
+            ..Family::new(Arc::new(about), spelling, bounds, MAX_HEALTH_SERIES)
+        };
+        let at = self.add(family);
+        let meaning = if config.is_excluded(metric) { Meaning::Excluded } else { Meaning::Family(at) };
+        self.spelt[metric.kind as usize].insert(metric.name.to_owned(), meaning);
+    }
+
+    /// Finds what is known of a key without changing anything; `None` where something has to be opened.
+    pub(super) fn find(&self, key: &Key, kind: MetricKind) -> Option<Found> {
+        if let Some(series) = self.series[kind as usize].get(key) {
+            return Some(Found::Series(Arc::clone(series)));
+        }
+        let family = match self.spelt[kind as usize].get(key.name()) {
+            Some(Meaning::Family(at)) => &self.families[*at],
+            Some(Meaning::Rejected(records)) => return Some(Found::Rejected(Arc::clone(records))),
+            Some(Meaning::Excluded) => return Some(Found::Excluded),
+            None if self.names[kind as usize] >= MAX_NAMES => return Some(Found::Refused),
+            None => return None,
+        };
+        let key = family.key(key);
+        match self.series[kind as usize].get(&*key) {
+            Some(series) => Some(Found::Series(Arc::clone(series))),
+            None if family.is_full() => family.fold(&key).map(Found::Series),
+            None => None,
+        }
+    }
+
+    /// Opens what a key needs, and returns what it comes to.
+    pub(super) fn open(&mut self, key: &Key, kind: MetricKind, config: &Config) -> Found {
+        // Another thread may have been here meanwhile.
+        if let Some(found) = self.find(key, kind) {
+            return found;
+        }
+        let at = match self.meaning(key.name(), kind, config) {
+            Meaning::Family(at) => at,
+            Meaning::Rejected(records) => return Found::Rejected(records),
+            Meaning::Excluded => return Found::Excluded,
+        };
+        let family = &mut self.families[at];
+        let key = family.key(key);
+        if let Some(known) = self.series[kind as usize].get(&*key) {
+            return Found::Series(Arc::clone(known));
+        }
+        if family.is_full() {
+            if family.fold(&key).is_none() {
+                family.open_overflow(&config.global_labels);
+            }
+            return family.fold(&key).map_or(Found::Refused, Found::Series);
+        }
+        let opened = family.open(&key, &config.global_labels);
+        self.series[kind as usize].insert(key.to_retained(), Arc::clone(&opened));
+        Found::Series(opened)
+    }
+
+    /// Decides what a name means.
+    fn meaning(&mut self, spelling: &str, kind: MetricKind, config: &Config) -> Meaning {
+        let sanitized = sanitized(spelling);
+        let canonical = canonical(&sanitized, kind).to_owned();
+        if let Some(known) = self.spelt[kind as usize].get(spelling) {
+            return known.clone();
+        }
+        let meaning = match self.spelt[kind as usize].get(&canonical) {
+            Some(known) => known.clone(),
+            None => self.decide(spelling, &sanitized, kind, config),
+        };
+        self.names[kind as usize] += 1;
+        for name in [spelling.to_owned(), canonical] {
+            self.spelt[kind as usize].insert(name, meaning.clone());
+        }
+        meaning
+    }
+
+    fn decide(&mut self, spelling: &str, sanitized: &str, kind: MetricKind, config: &Config) -> Meaning {
+        let (help, unit) = self.described.get(sanitized).cloned().unwrap_or((SharedString::const_str(""), None));
+        let name = exposed(sanitized, kind, unit);
+        if [spelling, sanitized, &name].iter().any(|name| config.exclude.iter().any(|pattern| pattern.matches(name))) {
+            return Meaning::Excluded;
+        }
+        let first = of_samples(&name, kind).find_map(|sample| self.named.get(&sample).copied());
+        if let Some(first) = first {
+            let spellings = [self.families[first].spelling.as_str().to_owned(), spelling.to_owned()];
+            let records = Arc::default();
+            let meaning = Meaning::Rejected(Arc::clone(&records));
+            self.rejected.push(Rejection { name, spellings, records, is_reported: false });
+            return meaning;
+        }
+        let bounds = self.bounds.get(sanitized).cloned().unwrap_or_else(|| Arc::from(DEFAULT_BUCKETS));
+        let bounds = if kind == MetricKind::Histogram { bounds } else { Arc::default() };
+        let about = About { name: name.into(), kind, help: (*help).into(), decimals: 0 };
+        let spelling = KeyName::from(spelling.to_owned());
+        Meaning::Family(self.add(Family::new(Arc::new(about), spelling, bounds, config.max_series)))
+    }
+
+    fn add(&mut self, family: Family) -> usize {
+        let at = self.families.len();
+        self.named.extend(of_samples(&family.about.name, family.about.kind).map(|name| (name, at)));
+        self.families.push(family);
+        at
+    }
+
+    /// Keeps a description. A family that is exposed already keeps its name, and gets the text.
+    pub(super) fn describe(&mut self, name: &str, unit: Option<Unit>, description: SharedString) {
+        let name = sanitized(name);
+        for kind in [MetricKind::Counter, MetricKind::Gauge, MetricKind::Histogram] {
+            if let Some(Meaning::Family(at)) = self.spelt[kind as usize].get(canonical(&name, kind)) {
+                let about = &mut self.families[*at].about;
+                if about.help.is_empty() {
+                    *about = Arc::new(About { help: (*description).into(), ..(**about).clone() });
+                }
+            }
+        }
+        if self.described.len() < MAX_DESCRIPTIONS {
+            self.described.entry(name).or_insert((description, unit));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The families of providers and models while a snapshot is taken: each pair appends its series.
+
+use std::sync::Arc;
+
+use super::exemplars::Exemplars;
+use crate::catalog::{self, METRICS, Metric, place};
+use crate::series::PairCounter;
+use crate::snapshot::{About, Exemplar, Family, Histograms, LabelSet, Labels, Values};
+
+/// The families of the catalogue that every pair has, by their place in it; `None` where a family is none of them or no reader
+/// gets it.
+pub(super) struct Columns {
+    families: Vec<Option<Family>>,
+    counters: [usize; PairCounter::COUNT],
+}
+
+impl Columns {
+    /// Makes empty families: `about` and `bounds` say what they are.
+    pub(super) fn new(about: impl Fn(&Metric) -> Option<(Arc<About>, Arc<[f64]>)>) -> Self {
+        let family = |metric| about(metric).map(|(about, bounds)| Family::new(about, bounds));
+        let mut counters = [0; PairCounter::COUNT];
+        for counter in PairCounter::all() {
+            counters[counter.index()] = place(&counter.metric());
+        }
+        Self { families: METRICS.iter().map(family).collect(), counters }
+    }
+
+    pub(super) fn counter(&mut self, counter: PairCounter, labels: Labels, value: u64, exemplar: Option<Exemplar>) {
+        let Some(Family { labels: all, values: Values::Counters { counts, exemplars }, .. }) =
+            &mut self.families[self.counters[counter.index()]]
+        else {
+            return;
+        };
+        exemplars.extend(exemplar.map(|exemplar| (counts.len(), exemplar)));
+        all.push(labels);
+        counts.push(value);
+    }
+
+    pub(super) fn duration(&mut self, labels: &Arc<LabelSet>, counts: &[u64], sum: f64, exemplars: &Exemplars) {
+        self.histogram(&catalog::DURATION, labels, |family| {
+            family.push(counts, sum);
+            exemplars.of_durations().for_each(|(bucket, exemplar)| family.push_exemplar(bucket, exemplar));
+        });
+    }
+
+    pub(super) fn gauge(&mut self, metric: &Metric, labels: &Arc<LabelSet>, value: f64) {
+        if let Some(Family { labels: all, values: Values::Gauges(values), .. }) = &mut self.families[place(metric)] {
+            all.push(Labels::new(Arc::clone(labels)));
+            values.push(value);
+        }
+    }
+
+    pub(super) fn histogram(&mut self, metric: &Metric, labels: &Arc<LabelSet>, push: impl FnOnce(&mut Histograms)) {
+        if let Some(Family { labels: all, values: Values::Histograms(histograms), .. }) =
+            &mut self.families[place(metric)]
+        {
+            all.push(Labels::new(Arc::clone(labels)));
+            push(histograms);
+        }
+    }
+
+    /// Returns the family at a place of the catalogue.
+    pub(super) fn take(&mut self, place: usize) -> Option<Family> {
+        self.families[place].take()
+    }
+}

@@ -1,0 +1,150 @@
+//! Single numbers: counters and gauges.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use metrics::{CounterFn, Gauge, GaugeFn};
+
+/// A counter that stops at `u64::MAX`.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl CounterFn for Count {
+    fn increment(&self, value: u64) {
+        add_saturating(&self.0, value);
+    }
+
+    fn absolute(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::AcqRel);
+    }
+}
+
+/// Adds to a number that stops at `u64::MAX`.
+pub(super) fn add_saturating(number: &AtomicU64, more: u64) {
+    // Release: who reads a count sees what was recorded before it.
+    let _ = number.fetch_update(Ordering::Release, Ordering::Relaxed, |value| Some(value.saturating_add(more)));
+}
+
+/// A gauge.
+#[derive(Debug, Default)]
+pub(super) struct Number(AtomicU64);
+
+impl Number {
+    pub(super) fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Acquire))
+    }
+
+    pub(super) fn add(&self, value: f64) {
+        let add = |bits| Some((f64::from_bits(bits) + value).to_bits());
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add);
+    }
+}
+
+impl GaugeFn for Number {
+    fn increment(&self, value: f64) {
+        self.add(value);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.add(-value);
+    }
+
+    fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::Release);
+    }
+}
+
+/// The gauge of all series beyond the bound. What is added to them adds up, while what they are set to would mean nothing.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    sum: Number,
+    is_used: AtomicBool,
+}
+
+impl Sum {
+    /// Returns the sum, `None` if nothing was added.
+    pub(super) fn get(&self) -> Option<f64> {
+        self.is_used.load(Ordering::Acquire).then(|| self.sum.get())
+    }
+
+    fn add(&self, value: f64) {
+        self.sum.add(value);
+        self.is_used.store(true, Ordering::Release);
+    }
+}
+
+impl GaugeFn for Sum {
+    fn increment(&self, value: f64) {
+        self.add(value);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.add(-value);
+    }
+
+    fn set(&self, _: f64) {}
+}
+
+/// A gauge that takes what is added to it, and not what it is set to.
+pub(super) struct Unsettable(pub(super) Gauge);
+
+impl GaugeFn for Unsettable {
+    fn increment(&self, value: f64) {
+        self.0.increment(value);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.0.decrement(value);
+    }
+
+    fn set(&self, _: f64) {}
+}
+
+/// Counts what could not be recorded as it was said: each record is one.
+#[derive(Debug)]
+pub(super) struct Rejected(pub(super) std::sync::Arc<AtomicU64>);
+
+impl Rejected {
+    fn count(&self, records: u64) {
+        add_saturating(&self.0, records);
+    }
+}
+
+impl CounterFn for Rejected {
+    fn increment(&self, _: u64) {
+        self.count(1);
+    }
+
+    fn absolute(&self, _: u64) {
+        self.count(1);
+    }
+}
+
+impl GaugeFn for Rejected {
+    fn increment(&self, _: f64) {
+        self.count(1);
+    }
+
+    fn decrement(&self, _: f64) {
+        self.count(1);
+    }
+
+    fn set(&self, _: f64) {
+        self.count(1);
+    }
+}
+
+impl metrics::HistogramFn for Rejected {
+    fn record(&self, _: f64) {
+        self.count(1);
+    }
+
+    fn record_many(&self, _: f64, count: usize) {
+        self.count(count as u64);
+    }
+}

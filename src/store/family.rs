@@ -1,0 +1,217 @@
+//! A family of series that is not per provider and model.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, SharedString};
+
+use super::count::{Count, Number, Sum};
+use super::fanout::Extras;
+use super::histogram::Histogram as Buckets;
+use super::label::{self, OTHER};
+use crate::catalog::MetricKind;
+use crate::snapshot::{self, About, LabelSet, Labels, Values};
+
+/// A family: its series up to the bound, and the one for all others.
+pub(super) struct Family {
+    pub(super) about: Arc<About>,
+    /// The name in code that came first.
+    pub(super) spelling: KeyName,
+    pub(super) bounds: Arc<[f64]>,
+    /// The lowest sample of a histogram.
+    pub(super) lowest: f64,
+    pub(super) limit: usize,
+    /// In the order of the page.
+    pub(super) series: Vec<Arc<Series>>,
+    pub(super) overflow: Option<Overflow>,
+    /// Times a label set beyond the bound was recorded.
+    pub(super) folded: Arc<AtomicU64>,
+    /// Samples that were not taken.
+    pub(super) invalid: Arc<AtomicU64>,
+}
+
+/// The series for all label sets beyond the bound. It has the label names of the first one: names made up at run time are as many
+/// as values.
+pub(super) struct Overflow {
+    key: Key,
+    series: Option<Arc<Series>>,
+}
+
+/// Where one label set is counted.
+pub(super) struct Series {
+    key: Key,
+    labels: Labels,
+    cell: Cell,
+    lowest: f64,
+    invalid: Arc<AtomicU64>,
+}
+
+enum Cell {
+    Counter(Arc<Count>, OnceLock<Counter>),
+    Gauge(Arc<Number>, OnceLock<Gauge>),
+    /// The gauge that stands for many.
+    Sum(Arc<Sum>, OnceLock<Gauge>),
+    Histogram(Arc<Buckets>, OnceLock<Histogram>),
+}
+
+impl Family {
+    pub(super) fn new(about: Arc<About>, spelling: KeyName, bounds: Arc<[f64]>, limit: usize) -> Self {
+        Self {
+            about,
+            spelling,
+            bounds,
+            lowest: f64::MIN,
+            limit,
+            series: Vec::new(),
+            overflow: None,
+            folded: Arc::default(),
+            invalid: Arc::default(),
+        }
+    }
+
+    /// Returns a key as it is in this family: spelt like the first, with clean labels.
+    pub(super) fn key<'a>(&self, key: &'a Key) -> Cow<'a, Key> {
+        match (label::clean(key), self.spelling.as_str() == key.name()) {
+            (None, true) => Cow::Borrowed(key),
+            (None, false) => {
+                Cow::Owned(Key::from_parts(self.spelling.clone(), key.labels().cloned().collect::<Vec<_>>()))
+            }
+            (Some(labels), _) => Cow::Owned(Key::from_parts(self.spelling.clone(), labels)),
+        }
+    }
+
+    /// Returns the series for a label set beyond the bound, and counts it; `None` while there is room, or none is open.
+    pub(super) fn fold(&self, key: &Key) -> Option<Arc<Series>> {
+        let Overflow { key: others, series } = self.overflow.as_ref()?;
+        let series = series.as_ref()?;
+        if others != key {
+            self.folded.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(Arc::clone(series))
+    }
+
+    /// Whether all label sets that may have series of their own have them.
+    pub(super) fn is_full(&self) -> bool {
+        self.series.len() >= self.limit
+    }
+
+    /// Opens the series of a clean key.
+    pub(super) fn open(&mut self, key: &Key, global: &[(String, String)]) -> Arc<Series> {
+        self.overflow.get_or_insert_with(|| Overflow { key: folded(key), series: None });
+        let series = self.series(key.to_retained(), global, false);
+        self.insert(&series);
+        series
+    }
+
+    /// Opens the series for all others.
+    pub(super) fn open_overflow(&mut self, global: &[(String, String)]) {
+        let Some(key) = self.overflow.as_ref().map(|overflow| overflow.key.clone()) else { return };
+        let series = self.series(key, global, true);
+        self.insert(&series);
+        if let Some(overflow) = &mut self.overflow {
+            overflow.series = Some(series);
+        }
+    }
+
+    fn insert(&mut self, series: &Arc<Series>) {
+        let place = self.series.partition_point(|other| other.labels < series.labels);
+        self.series.insert(place, Arc::clone(series));
+    }
+
+    fn series(&self, key: Key, global: &[(String, String)], is_overflow: bool) -> Arc<Series> {
+        let cell = match self.about.kind {
+            MetricKind::Counter => Cell::Counter(Arc::default(), OnceLock::new()),
+            MetricKind::Gauge if is_overflow => Cell::Sum(Arc::default(), OnceLock::new()),
+            MetricKind::Gauge => Cell::Gauge(Arc::default(), OnceLock::new()),
+            MetricKind::Histogram => {
+                let buckets = Buckets::new(Arc::clone(&self.bounds), self.lowest, Arc::clone(&self.invalid));
+                Cell::Histogram(Arc::new(buckets), OnceLock::new())
+            }
+        };
+        let labels = labels(&key, global);
+        Arc::new(Series { labels, cell, lowest: self.lowest, invalid: Arc::clone(&self.invalid), key })
+    }
+
+    /// Returns what a snapshot is made from, so that it is made without a lock.
+    pub(super) fn parts(&self) -> (Arc<About>, Arc<[f64]>, Vec<Arc<Series>>) {
+        (Arc::clone(&self.about), Arc::clone(&self.bounds), self.series.clone())
+    }
+}
+
+impl Series {
+    // A handle is made when it is first asked for, without any lock held: added recorders may record something themselves.
+
+    pub(super) fn counter(&self, extras: &Extras) -> Counter {
+        let Cell::Counter(cell, handle) = &self.cell else { return Counter::noop() };
+        let own = || Counter::from_arc(Arc::clone(cell));
+        get_or_make(handle, || if extras.is_empty() { own() } else { extras.counter(own(), &self.key) })
+    }
+
+    pub(super) fn gauge(&self, extras: &Extras) -> Gauge {
+        let (own, handle) = match &self.cell {
+            Cell::Gauge(cell, handle) => (Gauge::from_arc(Arc::clone(cell)), handle),
+            Cell::Sum(cell, handle) => (Gauge::from_arc(Arc::clone(cell)), handle),
+            _ => return Gauge::noop(),
+        };
+        get_or_make(handle, || match &self.cell {
+            _ if extras.is_empty() => own,
+            // What it is set to means nothing to the added recorders either.
+            Cell::Sum(..) => Gauge::from_arc(Arc::new(super::count::Unsettable(extras.gauge(own, &self.key)))),
+            _ => extras.gauge(own, &self.key),
+        })
+    }
+
+    pub(super) fn histogram(&self, extras: &Extras) -> Histogram {
+        let Cell::Histogram(cell, handle) = &self.cell else { return Histogram::noop() };
+        let own = Histogram::from_arc(Arc::clone(cell));
+        get_or_make(handle, || {
+            if extras.is_empty() {
+                own
+            } else {
+                extras.histogram(own, &self.key, self.lowest, Arc::clone(&self.invalid))
+            }
+        })
+    }
+
+    /// Appends the series to its family; not if nothing was measured.
+    pub(super) fn read(&self, family: &mut snapshot::Family) {
+        match (&self.cell, &mut family.values) {
+            (Cell::Counter(cell, _), Values::Counters { counts, .. }) => counts.push(cell.get()),
+            (Cell::Gauge(cell, _), Values::Gauges(values)) => values.push(cell.get()),
+            (Cell::Sum(cell, _), Values::Gauges(values)) => match cell.get() {
+                Some(sum) => values.push(sum),
+                None => return,
+            },
+            (Cell::Histogram(cell, _), Values::Histograms(histograms)) => cell.read(histograms),
+            _ => return,
+        }
+        family.labels.push(self.labels.clone());
+    }
+}
+
+fn get_or_make<T: Clone>(handle: &OnceLock<T>, make: impl FnOnce() -> T) -> T {
+    match handle.get() {
+        Some(handle) => handle.clone(),
+        None => {
+            let made = make();
+            handle.get_or_init(|| made).clone()
+        }
+    }
+}
+
+/// The labels of a key with those of every series; its own win.
+fn labels(key: &Key, global: &[(String, String)]) -> Labels {
+    let own = key.labels().map(|label| (label.key(), label.value()));
+    let global = global.iter().filter(|(name, _)| key.labels().all(|label| label.key() != name));
+    Labels::new(Arc::new(LabelSet::new(global.map(|(name, value)| (name.as_str(), value.as_str())).chain(own))))
+}
+
+fn folded(key: &Key) -> Key {
+    let other = SharedString::const_str(OTHER);
+    let labels: Vec<Label> = key
+        .labels()
+        .map(|label| Label::new(SharedString::from_shared(Arc::from(label.key())), other.clone()))
+        .collect();
+    Key::from_parts(key.name_shared(), labels)
+}

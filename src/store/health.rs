@@ -1,0 +1,108 @@
+//! What the store counts about itself: label sets beyond a bound, and what could not be recorded.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use metrics::{Recorder, SharedString};
+
+use super::Store;
+use super::admitted::{Admitted, MAX_NAMES};
+use crate::catalog::{self, METADATA, METRICS, Metric, MetricKind};
+
+/// What has been said, and told the added recorders.
+#[derive(Default)]
+pub(super) struct Reported {
+    /// Metrics that are reported to have too many label sets.
+    full: Vec<String>,
+    has_too_many_names: bool,
+    /// The counts that the added recorders have, by metric and the value of its label.
+    forwarded: HashMap<(&'static str, String), u64>,
+}
+
+impl Store {
+    /// Returns the series of a family that the store itself counts, by the value of the one label.
+    pub(super) fn own_counts(&self, metric: &Metric, admitted: &Admitted) -> Vec<(String, u64)> {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let families = admitted.families.iter().map(|family| (&*family.about.name, family));
+        if metric.name == catalog::LABEL_OVERFLOW.name {
+            let folded = families.map(|(name, family)| (name.to_owned(), load(&family.folded)));
+            let names = ("other".to_owned(), load(&self.refused_names));
+            let counts = folded.chain([names]).filter(|(_, count)| *count > 0);
+            [("llm".to_owned(), self.pairs.folded())].into_iter().chain(counts).collect()
+        } else if metric.name == catalog::INVALID_SAMPLES.name {
+            let invalid = families.enumerate().map(|(at, (name, family))| {
+                let is_shown = at < METRICS.len() && family.about.kind == MetricKind::Histogram;
+                (is_shown, name.to_owned(), load(&family.invalid))
+            });
+            let rejected = admitted.rejected.iter().map(|of| (false, of.name.clone(), load(&of.records)));
+            let mut counts: Vec<(String, u64)> = Vec::new();
+            for (_, name, count) in invalid.chain(rejected).filter(|(is_shown, _, count)| *is_shown || *count > 0) {
+                // A name may be rejected for two kinds, beside the family that has it.
+                match counts.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, sum)) => *sum = sum.saturating_add(count),
+                    None => counts.push((name, count)),
+                }
+            }
+            counts
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Logs once what was beyond a bound, and brings the added recorders up to date. Recording itself never logs.
+    pub(crate) fn report(&self) {
+        let mut lines = Vec::new();
+        let mut forward = Vec::new();
+        {
+            let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut admitted = self.admitted.write().unwrap_or_else(PoisonError::into_inner);
+            for (metric, _) in self.own_counts(&catalog::LABEL_OVERFLOW, &admitted).iter().filter(|(_, count)| *count > 0) {
+                if metric == "other" {
+                    if !std::mem::replace(&mut reported.has_too_many_names, true) {
+                        lines.push(format!(
+                            "there are more than {MAX_NAMES} metric names, and further ones are left out: put what changes at run \
+                             time into a label"
+                        ));
+                    }
+                } else if !reported.full.contains(metric) {
+                    reported.full.push(metric.clone());
+                    lines.push(format!(
+                        "{metric} has more than {} label sets, and what is beyond is recorded as `other`: see which label takes \
+                         its values from users, or raise the bound by `Builder::with_max_series`",
+                        self.config.max_series
+                    ));
+                }
+            }
+            for rejection in admitted.rejected.iter_mut().filter(|rejection| !rejection.is_reported) {
+                rejection.is_reported = true;
+                let [first, second] = &rejection.spellings;
+                lines.push(format!(
+                    "`{second}` would have the name {} on the page, which `{first}` has: what is recorded as `{second}` is left \
+                     out and counts as invalid; rename one of them",
+                    rejection.name
+                ));
+            }
+            if !self.extras.is_empty() {
+                for metric in [&catalog::LABEL_OVERFLOW, &catalog::INVALID_SAMPLES] {
+                    for (value, count) in self.own_counts(metric, &admitted) {
+                        let known = reported.forwarded.insert((metric.name, value.clone()), count);
+                        if known != Some(count) {
+                            forward.push((metric.key([SharedString::from(value)]), count));
+                        }
+                    }
+                }
+            }
+        }
+        // Without the locks: whoever gets these may record something.
+        for (key, count) in forward {
+            self.extras.iter().for_each(|extra| extra.register_counter(&key, &METADATA).absolute(count));
+        }
+        for line in lines {
+            tracing::warn!(target: "botticelli_obs", "metrics: {line}");
+        }
+    }
+}
+
+/// The state of reports, behind a lock that only the reporting thread takes.
+pub(super) type Reports = Mutex<Reported>;

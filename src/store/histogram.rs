@@ -1,0 +1,64 @@
+//! A histogram whose samples are counted where they are recorded, without a lock.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use metrics::HistogramFn;
+
+use super::count::add_saturating;
+use super::halves::Halves;
+use crate::snapshot::Histograms;
+
+/// Counts of samples by bucket, and their sum.
+#[derive(Debug)]
+pub(super) struct Histogram {
+    /// Upper bounds, ascending and finite.
+    bounds: Arc<[f64]>,
+    /// The lowest sample that is taken: a duration is never negative.
+    lowest: f64,
+    /// Samples that were not taken, of the whole family.
+    invalid: Arc<AtomicU64>,
+    buckets: Halves,
+}
+
+impl Histogram {
+    pub(super) fn new(bounds: Arc<[f64]>, lowest: f64, invalid: Arc<AtomicU64>) -> Self {
+        Self { lowest, invalid, buckets: Halves::new(bounds.len() + 1), bounds }
+    }
+
+    /// Records a sample so many times. A sample that is not finite, or that would make the sum infinite, counts as invalid.
+    pub(super) fn add(&self, value: f64, count: u64) {
+        if !value.is_finite() || value < self.lowest {
+            return add_saturating(&self.invalid, count);
+        }
+        let bucket = self.bucket(value);
+        let more = value * count as f64;
+        let update = self.buckets.update();
+        update.add(bucket, count);
+        let is_in_sum = update.add_to_sum(more);
+        drop(update);
+        if !is_in_sum {
+            add_saturating(&self.invalid, count);
+        }
+    }
+
+    /// Returns the bucket of a sample.
+    pub(super) fn bucket(&self, value: f64) -> usize {
+        self.bounds.partition_point(|bound| *bound < value)
+    }
+
+    /// Appends the series to its family.
+    pub(super) fn read(&self, family: &mut Histograms) {
+        self.buckets.read(|totals| family.push(&totals.counts, totals.sum));
+    }
+}
+
+impl HistogramFn for Histogram {
+    fn record(&self, value: f64) {
+        self.add(value, 1);
+    }
+
+    fn record_many(&self, value: f64, count: usize) {
+        self.add(value, count as u64);
+    }
+}

@@ -1,0 +1,185 @@
+//! Where metrics are counted: families by name, each with its series up to the bound.
+//!
+//! A name means one family and a label set one series, decided when they first come. Readers get a [`Snapshot`].
+
+mod admitted;
+mod columns;
+mod count;
+mod exemplars;
+mod family;
+mod fanout;
+mod halves;
+mod health;
+mod histogram;
+mod label;
+mod name;
+mod pair;
+mod pairs;
+mod pattern;
+mod recorder;
+mod sync;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use metrics::Key;
+
+use crate::catalog::{self, METRICS, Metric, MetricKind};
+use crate::snapshot::{Family, LabelSet, Labels, Snapshot, Values};
+use admitted::{Admitted, Found};
+use columns::Columns;
+pub(crate) use fanout::ExtraRecorder;
+use fanout::Extras;
+pub(crate) use label::is_label_name;
+use pair::{Pair, Shared};
+use pairs::Pairs;
+pub(crate) use pattern::Pattern;
+pub use recorder::MetricsRecorder;
+
+/// How many providers and models, and how many label sets of any other metric, have series of their own by default.
+pub(crate) const MAX_SERIES: usize = 1_000;
+
+/// What the store is built from; every value is valid.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Bucket bounds by metric name, ascending and finite.
+    pub(crate) buckets: Vec<(String, Vec<f64>)>,
+    pub(crate) global_labels: Vec<(String, String)>,
+    pub(crate) max_series: usize,
+    /// Metrics that no reader gets.
+    pub(crate) exclude: Vec<Pattern>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { buckets: Vec::new(), global_labels: Vec::new(), max_series: MAX_SERIES, exclude: Vec::new() }
+    }
+}
+
+impl Config {
+    fn is_excluded(&self, metric: &Metric) -> bool {
+        self.exclude.iter().any(|pattern| pattern.matches(metric.name) || pattern.matches(metric.prometheus))
+    }
+}
+
+pub(crate) struct Store {
+    config: Config,
+    admitted: RwLock<Admitted>,
+    pairs: Pairs,
+    shared: Arc<Shared>,
+    extras: Extras,
+    /// Times a name beyond the bound was recorded.
+    refused_names: AtomicU64,
+    reported: health::Reports,
+    is_closed: AtomicBool,
+}
+
+impl Store {
+    pub(crate) fn new(config: &Config, extras: Vec<ExtraRecorder>) -> Self {
+        let clean = |(name, value): &(String, String)| (name.clone(), label::clean_value(value).into_owned());
+        let config =
+            Config { global_labels: config.global_labels.iter().map(clean).collect(), ..config.clone() };
+        let extras = Extras::new(extras, &config.exclude);
+        for metric in METRICS.iter().filter(|metric| !config.is_excluded(metric)) {
+            extras.iter().for_each(|recorder| metric.describe(recorder));
+        }
+        let admitted = Admitted::new(&config);
+        let about = |metric: &Metric| {
+            let family = &admitted.families[catalog::place(metric)];
+            let (bounds, invalid) = (Arc::clone(&family.bounds), Arc::clone(&family.invalid));
+            pair::About { bounds, invalid, is_excluded: config.is_excluded(metric) }
+        };
+        let shared = Shared {
+            durations: about(&catalog::DURATION),
+            first_chunks: about(&catalog::FIRST_CHUNK),
+            chunk_gaps: about(&catalog::CHUNK_GAP),
+            invalid_tokens: Arc::clone(&admitted.families[catalog::place(&catalog::TOKENS)].invalid),
+            extras: extras.clone(),
+        };
+        Self {
+            pairs: Pairs::new(config.max_series),
+            config,
+            admitted: RwLock::new(admitted),
+            shared: Arc::new(shared),
+            extras,
+            refused_names: AtomicU64::new(0),
+            reported: health::Reports::default(),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes everything recorded from now on vanish.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns what a key comes to, opening its series if there is room.
+    fn found(&self, key: &Key, kind: MetricKind) -> Found {
+        let found = self.admitted.read().unwrap_or_else(PoisonError::into_inner).find(key, kind);
+        let found = found.unwrap_or_else(|| {
+            self.admitted.write().unwrap_or_else(PoisonError::into_inner).open(key, kind, &self.config)
+        });
+        if matches!(found, Found::Refused) {
+            self.refused_names.fetch_add(1, Ordering::Relaxed);
+        }
+        found
+    }
+
+    /// Does something with the series of a provider and model, whose names need not be clean.
+    #[inline]
+    fn with_pair<T>(&self, provider: &str, model: &str, then: impl Fn(&Arc<Pair>) -> T) -> T {
+        self.pairs.with(provider, model, |provider, model| self.new_pair(provider, model), then)
+    }
+
+    fn new_pair(&self, provider: &str, model: &str) -> Pair {
+        let own = [("provider", provider), ("model", model)];
+        let global = self.config.global_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let global = global.filter(|(name, _)| own.iter().all(|(own, _)| own != name));
+        Pair::new(provider, model, LabelSet::new(global.chain(own)), &self.shared)
+    }
+
+    /// Reads all values. Of a provider and model they belong to one moment.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let admitted = self.admitted.read().unwrap_or_else(PoisonError::into_inner);
+        let mut columns = Columns::new(|metric| {
+            let family = &admitted.families[catalog::place(metric)];
+            (metric.is_per_model() && !self.config.is_excluded(metric))
+                .then(|| (Arc::clone(&family.about), Arc::clone(&family.bounds)))
+        });
+        let parts: Vec<_> = admitted.families.iter().map(|family| family.parts()).collect();
+        let own_counts: Vec<_> =
+            METRICS.iter().map(|metric| self.own_counts(metric, &admitted)).collect();
+        // Values are read without the lock: a recording under way is waited for, and others have to open series meanwhile.
+        drop(admitted);
+        self.pairs.all().iter().for_each(|pair| pair.read(&mut columns));
+        let mut families: Vec<Family> = parts
+            .into_iter()
+            .enumerate()
+            .map(|(at, (about, bounds, series))| {
+                let mut family = columns.take(at).unwrap_or_else(|| Family::new(about, bounds));
+                series.iter().for_each(|series| series.read(&mut family));
+                if let Some(counts) = own_counts.get(at) {
+                    self.push_own(&mut family, at, counts);
+                }
+                family
+            })
+            .collect();
+        families[METRICS.len()..].sort_unstable_by(|a, b| a.about.name.cmp(&b.about.name));
+        families.retain(|family| family.len() > 0);
+        Snapshot { families }
+    }
+
+    fn push_own(&self, family: &mut Family, at: usize, own: &[(String, u64)]) {
+        let metric = &METRICS[at];
+        let Values::Counters { counts, .. } = &mut family.values else { return };
+        if own.is_empty() || self.config.is_excluded(metric) {
+            return;
+        }
+        for (value, count) in own {
+            let label = (metric.labels[0], value.as_str());
+            let global = self.config.global_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            family.labels.push(Labels::from_iter(global.chain([label])));
+            counts.push(*count);
+        }
+    }
+}

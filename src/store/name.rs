@@ -1,0 +1,56 @@
+//! The names of families, made from names in code by the rules that OpenTelemetry and the `metrics` ecosystem share.
+
+use metrics::Unit;
+
+use crate::catalog::{self, Metric, MetricKind};
+
+/// Returns the name with every character replaced that Prometheus does not accept.
+pub(crate) fn sanitized(name: &str) -> String {
+    let is_valid = |at: usize, c: char| {
+        c == '_' || c == ':' || c.is_ascii_alphabetic() || at > 0 && c.is_ascii_digit()
+    };
+    name.chars().enumerate().map(|(at, c)| if is_valid(at, c) { c } else { '_' }).collect()
+}
+
+/// Returns what all spellings of a name have in common: `jobs.done`, `jobs_done` and the counter `jobs_done_total` are one metric.
+pub(super) fn canonical(sanitized: &str, kind: MetricKind) -> &str {
+    match kind {
+        MetricKind::Counter => sanitized.strip_suffix("_total").unwrap_or(sanitized),
+        MetricKind::Gauge | MetricKind::Histogram => sanitized,
+    }
+}
+
+/// Returns the name of the family: with the unit, if one is described, and `_total` for a counter.
+pub(super) fn exposed(sanitized: &str, kind: MetricKind, unit: Option<Unit>) -> String {
+    let base = canonical(sanitized, kind);
+    let ending = match kind {
+        MetricKind::Counter if base != sanitized || !sanitized.ends_with("total") => "_total",
+        _ => "",
+    };
+    let unit = match unit {
+        None | Some(Unit::Count) => "",
+        Some(Unit::Percent) => "ratio",
+        Some(unit) => unit.as_str(),
+    };
+    if unit.is_empty() || base.ends_with(unit) { format!("{base}{ending}") } else { format!("{base}_{unit}{ending}") }
+}
+
+/// Returns the names that the samples of a family have, and the one that OpenMetrics keeps for the time when a histogram was made.
+pub(super) fn of_samples(family: &str, kind: MetricKind) -> impl Iterator<Item = String> {
+    let suffixes: &[&str] = match kind {
+        MetricKind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
+        MetricKind::Counter | MetricKind::Gauge => &[""],
+    };
+    suffixes.iter().map(move |suffix| format!("{family}{suffix}"))
+}
+
+/// Finds the metric of the catalogue that a name means, however it is spelt.
+pub(crate) fn own(name: &str) -> Option<&'static Metric> {
+    if !["llm", "botticelli", "target"].iter().any(|prefix| name.starts_with(prefix)) {
+        return None;
+    }
+    catalog::find(name).or_else(|| {
+        let name = sanitized(name);
+        catalog::METRICS.iter().find(|metric| metric.prometheus == name || sanitized(metric.name) == name)
+    })
+}

@@ -1,0 +1,518 @@
+//! The series of one provider and model in the store.
+//!
+//! Everything that a call records when it ends is one update of one group of counts, so that no reader sees a part of it. Three
+//! families are derived from the counts of others: a call adds to its bucket and its tokens alone, and the reader adds up requests
+//! and all tokens. What is recorded apart from calls has counts of its own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use metrics::{Counter, CounterFn, Gauge, GaugeFn, HistogramFn, Recorder};
+
+use super::columns::Columns;
+use super::count::{Number, add_saturating};
+use super::exemplars::{Exemplars, Of};
+use super::fanout::{Extras, MOST_SAMPLES};
+use super::halves::{Halves, Totals, Update};
+use super::histogram::Histogram;
+use crate::catalog::{self, Metric};
+use crate::series::{CallEnd, Fact, Handles, PairCounter, PairSeries, TraceIds, is_plausible, unix_time};
+use crate::snapshot::{LabelSet, Labels};
+use crate::usage::Usage;
+
+/// What all pairs of a store have in common.
+pub(super) struct Shared {
+    pub(super) durations: About,
+    pub(super) first_chunks: About,
+    pub(super) chunk_gaps: About,
+    /// Usages that no call can have.
+    pub(super) invalid_tokens: Arc<AtomicU64>,
+    pub(super) extras: Extras,
+}
+
+/// A histogram that every pair has.
+pub(super) struct About {
+    pub(super) bounds: Arc<[f64]>,
+    /// Samples that were not taken, of the whole family.
+    pub(super) invalid: Arc<AtomicU64>,
+    /// Whether no reader gets it, and no memory is kept for it.
+    pub(super) is_excluded: bool,
+}
+
+// The places of counts in the group. One that no reader gets stays: it takes 24 bytes. First those of the counters by their index, where something is recorded apart from calls, or
+// that no other family is derived from.
+const CALL_PROMPT: usize = PairCounter::COUNT;
+const CALL_COMPLETION: usize = CALL_PROMPT + 1;
+/// Durations recorded apart from calls, which are no requests.
+const SINGLE_DURATIONS: usize = CALL_COMPLETION + 1;
+const FIRST_BUCKET: usize = SINGLE_DURATIONS + 1;
+
+/// Bits of `shown` beyond those of the counters.
+const LAST_SUCCESS_IS_SET: u64 = 1 << 62;
+
+pub(crate) struct Pair {
+    pub(super) provider: Arc<str>,
+    pub(super) model: Arc<str>,
+    labels: Arc<LabelSet>,
+    shared: Arc<Shared>,
+    /// Counts, the buckets of the durations, and their sum.
+    calls: Halves,
+    in_flight: Number,
+    last_success: Number,
+    first_chunks: OnceLock<Histogram>,
+    chunk_gaps: OnceLock<Histogram>,
+    /// The counters that readers get although they are 0, a bit each.
+    shown: AtomicU64,
+    exemplars: Mutex<Exemplars>,
+    /// For each of the added recorders its handles.
+    extras: Box<[Handles]>,
+}
+
+impl Pair {
+    /// Makes the series of a pair whose names are clean. Nothing of it is registered with the added recorders yet.
+    pub(super) fn new(provider: &str, model: &str, labels: LabelSet, shared: &Arc<Shared>) -> Self {
+        let (provider, model): (Arc<str>, Arc<str>) = (provider.into(), model.into());
+        let handles = |_| Handles::new(Arc::clone(&provider), Arc::clone(&model));
+        Self {
+            extras: shared.extras.iter().map(handles).collect(),
+            labels: Arc::new(labels),
+            calls: Halves::new(FIRST_BUCKET + shared.durations.bounds.len() + 1),
+            in_flight: Number::default(),
+            last_success: Number::default(),
+            first_chunks: OnceLock::new(),
+            chunk_gaps: OnceLock::new(),
+            shown: AtomicU64::new(PairCounter::plain().map(bit).sum()),
+            exemplars: Mutex::default(),
+            shared: Arc::clone(shared),
+            provider,
+            model,
+        }
+    }
+
+    /// Registers what a pair has from its first call with the added recorders.
+    pub(super) fn open_extras(&self) {
+        self.each_extra(|handles, recorder| handles.open(recorder));
+    }
+
+    /// Does something with the handles of each added recorder. No lock may be held: they may record something themselves.
+    #[inline]
+    fn each_extra(&self, record: impl Fn(&Handles, &dyn Recorder)) {
+        for (handles, recorder) in self.extras.iter().zip(self.shared.extras.iter()) {
+            record(handles, recorder);
+        }
+    }
+
+    fn bucket(&self, seconds: f64) -> usize {
+        self.shared.durations.bounds.partition_point(|bound| *bound < seconds)
+    }
+
+    /// Adds the duration of a call, in seconds.
+    #[inline]
+    fn add_duration(&self, update: &Update<'_>, seconds: f64) {
+        update.add(FIRST_BUCKET + self.bucket(seconds), 1);
+        if !update.add_to_sum(seconds) {
+            self.count_invalid_durations(1);
+        }
+    }
+
+    /// Records a duration apart from calls so many times.
+    fn single_durations(&self, seconds: f64, count: u64) {
+        if !is_duration(seconds) {
+            return self.count_invalid_durations(count);
+        }
+        let update = self.calls.update();
+        update.add(SINGLE_DURATIONS, count);
+        update.add(FIRST_BUCKET + self.bucket(seconds), count);
+        if !update.add_to_sum(seconds * count as f64) {
+            self.count_invalid_durations(count);
+        }
+    }
+
+    #[inline]
+    fn add_tokens(&self, update: &Update<'_>, usage: &Usage) {
+        update.add(CALL_PROMPT, usage.prompt());
+        update.add(CALL_COMPLETION, usage.completion());
+        // Most calls have neither cached nor reasoning tokens.
+        if usage.has_parts() {
+            update.add(PairCounter::CACHE_READ.index(), usage.cache_read());
+            update.add(PairCounter::CACHE_WRITE.index(), usage.cache_write());
+            update.add(PairCounter::REASONING.index(), usage.reasoning());
+        }
+    }
+
+    /// Returns the usage if a call can have it, and counts it as invalid otherwise.
+    #[inline]
+    fn checked(&self, usage: Usage) -> Option<Usage> {
+        if is_plausible(&usage) {
+            return Some(usage);
+        }
+        add_saturating(&self.shared.invalid_tokens, 1);
+        None
+    }
+
+    fn count_invalid_durations(&self, count: u64) {
+        add_saturating(&self.shared.durations.invalid, count);
+    }
+
+    /// Adds to one counter by its name in code.
+    fn add(&self, counter: PairCounter, more: u64) {
+        self.calls.update().add(counter.index(), more);
+    }
+
+    /// Makes readers get a counter although it is 0.
+    fn show(&self, counter: PairCounter) {
+        self.shown.fetch_or(bit(counter), Ordering::Relaxed);
+    }
+
+    fn set_last_success(&self, time: f64) {
+        self.last_success.set(time);
+        // Once: an atomic addition costs more than a look.
+        if self.shown.load(Ordering::Relaxed) & LAST_SUCCESS_IS_SET == 0 {
+            self.shown.fetch_or(LAST_SUCCESS_IS_SET, Ordering::Release);
+        }
+    }
+
+    fn first_chunks(&self) -> Option<&Histogram> {
+        lazy(&self.first_chunks, &self.shared.first_chunks)
+    }
+
+    fn chunk_gaps(&self) -> Option<&Histogram> {
+        lazy(&self.chunk_gaps, &self.shared.chunk_gaps)
+    }
+
+    /// Keeps the ids of a sample's span, unless another thread is doing so at this moment.
+    fn keep(&self, trace: Option<TraceIds>, value: f64, of: impl FnOnce() -> Of) {
+        if let Some(ids) = trace
+            && let Ok(mut exemplars) = self.exemplars.try_lock()
+        {
+            exemplars.keep(of(), ids, value);
+        }
+    }
+
+    /// Records something that is known apart from any [`LlmCall`](crate::LlmCall).
+    #[inline]
+    pub(super) fn record(&self, fact: &Fact) {
+        match *fact {
+            Fact::Request => self.add(PairCounter::REQUESTS, 1),
+            Fact::Error(error) => self.add(PairCounter::error(error), 1),
+            Fact::Duration(seconds) => self.single_durations(seconds, 1),
+            Fact::Tokens(usage) => {
+                if let Some(usage) = self.checked(usage) {
+                    self.add_tokens(&self.calls.update(), &usage);
+                }
+            }
+            Fact::Finished(seconds, usage) => {
+                let usage = self.checked(usage);
+                let is_duration = is_duration(seconds);
+                let update = self.calls.update();
+                if let Some(usage) = &usage {
+                    self.add_tokens(&update, usage);
+                }
+                if is_duration {
+                    self.add_duration(&update, seconds);
+                } else {
+                    update.add(PairCounter::REQUESTS.index(), 1);
+                    self.count_invalid_durations(1);
+                }
+            }
+        }
+        self.each_extra(|handles, recorder| handles.record(recorder, fact));
+    }
+
+    /// Appends every series to its family.
+    pub(super) fn read(&self, columns: &mut Columns) {
+        let shown = self.shown.load(Ordering::Relaxed);
+        let exemplars = match self.exemplars.try_lock() {
+            Ok(exemplars) => exemplars.clone(),
+            // They are for a look at an example. None is better than a wait.
+            Err(_) => Exemplars::default(),
+        };
+        self.calls.read(|totals| {
+            for counter in PairCounter::all() {
+                let value = value(totals, counter);
+                if value > 0 || shown & bit(counter) != 0 {
+                    let labels = self.labels_of(counter);
+                    columns.counter(counter, labels, value, exemplars.of_counter(counter));
+                }
+            }
+            columns.duration(&self.labels, &totals.counts[FIRST_BUCKET..], totals.sum, &exemplars);
+        });
+        columns.gauge(&catalog::IN_FLIGHT, &self.labels, self.in_flight.get());
+        if shown & LAST_SUCCESS_IS_SET != 0 {
+            columns.gauge(&catalog::LAST_SUCCESS, &self.labels, self.last_success.get());
+        }
+        if let Some(first_chunks) = self.first_chunks.get() {
+            columns.histogram(&catalog::FIRST_CHUNK, &self.labels, |family| {
+                first_chunks.read(family);
+                exemplars.of_first_chunks().for_each(|(bucket, exemplar)| family.push_exemplar(bucket, exemplar));
+            });
+        }
+        if let Some(chunk_gaps) = self.chunk_gaps.get() {
+            columns.histogram(&catalog::CHUNK_GAP, &self.labels, |family| chunk_gaps.read(family));
+        }
+    }
+
+    fn labels_of(&self, counter: PairCounter) -> Labels {
+        match counter.third() {
+            Some(value) => Labels::with(Arc::clone(&self.labels), counter.metric().labels[2], value),
+            None => Labels::new(Arc::clone(&self.labels)),
+        }
+    }
+
+    pub(super) fn labels(&self) -> &LabelSet {
+        &self.labels
+    }
+}
+
+impl PairSeries for Pair {
+    fn declare(&self) {
+        self.shown.fetch_or(PairCounter::all().map(bit).sum(), Ordering::Relaxed);
+        self.first_chunks();
+        self.chunk_gaps();
+        self.each_extra(|handles, recorder| handles.declare(recorder));
+    }
+
+    fn start(&self) {
+        self.in_flight.add(1.0);
+        self.each_extra(|handles, recorder| handles.start(recorder));
+    }
+
+    fn end(&self, end: &CallEnd) {
+        let seconds = end.elapsed.as_secs_f64();
+        let usage = end.usage.and_then(|usage| self.checked(usage));
+        {
+            let update = self.calls.update();
+            if let Some(usage) = &usage {
+                self.add_tokens(&update, usage);
+            }
+            for (reason, &count) in end.finished.iter().enumerate().filter(|(_, count)| **count > 0) {
+                update.add(PairCounter::finish(reason).index(), count.into());
+            }
+            match end.error {
+                Some(error) => update.add(PairCounter::error(error).index(), 1),
+                None if end.usage.is_none() => update.add(PairCounter::USAGE_MISSING.index(), 1),
+                None => {}
+            }
+            self.add_duration(&update, seconds);
+        }
+        if end.error.is_none() {
+            self.set_last_success(unix_time());
+        }
+        if end.trace.is_some() {
+            self.keep(end.trace, seconds, || Of::Duration(self.bucket(seconds)));
+            if let Some(error) = end.error {
+                self.keep(end.trace, 1.0, || Of::Counter(PairCounter::error(error)));
+            }
+        }
+        self.in_flight.add(-1.0);
+        self.each_extra(|handles, recorder| handles.end(recorder, &CallEnd { usage, ..*end }));
+    }
+
+    fn first_chunk(&self, elapsed: Duration, trace: Option<TraceIds>) {
+        let seconds = elapsed.as_secs_f64();
+        if let Some(first_chunks) = self.first_chunks() {
+            first_chunks.add(seconds, 1);
+            self.keep(trace, seconds, || Of::FirstChunk(first_chunks.bucket(seconds)));
+        }
+        self.each_extra(|handles, recorder| handles.first_chunk(recorder, elapsed));
+    }
+
+    fn chunk_gap(&self, gap: Duration) {
+        if let Some(chunk_gaps) = self.chunk_gaps() {
+            chunk_gaps.add(gap.as_secs_f64(), 1);
+        }
+        self.each_extra(|handles, recorder| handles.chunk_gap(recorder, gap));
+    }
+}
+
+fn is_duration(seconds: f64) -> bool {
+    seconds.is_finite() && seconds >= 0.0
+}
+
+const fn bit(counter: PairCounter) -> u64 {
+    1 << counter.index()
+}
+
+fn lazy<'a>(cell: &'a OnceLock<Histogram>, about: &About) -> Option<&'a Histogram> {
+    if about.is_excluded {
+        return None;
+    }
+    Some(cell.get_or_init(|| Histogram::new(Arc::clone(&about.bounds), 0.0, Arc::clone(&about.invalid))))
+}
+
+/// Returns what readers get of a counter.
+fn value(totals: &Totals, counter: PairCounter) -> u64 {
+    let count = |place: usize| totals.counts[place];
+    let own = count(counter.index());
+    match counter {
+        PairCounter::REQUESTS => {
+            let durations = totals.counts[FIRST_BUCKET..].iter().fold(0_u64, |sum, more| sum.saturating_add(*more));
+            own.saturating_add(durations.saturating_sub(count(SINGLE_DURATIONS)))
+        }
+        PairCounter::TOKENS => own.saturating_add(count(CALL_PROMPT)).saturating_add(count(CALL_COMPLETION)),
+        PairCounter::PROMPT => own.saturating_add(count(CALL_PROMPT)),
+        PairCounter::COMPLETION => own.saturating_add(count(CALL_COMPLETION)),
+        _ => own,
+    }
+}
+
+/// What a call site gets that registers a series of a pair by its name in code.
+pub(super) struct ByName<S> {
+    pub(super) pair: Arc<Pair>,
+    pub(super) series: S,
+}
+
+/// The gauges of a pair.
+#[derive(Clone, Copy)]
+pub(super) enum PairGauge {
+    InFlight,
+    LastSuccess,
+}
+
+/// The histograms of a pair.
+#[derive(Clone, Copy)]
+pub(super) enum PairHistogram {
+    Duration,
+    FirstChunk,
+    ChunkGap,
+}
+
+impl ByName<PairCounter> {
+    pub(super) fn open(self) -> Counter {
+        self.pair.show(self.series);
+        self.pair.each_extra(|handles, recorder| handles.counter(recorder, self.series).increment(0));
+        Counter::from_arc(Arc::new(self))
+    }
+}
+
+impl CounterFn for ByName<PairCounter> {
+    fn increment(&self, value: u64) {
+        self.pair.add(self.series, value);
+        self.pair.each_extra(|handles, recorder| handles.counter(recorder, self.series).increment(value));
+    }
+
+    fn absolute(&self, absolute: u64) {
+        let now = self.pair.calls.read(|totals| value(totals, self.series));
+        if absolute > now {
+            self.pair.add(self.series, absolute - now);
+        }
+        self.pair.each_extra(|handles, recorder| handles.counter(recorder, self.series).absolute(absolute));
+    }
+}
+
+impl ByName<PairGauge> {
+    pub(super) fn open(self) -> Gauge {
+        Gauge::from_arc(Arc::new(self))
+    }
+
+    fn each(&self, own: impl Fn(&Number), extra: impl Fn(&Gauge)) {
+        match self.series {
+            PairGauge::InFlight => {
+                own(&self.pair.in_flight);
+                self.pair.each_extra(|handles, recorder| extra(handles.in_flight(recorder)));
+            }
+            PairGauge::LastSuccess => {
+                own(&self.pair.last_success);
+                self.pair.shown.fetch_or(LAST_SUCCESS_IS_SET, Ordering::Release);
+                self.pair.each_extra(|handles, recorder| extra(handles.last_success(recorder)));
+            }
+        }
+    }
+}
+
+impl GaugeFn for ByName<PairGauge> {
+    fn increment(&self, value: f64) {
+        self.each(|gauge| gauge.increment(value), |gauge| gauge.increment(value));
+    }
+
+    fn decrement(&self, value: f64) {
+        self.each(|gauge| gauge.decrement(value), |gauge| gauge.decrement(value));
+    }
+
+    fn set(&self, value: f64) {
+        self.each(|gauge| gauge.set(value), |gauge| gauge.set(value));
+    }
+}
+
+impl ByName<PairHistogram> {
+    pub(super) fn open(self) -> metrics::Histogram {
+        let pair = &self.pair;
+        match self.series {
+            PairHistogram::Duration => {}
+            PairHistogram::FirstChunk => _ = pair.first_chunks(),
+            PairHistogram::ChunkGap => _ = pair.chunk_gaps(),
+        }
+        pair.each_extra(|handles, recorder| _ = self.handle(handles, recorder));
+        metrics::Histogram::from_arc(Arc::new(self))
+    }
+
+    fn handle<'a>(&self, handles: &'a Handles, recorder: &dyn Recorder) -> &'a metrics::Histogram {
+        match self.series {
+            PairHistogram::Duration => handles.durations(recorder),
+            PairHistogram::FirstChunk => handles.first_chunks(recorder),
+            PairHistogram::ChunkGap => handles.chunk_gaps(recorder),
+        }
+    }
+}
+
+impl HistogramFn for ByName<PairHistogram> {
+    fn record(&self, value: f64) {
+        self.record_many(value, 1);
+    }
+
+    fn record_many(&self, value: f64, count: usize) {
+        let pair = &self.pair;
+        let many = |histogram: Option<&Histogram>| {
+            if let Some(histogram) = histogram {
+                histogram.add(value, count as u64);
+            }
+        };
+        match self.series {
+            PairHistogram::Duration => pair.single_durations(value, count as u64),
+            PairHistogram::FirstChunk => many(pair.first_chunks()),
+            PairHistogram::ChunkGap => many(pair.chunk_gaps()),
+        }
+        if is_duration(value) && !pair.extras.is_empty() {
+            pair.each_extra(|handles, recorder| {
+                self.handle(handles, recorder).record_many(value, count.min(MOST_SAMPLES));
+            });
+            let invalid = match self.series {
+                PairHistogram::Duration => &pair.shared.durations.invalid,
+                PairHistogram::FirstChunk => &pair.shared.first_chunks.invalid,
+                PairHistogram::ChunkGap => &pair.shared.chunk_gaps.invalid,
+            };
+            add_saturating(invalid, count.saturating_sub(MOST_SAMPLES) as u64);
+        }
+    }
+}
+
+impl Metric {
+    /// Returns which of a pair's gauges this is.
+    pub(super) fn pair_gauge(&self) -> PairGauge {
+        if self.name == catalog::IN_FLIGHT.name { PairGauge::InFlight } else { PairGauge::LastSuccess }
+    }
+
+    /// Returns which of a pair's histograms this is.
+    pub(super) fn pair_histogram(&self) -> PairHistogram {
+        match self.name {
+            name if name == catalog::DURATION.name => PairHistogram::Duration,
+            name if name == catalog::FIRST_CHUNK.name => PairHistogram::FirstChunk,
+            _ => PairHistogram::ChunkGap,
+        }
+    }
+
+    /// Returns which of a pair's counters this is, by the value of its third label where it has one; an unknown value is the one
+    /// for all others.
+    pub(super) fn pair_counter(&self, third: Option<&str>) -> PairCounter {
+        let of_metric = |counter: &PairCounter| counter.metric().name == self.name;
+        let mut last = PairCounter::REQUESTS;
+        for counter in PairCounter::all().filter(of_metric) {
+            last = counter;
+            if counter.third() == third {
+                break;
+            }
+        }
+        last
+    }
+}

@@ -1,0 +1,192 @@
+//! The store as a `metrics::Recorder`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
+
+use super::admitted::Found;
+use super::count::Rejected;
+use super::label::UNKNOWN;
+use super::name::own;
+use super::pair::{ByName, Pair};
+use super::{Config, ExtraRecorder, Store};
+use crate::catalog::{Metric, MetricKind};
+use crate::current::{self, PairRecorder, SharedRecorder};
+use crate::series::{Fact, PairSeries};
+use crate::snapshot::Snapshot;
+
+/// The recorder behind the page, for a program that owns the metrics set-up or serves the page itself.
+///
+/// Names are fixed when they first come, whatever is described later; labels are clean, the number of series is bounded, and no
+/// sample is lost or counted twice. Made by [`Builder::recorder`](crate::Builder::recorder); cheap to clone.
+#[derive(Clone)]
+pub struct MetricsRecorder {
+    store: Arc<Store>,
+}
+
+impl MetricsRecorder {
+    pub(crate) fn new(config: &Config, extras: Vec<ExtraRecorder>) -> Self {
+        Self { store: Arc::new(Store::new(config, extras)) }
+    }
+
+    /// Makes everything recorded from now on vanish.
+    pub(crate) fn close(&self) {
+        self.store.close();
+    }
+
+    /// Reads all values.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.store.snapshot()
+    }
+
+    /// Logs once what was beyond a bound, and brings the added recorders up to date.
+    pub(crate) fn report(&self) {
+        self.store.report();
+    }
+
+    /// Publishes the series of a provider and model with the value 0.
+    pub(crate) fn declare(&self, provider: &str, model: &str) {
+        if let Some(pair) = self.store.pair(provider, model) {
+            pair.declare();
+        }
+    }
+
+    pub(crate) fn shared(&self) -> SharedRecorder {
+        Arc::<Store>::clone(&self.store)
+    }
+}
+
+impl PairRecorder for Store {
+    fn pair(&self, provider: &str, model: &str) -> Option<Arc<dyn PairSeries>> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(self.with_pair(provider, model, |pair| Arc::<Pair>::clone(pair) as Arc<dyn PairSeries>))
+    }
+
+    #[inline]
+    fn record(&self, provider: &str, model: &str, fact: &Fact) {
+        if !self.is_closed.load(Ordering::Relaxed) {
+            self.with_pair(provider, model, |pair| pair.record(fact));
+        }
+    }
+}
+
+impl Store {
+    /// Registers a series by its name in code: of a metric of the catalogue by its labels and no others.
+    fn register<T>(
+        &self,
+        key: &Key,
+        kind: MetricKind,
+        noop: fn() -> T,
+        of_pair: impl FnOnce(Arc<Pair>, &'static Metric, Option<&str>) -> T,
+        of_key: impl FnOnce(Found) -> T,
+    ) -> T {
+        if self.is_closed.load(Ordering::Relaxed) || key.name().is_empty() {
+            return noop();
+        }
+        match own(key.name()) {
+            Some(metric) if metric.kind != kind || self.config.is_excluded(metric) => noop(),
+            Some(metric) if metric.is_per_model() => {
+                let value = |name: &str| key.labels().find(|label| label.key() == name).map(Label::value);
+                let [provider, model] = ["provider", "model"].map(|name| value(name).unwrap_or(UNKNOWN));
+                let third = metric.labels.get(2).map(|name| value(name).unwrap_or(UNKNOWN));
+                of_pair(self.with_pair(provider, model, Arc::clone), metric, third)
+            }
+            Some(metric) if metric.name != key.name() => {
+                let key = Key::from_parts(metric.name, key.labels().cloned().collect::<Vec<_>>());
+                of_key(self.found(&key, kind))
+            }
+            _ => of_key(self.found(key, kind)),
+        }
+    }
+
+    /// Describes a metric of the program. Those of the catalogue keep their names and texts.
+    fn describe(&self, name: KeyName, unit: Option<Unit>, text: SharedString, to: fn(&ExtraRecorder, KeyName, Option<Unit>, SharedString)) {
+        if own(name.as_str()).is_some() {
+            return;
+        }
+        self.extras.iter().for_each(|extra| to(extra, name.clone(), unit, text.clone()));
+        self.admitted.write().unwrap_or_else(std::sync::PoisonError::into_inner).describe(name.as_str(), unit, text);
+    }
+}
+
+impl Recorder for Store {
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.describe(name, unit, description, |extra, name, unit, text| extra.describe_counter(name, unit, text));
+    }
+
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.describe(name, unit, description, |extra, name, unit, text| extra.describe_gauge(name, unit, text));
+    }
+
+    fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.describe(name, unit, description, |extra, name, unit, text| extra.describe_histogram(name, unit, text));
+    }
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let of_pair = |pair, metric: &Metric, third: Option<&str>| {
+            ByName { pair, series: metric.pair_counter(third) }.open()
+        };
+        self.register(key, MetricKind::Counter, Counter::noop, of_pair, |found| match found {
+            Found::Series(series) => series.counter(&self.extras),
+            Found::Rejected(records) => Counter::from_arc(Arc::new(Rejected(records))),
+            Found::Excluded | Found::Refused => Counter::noop(),
+        })
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let of_pair = |pair, metric: &Metric, _: Option<&str>| ByName { pair, series: metric.pair_gauge() }.open();
+        self.register(key, MetricKind::Gauge, Gauge::noop, of_pair, |found| match found {
+            Found::Series(series) => series.gauge(&self.extras),
+            Found::Rejected(records) => Gauge::from_arc(Arc::new(Rejected(records))),
+            Found::Excluded | Found::Refused => Gauge::noop(),
+        })
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        let of_pair =
+            |pair, metric: &Metric, _: Option<&str>| ByName { pair, series: metric.pair_histogram() }.open();
+        self.register(key, MetricKind::Histogram, Histogram::noop, of_pair, |found| match found {
+            Found::Series(series) => series.histogram(&self.extras),
+            Found::Rejected(records) => Histogram::from_arc(Arc::new(Rejected(records))),
+            Found::Excluded | Found::Refused => Histogram::noop(),
+        })
+    }
+}
+
+impl Recorder for MetricsRecorder {
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.store.describe_counter(name, unit, description);
+    }
+
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
+        if !current::identify(self, &name, || self.shared()) {
+            self.store.describe_gauge(name, unit, description);
+        }
+    }
+
+    fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
+        self.store.describe_histogram(name, unit, description);
+    }
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        self.store.register_counter(key, metadata)
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        self.store.register_gauge(key, metadata)
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.store.register_histogram(key, metadata)
+    }
+}
+
+impl fmt::Debug for MetricsRecorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricsRecorder").finish_non_exhaustive()
+    }
+}
