@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use botticelli_obs::{
-    Builder, MetricsHandle, MetricsRecorder, Telemetry, counter, histogram, llm_duration, llm_request, llm_tokens, metrics,
+    Builder, MetricsHandle, MetricsRecorder, Telemetry, counter, histogram, llm_duration, llm_request, llm_tokens,
+    metrics,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use opentelemetry::KeyValue;

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use botticelli_obs::{Builder, LlmCall, PageHandle, Usage, metrics};
+use botticelli_obs::{Builder, LlmCall, MetricsHandle, Usage, metrics};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn serve_page(State(page): State<PageHandle>) -> impl IntoResponse {
+async fn serve_page(State(page): State<MetricsHandle>) -> impl IntoResponse {
     ([(CONTENT_TYPE, page.content_type())], page.render())
 }
 

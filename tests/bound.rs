@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use support::page::Page;
 use support::{in_own_process, wait_for};
 
-const OTHERS: &[(&str, &str)] = &[("provider", "other"), ("model", "other")];
+const OTHERS: &[(&str, &str)] = &[("provider", "gemini"), ("model", "other")];
 
 fn page_of(builder: Builder, record: impl FnOnce()) -> Page {
     let (recorder, page) = builder.recorder().expect("a recorder");
@@ -47,21 +47,36 @@ fn values(page: &Page, name: &str, label: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn pairs_beyond_the_bound_are_one() {
+fn pairs_beyond_the_bound_are_one_for_each_provider() {
     let page = page(|| {
         for model in ["a", "b", "c", "d", "e", "a", "d"] {
             call("gemini", model);
         }
         LlmCall::start("openai", "f").fail(ErrorType::Timeout);
     });
-    assert_eq!(page.of("llm_requests_total").len(), 4);
+    let openai = [("provider", "openai"), ("model", "other")];
+    assert_eq!(page.of("llm_requests_total").len(), 5);
     assert_eq!(page.value("llm_requests_total", &[("provider", "gemini"), ("model", "a")]), 2.0);
-    assert_eq!(page.value("llm_requests_total", OTHERS), 4.0);
-    assert_eq!(page.value("llm_duration_count", OTHERS), 4.0);
-    assert_eq!(page.value("llm_errors_total", &[OTHERS, &[("error_type", "timeout")]].concat()), 1.0);
+    assert_eq!(page.value("llm_requests_total", OTHERS), 3.0);
+    assert_eq!(page.value("llm_requests_total", &openai), 1.0);
+    assert_eq!(page.value("llm_duration_count", OTHERS), 3.0);
+    assert_eq!(page.value("llm_errors_total", &[&openai[..], &[("error_type", "timeout")]].concat()), 1.0);
     assert_eq!(page.value("llm_tokens_total", OTHERS), 15.0);
     assert_eq!(page.value("llm_in_flight", OTHERS), 0.0);
     assert_eq!(overflow(&page, "llm"), 4.0);
+}
+
+#[test]
+fn providers_beyond_a_hundred_share_one_pair() {
+    let page = page(|| {
+        ["a", "b", "c"].iter().for_each(|model| call("gemini", model));
+        (0..150).for_each(|number| call(&format!("provider-{number}"), "m"));
+    });
+    let all = [("provider", "other"), ("model", "other")];
+    assert_eq!(page.of("llm_requests_total").len(), 3 + 100 + 1);
+    assert_eq!(page.value("llm_requests_total", &[("provider", "provider-99"), ("model", "other")]), 1.0);
+    assert_eq!(page.value("llm_requests_total", &all), 50.0);
+    assert_eq!(overflow(&page, "llm"), 150.0);
 }
 
 #[test]

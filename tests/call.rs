@@ -395,11 +395,13 @@ fn types_cross_threads() {
     can_be_shared::<ErrorType>();
     #[cfg(feature = "install")]
     {
-        use botticelli_obs::{Builder, FlushError, InstallError, PageHandle, PageRecorder, Telemetry, TraceGuard};
+        use botticelli_obs::{
+            Builder, FlushError, InstallError, MetricsHandle, MetricsRecorder, Telemetry, TraceGuard,
+        };
         can_be_sent::<Builder>();
         can_be_shared::<Telemetry>();
-        can_be_shared::<PageRecorder>();
-        can_be_shared::<PageHandle>();
+        can_be_shared::<MetricsRecorder>();
+        can_be_shared::<MetricsHandle>();
         can_be_shared::<TraceGuard>();
         can_be_shared::<InstallError>();
         can_be_shared::<FlushError>();

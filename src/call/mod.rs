@@ -284,7 +284,8 @@ impl Own {
             let mut finished = [0_u8; FINISH_REASONS.len()];
             for (_, reason) in facts.finish_reasons.iter() {
                 let label = finish::normalise(reason);
-                if let Some(count) = FINISH_REASONS.iter().position(|known| *known == label).map(|at| &mut finished[at]) {
+                if let Some(count) = FINISH_REASONS.iter().position(|known| *known == label).map(|at| &mut finished[at])
+                {
                     *count = count.saturating_add(1);
                 }
             }

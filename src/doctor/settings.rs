@@ -76,7 +76,7 @@ pub(super) fn check() -> (Settings, Vec<Finding>) {
                 let named = ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"];
                 let is_named = environment.first(&named).is_ok_and(|set| set.is_some());
                 settings.service = metrics.target.first().map(|(_, name)| name.clone()).filter(|_| is_named);
-                settings.listen = metrics.listen.map(|listen| listen.listen);
+                settings.listen = metrics.listen;
             }
         }
         Err(error) => findings.push(refused(&error)),

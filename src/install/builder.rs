@@ -11,9 +11,9 @@ use super::error::InstallError;
 use super::ladder::{MetricsHandle, TraceGuard};
 use super::telemetry::Telemetry;
 use crate::otlp::OtlpProtocol;
-use crate::store::{ExtraRecorder, MetricsRecorder};
 use crate::spans::Sampler;
 use crate::spans::logs::LogFormat;
+use crate::store::{ExtraRecorder, MetricsRecorder};
 
 /// Where spans go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

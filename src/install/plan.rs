@@ -10,10 +10,10 @@ use super::builder::{Builder, FailurePolicy, Listen, TraceExporter};
 use super::environment::Environment;
 use super::error::InstallError;
 use super::setting;
-use crate::scrape::{self, listener};
-use crate::store;
+use crate::scrape;
 use crate::spans::logs::{self, LogFormat};
 use crate::spans::{self, Backend, Batch, Limits, Propagator, Sampler};
+use crate::store;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
 
@@ -90,10 +90,8 @@ impl Resolver<'_> {
         let labels = builder.global_labels.iter();
         // Checked even when there is no page: a typing error must not wait for the day somebody switches it on.
         let config = scrape::Config {
-            listen: self
-                .listen()?
-                .filter(|_| exporters.prometheus)
-                .map(|listen| listener::Config { listen, allowed: allowed.unwrap_or_default() }),
+            listen: self.listen()?.filter(|_| exporters.prometheus),
+            allowed: allowed.unwrap_or_default(),
             store: store::Config {
                 buckets: buckets
                     .map(|(metric, bounds)| Ok((metric.clone(), setting::bounds(metric, bounds)?)))

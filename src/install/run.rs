@@ -13,7 +13,7 @@ use super::error::InstallError;
 use super::globals;
 use super::plan::Plan;
 use super::telemetry::Telemetry;
-use crate::scrape::{self, listener};
+use crate::scrape;
 use crate::spans::{self, logs};
 use crate::store::ExtraRecorder;
 use crate::textfile::TextFile;
@@ -106,7 +106,7 @@ pub(super) fn start_metrics(
 ) -> Result<scrape::Pipeline, InstallError> {
     scrape::Pipeline::start(config, extra).map_err(|error| {
         let message = match &config.listen {
-            Some(listener::Config { listen, .. }) => {
+            Some(listen) => {
                 let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
                 let first = if is_taken { "free the port, or " } else { "" };
                 format!(

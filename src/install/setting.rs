@@ -10,8 +10,8 @@ use tracing_subscriber::EnvFilter;
 use super::error::InstallError;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 use crate::otlp::OtlpProtocol;
-use crate::store;
 use crate::spans::Sampler;
+use crate::store;
 
 type Parsed<T> = Result<T, InstallError>;
 

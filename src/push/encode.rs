@@ -76,7 +76,10 @@ impl Encoder {
                     exemplars: histograms.exemplars_of(at).map(|(_, of)| exemplar(of)).collect(),
                     ..self.distribution(labels, value, time)
                 });
-                metric::Data::Histogram(Histogram { data_points: points.collect(), aggregation_temporality: cumulative })
+                metric::Data::Histogram(Histogram {
+                    data_points: points.collect(),
+                    aggregation_temporality: cumulative,
+                })
             }
         };
         // A unit that the name does not carry would be appended to it by Prometheus: `llm_duration` has none.

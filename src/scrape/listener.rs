@@ -46,11 +46,9 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// How often trouble with accepting is reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Where and for whom to listen.
+/// Who may scrape.
 #[derive(Clone, Debug)]
-pub(crate) struct Config {
-    /// `host:port`.
-    pub(crate) listen: String,
+pub(crate) struct Access {
     /// Networks that may scrape; empty for all.
     pub(crate) allowed: Vec<IpNet>,
 }
@@ -81,8 +79,13 @@ pub(crate) fn bind(listen: &str) -> io::Result<std::net::TcpListener> {
 /// # Errors
 ///
 /// The system's error when the listener can't be used.
-pub(crate) fn start(worker: &Worker, listener: std::net::TcpListener, config: Config, render: Render) -> io::Result<SocketAddr> {
-    let answers = Answers { allowed: config.allowed, render };
+pub(crate) fn start(
+    worker: &Worker,
+    listener: std::net::TcpListener,
+    access: Access,
+    render: Render,
+) -> io::Result<SocketAddr> {
+    let answers = Answers { allowed: access.allowed, render };
     listener.set_nonblocking(true)?;
     let addr = listener.local_addr()?;
     let _entered = worker.handle().enter();

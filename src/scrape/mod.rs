@@ -1,6 +1,6 @@
 //! The metrics pipeline: the store, what is in it from the start, and the listener that Prometheus scrapes.
 
-pub(crate) mod listener;
+mod listener;
 
 use std::fmt;
 use std::io;
@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use metrics::{Key, Label, Recorder, SharedString};
 
 use crate::catalog::{self, METADATA, Metric};
 use crate::snapshot::Snapshot;
 use crate::store::{self, ExtraRecorder, MetricsRecorder};
 use crate::worker::Worker;
+use listener::Access;
 
 /// How often it is logged what was beyond a bound.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
@@ -21,8 +23,10 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 /// What the pipeline is built from; every value is valid.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
-    /// Where to listen; `None` for no listener.
-    pub(crate) listen: Option<listener::Config>,
+    /// Where to listen, as `host:port`, or `None` for no listener.
+    pub(crate) listen: Option<String>,
+    /// Networks that may scrape; empty for all.
+    pub(crate) allowed: Vec<IpNet>,
     pub(crate) store: store::Config,
     /// Provider and model of the series that exist from the start.
     pub(crate) models: Vec<(String, String)>,
@@ -45,16 +49,14 @@ impl Pipeline {
     /// The system's error when no thread can be had, or none of the addresses can be bound.
     pub(crate) fn start(config: &Config, extra: &mut Vec<ExtraRecorder>) -> io::Result<Self> {
         let worker = Worker::start("botticelli-obs-metrics")?;
-        let bound = match &config.listen {
-            Some(listen) => Some((listen, listener::bind(&listen.listen)?)),
-            None => None,
-        };
+        let listener = config.listen.as_ref().map(|listen| listener::bind(listen)).transpose()?;
         let recorder = MetricsRecorder::new(&config.store, std::mem::take(extra));
-        let addr = match bound {
-            Some((listen, listener)) => {
+        let addr = match listener {
+            Some(listener) => {
                 let source = recorder.clone();
                 let render = Arc::new(move |format| source.snapshot().to_page(format));
-                Some(listener::start(&worker, listener, listen.clone(), render)?)
+                let access = Access { allowed: config.allowed.clone() };
+                Some(listener::start(&worker, listener, access, render)?)
             }
             None => None,
         };

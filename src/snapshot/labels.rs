@@ -107,9 +107,11 @@ impl<N: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(N, V)> for Labels {
 /// The order of the page: by the values, label by label.
 impl Ord for LabelSet {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.labels.iter().map(|(_, value)| value).cmp(other.labels.iter().map(|(_, value)| value)).then_with(|| {
-            self.labels.cmp(&other.labels)
-        })
+        self.labels
+            .iter()
+            .map(|(_, value)| value)
+            .cmp(other.labels.iter().map(|(_, value)| value))
+            .then_with(|| self.labels.cmp(&other.labels))
     }
 }
 

@@ -49,7 +49,10 @@ pub(crate) struct About {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
     /// Counts, in units of 10^-decimals.
-    Counters { counts: Vec<u64>, exemplars: Vec<(usize, Exemplar)> },
+    Counters {
+        counts: Vec<u64>,
+        exemplars: Vec<(usize, Exemplar)>,
+    },
     Gauges(Vec<f64>),
     Histograms(Histograms),
 }

@@ -31,7 +31,8 @@ impl Snapshot {
     /// Writes the page in the text format 0.0.4.
     pub(crate) fn to_text(&self) -> String {
         // Names, labels and help are texts and everything else is ASCII, so nothing is replaced.
-        String::from_utf8(self.to_page(Format::Text)).unwrap_or_else(|page| String::from_utf8_lossy(page.as_bytes()).into_owned())
+        String::from_utf8(self.to_page(Format::Text))
+            .unwrap_or_else(|page| String::from_utf8_lossy(page.as_bytes()).into_owned())
     }
 
     /// Returns the names that families other than counters take in OpenMetrics.
@@ -39,7 +40,9 @@ impl Snapshot {
         let others = self.families.iter().filter(|family| family.about.kind != MetricKind::Counter);
         let mut names: HashSet<String> = others.clone().map(|family| family.about.name.to_string()).collect();
         for family in others.filter(|family| family.about.kind == MetricKind::Histogram) {
-            names.extend(["_bucket", "_count", "_sum", "_created"].map(|suffix| format!("{}{suffix}", family.about.name)));
+            names.extend(
+                ["_bucket", "_count", "_sum", "_created"].map(|suffix| format!("{}{suffix}", family.about.name)),
+            );
         }
         names
     }

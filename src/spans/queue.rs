@@ -11,8 +11,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-use crate::catalog::{self, Metric};
 use crate::catalog::METADATA;
+use crate::catalog::{self, Metric};
 
 /// The number of waiting spans once the account is closed: there is room for none.
 const CLOSED: u64 = u64::MAX;

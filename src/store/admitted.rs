@@ -99,12 +99,8 @@ impl Admitted {
     }
 
     fn add_own(&mut self, metric: &Metric, config: &Config) {
-        let about = About {
-            name: metric.prometheus.into(),
-            kind: metric.kind,
-            help: metric.description.into(),
-            decimals: 0,
-        };
+        let about =
+            About { name: metric.prometheus.into(), kind: metric.kind, help: metric.description.into(), decimals: 0 };
         let bounds = self.bounds.get(&sanitized(metric.name)).cloned().unwrap_or_default();
         let spelling = KeyName::from_const_str(metric.name);
         let family = Family {

@@ -59,8 +59,8 @@ impl Columns {
         }
     }
 
-    /// Returns the family at a place of the catalogue.
+    /// Returns the family at a place of the catalogue, `None` if it is no family of pairs.
     pub(super) fn take(&mut self, place: usize) -> Option<Family> {
-        self.families[place].take()
+        self.families.get_mut(place)?.take()
     }
 }

@@ -42,8 +42,7 @@ impl Exemplars {
     }
 
     fn sorted(&self, bucket: impl Fn(Of) -> Option<usize>) -> impl Iterator<Item = (usize, Exemplar)> {
-        let mut found: Vec<_> =
-            self.0.iter().filter_map(|(of, exemplar)| Some((bucket(*of)?, *exemplar))).collect();
+        let mut found: Vec<_> = self.0.iter().filter_map(|(of, exemplar)| Some((bucket(*of)?, *exemplar))).collect();
         found.sort_unstable_by_key(|(bucket, _)| *bucket);
         found.into_iter()
     }

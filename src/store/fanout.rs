@@ -27,9 +27,9 @@ impl Extras {
         if exclude.is_empty() {
             return Self(recorders.into());
         }
-        let filtered = recorders.into_iter().map(|recorder| -> ExtraRecorder {
-            Box::new(Filtered { recorder, exclude: exclude.to_vec() })
-        });
+        let filtered = recorders
+            .into_iter()
+            .map(|recorder| -> ExtraRecorder { Box::new(Filtered { recorder, exclude: exclude.to_vec() }) });
         Self(filtered.collect())
     }
 

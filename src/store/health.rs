@@ -57,7 +57,9 @@ impl Store {
         {
             let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
             let mut admitted = self.admitted.write().unwrap_or_else(PoisonError::into_inner);
-            for (metric, _) in self.own_counts(&catalog::LABEL_OVERFLOW, &admitted).iter().filter(|(_, count)| *count > 0) {
+            for (metric, _) in
+                self.own_counts(&catalog::LABEL_OVERFLOW, &admitted).iter().filter(|(_, count)| *count > 0)
+            {
                 if metric == "other" {
                     if !std::mem::replace(&mut reported.has_too_many_names, true) {
                         lines.push(format!(

@@ -77,8 +77,7 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(config: &Config, extras: Vec<ExtraRecorder>) -> Self {
         let clean = |(name, value): &(String, String)| (name.clone(), label::clean_value(value).into_owned());
-        let config =
-            Config { global_labels: config.global_labels.iter().map(clean).collect(), ..config.clone() };
+        let config = Config { global_labels: config.global_labels.iter().map(clean).collect(), ..config.clone() };
         let extras = Extras::new(extras, &config.exclude);
         for metric in METRICS.iter().filter(|metric| !config.is_excluded(metric)) {
             extras.iter().for_each(|recorder| metric.describe(recorder));
@@ -147,8 +146,7 @@ impl Store {
                 .then(|| (Arc::clone(&family.about), Arc::clone(&family.bounds)))
         });
         let parts: Vec<_> = admitted.families.iter().map(|family| family.parts()).collect();
-        let own_counts: Vec<_> =
-            METRICS.iter().map(|metric| self.own_counts(metric, &admitted)).collect();
+        let own_counts: Vec<_> = METRICS.iter().map(|metric| self.own_counts(metric, &admitted)).collect();
         // Values are read without the lock: a recording under way is waited for, and others have to open series meanwhile.
         drop(admitted);
         self.pairs.all().iter().for_each(|pair| pair.read(&mut columns));

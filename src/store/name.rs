@@ -6,9 +6,7 @@ use crate::catalog::{self, Metric, MetricKind};
 
 /// Returns the name with every character replaced that Prometheus does not accept.
 pub(crate) fn sanitized(name: &str) -> String {
-    let is_valid = |at: usize, c: char| {
-        c == '_' || c == ':' || c.is_ascii_alphabetic() || at > 0 && c.is_ascii_digit()
-    };
+    let is_valid = |at: usize, c: char| c == '_' || c == ':' || c.is_ascii_alphabetic() || at > 0 && c.is_ascii_digit();
     name.chars().enumerate().map(|(at, c)| if is_valid(at, c) { c } else { '_' }).collect()
 }
 

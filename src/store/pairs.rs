@@ -76,24 +76,22 @@ impl Pairs {
         // well. At the end of a thread there is no cache.
         let cached = CACHE.try_with(|cache| {
             let cache = cache.try_borrow().ok()?;
-            let entry = cache.find(self.id, hash, provider, model)?;
-            if entry.is_folded {
-                self.folded.fetch_add(1, Ordering::Relaxed);
-            }
-            Some(then(&entry.pair))
+            Some(then(&cache.find(self.id, hash, provider, model)?.pair))
         });
         if let Ok(Some(done)) = cached {
             return done;
         }
         let (pair, is_folded) = self.admit(provider, model, open);
         if is_folded {
+            // Not in the cache: there may be no end of them, and they would push the others out.
             self.folded.fetch_add(1, Ordering::Relaxed);
+        } else if provider.len() + model.len() <= MAX_CACHED {
+            let _ = CACHE.try_with(|cache| {
+                if let Ok(mut cache) = cache.try_borrow_mut() {
+                    cache.insert(self.id, hash, (provider, model), &pair);
+                }
+            });
         }
-        let _ = CACHE.try_with(|cache| {
-            if let Ok(mut cache) = cache.try_borrow_mut() {
-                cache.insert(self.id, hash, (provider, model), &pair, is_folded);
-            }
-        });
         then(&pair)
     }
 
@@ -183,6 +181,9 @@ struct Cache {
     next: usize,
 }
 
+/// The most bytes of names, as they are asked for, that a thread keeps for a pair.
+const MAX_CACHED: usize = 512;
+
 const SETS: usize = 8;
 const WAYS: usize = 4;
 
@@ -193,8 +194,6 @@ struct Entry {
     provider: String,
     model: String,
     pair: Arc<Pair>,
-    /// Whether the pair stands for the one that was asked for.
-    is_folded: bool,
 }
 
 impl Cache {
@@ -204,12 +203,13 @@ impl Cache {
 
     #[inline]
     fn find(&self, id: u64, hash: u64, provider: &str, model: &str) -> Option<&Entry> {
-        self.sets[set(hash)].iter().flatten().find(|entry| {
-            entry.hash == hash && entry.id == id && entry.model == model && entry.provider == provider
-        })
+        self.sets[set(hash)]
+            .iter()
+            .flatten()
+            .find(|entry| entry.hash == hash && entry.id == id && entry.model == model && entry.provider == provider)
     }
 
-    fn insert(&mut self, id: u64, hash: u64, (provider, model): (&str, &str), pair: &Arc<Pair>, is_folded: bool) {
+    fn insert(&mut self, id: u64, hash: u64, (provider, model): (&str, &str), pair: &Arc<Pair>) {
         let ways = &mut self.sets[set(hash)];
         let way = ways.iter().position(Option::is_none).unwrap_or_else(|| {
             self.next = (self.next + 1) % WAYS;
@@ -218,14 +218,14 @@ impl Cache {
         match &mut ways[way] {
             // Into the memory it has.
             Some(entry) => {
-                (entry.id, entry.hash, entry.is_folded) = (id, hash, is_folded);
+                (entry.id, entry.hash) = (id, hash);
                 provider.clone_into(&mut entry.provider);
                 model.clone_into(&mut entry.model);
                 entry.pair = Arc::clone(pair);
             }
             empty => {
                 let (provider, model, pair) = (provider.to_owned(), model.to_owned(), Arc::clone(pair));
-                *empty = Some(Entry { id, hash, provider, model, pair, is_folded });
+                *empty = Some(Entry { id, hash, provider, model, pair });
             }
         }
     }

@@ -104,7 +104,13 @@ impl Store {
     }
 
     /// Describes a metric of the program. Those of the catalogue keep their names and texts.
-    fn describe(&self, name: KeyName, unit: Option<Unit>, text: SharedString, to: fn(&ExtraRecorder, KeyName, Option<Unit>, SharedString)) {
+    fn describe(
+        &self,
+        name: KeyName,
+        unit: Option<Unit>,
+        text: SharedString,
+        to: fn(&ExtraRecorder, KeyName, Option<Unit>, SharedString),
+    ) {
         if own(name.as_str()).is_some() {
             return;
         }
@@ -127,9 +133,8 @@ impl Recorder for Store {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let of_pair = |pair, metric: &Metric, third: Option<&str>| {
-            ByName { pair, series: metric.pair_counter(third) }.open()
-        };
+        let of_pair =
+            |pair, metric: &Metric, third: Option<&str>| ByName { pair, series: metric.pair_counter(third) }.open();
         self.register(key, MetricKind::Counter, Counter::noop, of_pair, |found| match found {
             Found::Series(series) => series.counter(&self.extras),
             Found::Rejected(records) => Counter::from_arc(Arc::new(Rejected(records))),
@@ -147,8 +152,7 @@ impl Recorder for Store {
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        let of_pair =
-            |pair, metric: &Metric, _: Option<&str>| ByName { pair, series: metric.pair_histogram() }.open();
+        let of_pair = |pair, metric: &Metric, _: Option<&str>| ByName { pair, series: metric.pair_histogram() }.open();
         self.register(key, MetricKind::Histogram, Histogram::noop, of_pair, |found| match found {
             Found::Series(series) => series.histogram(&self.extras),
             Found::Rejected(records) => Histogram::from_arc(Arc::new(Rejected(records))),

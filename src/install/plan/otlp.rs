@@ -26,7 +26,7 @@ impl Resolver<'_> {
             otlp: self.otlp_config(&METRICS)?,
             interval: interval.unwrap_or(Duration::from_secs(60)),
             resource: self.resource()?,
-            listen: self.metrics()?.and_then(|metrics| metrics.listen).map(|listen| listen.listen),
+            listen: self.metrics()?.and_then(|metrics| metrics.listen),
         }))
     }
 

@@ -131,7 +131,7 @@ pub(super) const VARIABLES: &[Variable] = &[
         beside: &[],
         shown: |plan| match page(plan).allowed.as_slice() {
             [] => "every network".to_owned(),
-            networks => networks.join(" "),
+            networks => networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         },
         default: "every network",
         valid: &[

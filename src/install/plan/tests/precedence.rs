@@ -57,7 +57,7 @@ fn code_comes_before_the_environment() {
         }),
         ("PROMETHEUS_ENDPOINT", Builder::new().without_listener(), |plan| page(plan).listen.is_none()),
         ("BOTTICELLI_OBS_ALLOWED_NETWORKS", Builder::new().add_allowed_network("10.0.0.1"), |plan| {
-            page(plan).allowed == ["10.0.0.1/32"]
+            page(plan).allowed[0].to_string() == "10.0.0.1/32"
         }),
         ("OTEL_TRACES_EXPORTER", Builder::new(), |plan| spans(plan).filter == "info"),
         ("OTEL_TRACES_SAMPLER", Builder::new().with_sampler(Sampler::AlwaysOff), |plan| {

@@ -167,7 +167,7 @@ proptest! {
             names("with_buckets", plan);
         } else {
             let plan = plan.expect("every bound is finite");
-            let [(_, sorted)] = page(&plan).buckets.as_slice() else { panic!("one metric has bounds") };
+            let [(_, sorted)] = page(&plan).store.buckets.as_slice() else { panic!("one metric has bounds") };
             prop_assert!(sorted.is_sorted_by(|earlier, later| earlier < later), "{sorted:?}");
             prop_assert!(bounds.iter().all(|bound| sorted.contains(bound)) && sorted.iter().all(|bound| bounds.contains(bound)));
         }
