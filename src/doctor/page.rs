@@ -1,4 +1,4 @@
-//! The page of the running program.
+//! Checks the page of the running program.
 
 use super::settings::Settings;
 use super::web::Web;
@@ -8,9 +8,10 @@ use crate::page::{Page, Value};
 
 const CHECK: &str = "page";
 
-/// What the page tells the other checks.
+/// The facts of the page that the other checks need.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct PageFacts {
+    /// Whether the page of a program with this crate was read.
     pub(super) is_there: bool,
     pub(super) has_calls: bool,
     pub(super) has_spans: bool,
@@ -18,29 +19,30 @@ pub(super) struct Seen {
     pub(super) service: Option<String>,
 }
 
-pub(super) async fn check(settings: &Settings, web: &Web) -> (Seen, Vec<Finding>) {
+pub(super) async fn check(settings: &Settings, web: &Web) -> (PageFacts, Vec<Finding>) {
     let Some(listen) = &settings.listen else {
-        return (Seen::default(), vec![Finding::note(CHECK, "the program serves no page")]);
+        return (PageFacts::default(), vec![Finding::note(CHECK, "the program serves no page")]);
     };
-    // Who listens everywhere answers here too.
+    // An unspecified address can't be connected to. A program that listens there also answers on loopback.
     let host = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
     let url = format!("http://{host}/metrics");
     let answer = match web.get(&url).await {
         Ok(answer) => answer,
         Err(why) => {
-            let remedy = "start the program; or, if it serves its page elsewhere, set PROMETHEUS_ENDPOINT as it does";
-            return (Seen::default(), vec![Finding::broken(CHECK, format!("no page at {url}: {why}"), remedy)]);
+            let remedy =
+                "start the program; or, if it serves its page elsewhere, set PROMETHEUS_ENDPOINT to that address";
+            return (PageFacts::default(), vec![Finding::broken(CHECK, format!("no page at {url}: {why}"), remedy)]);
         }
     };
     if answer.status == 403 {
         let remedy = "add this machine to BOTTICELLI_OBS_ALLOWED_NETWORKS, such as 127.0.0.0/8";
         let found = format!("{url} answers 403: this machine may not scrape it");
-        return (Seen::default(), vec![Finding::broken(CHECK, found, remedy)]);
+        return (PageFacts::default(), vec![Finding::broken(CHECK, found, remedy)]);
     }
     judge(&url, &answer.body)
 }
 
-fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
+fn judge(url: &str, text: &str) -> (PageFacts, Vec<Finding>) {
     let mut mistakes = wrong_kinds(url, text);
     let page = match Page::parse(text) {
         Ok(page) if page.family(catalog::BUILD_INFO.prometheus).is_some() => page,
@@ -50,7 +52,7 @@ fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
                 let remedy = "free the port, or set PROMETHEUS_ENDPOINT to where the program serves its page";
                 mistakes.push(Finding::broken(CHECK, found, remedy));
             }
-            return (Seen::default(), mistakes);
+            return (PageFacts::default(), mistakes);
         }
     };
     let label = |family: &str, label: &str| {
@@ -61,7 +63,7 @@ fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
         let series = page.family(family).into_iter().flat_map(|family| &family.series);
         series.map(|series| if let Value::Counter(value) = series.value { value } else { 0 }).sum()
     };
-    let seen = Seen {
+    let facts = PageFacts {
         is_there: true,
         has_calls: page.family(catalog::REQUESTS.prometheus).is_some(),
         has_spans: sum(catalog::SPANS_EXPORTED.prometheus) > 0,
@@ -74,11 +76,11 @@ fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
             calls => Finding::good(CHECK, format!("{url} answers, {calls} calls in {}", catalog::REQUESTS.prometheus)),
         });
     }
-    mistakes.extend(own_troubles(&page));
-    (seen, mistakes)
+    mistakes.extend(health_findings(&page));
+    (facts, mistakes)
 }
 
-/// Names and kinds that the dashboards would ask for in vain.
+/// Finds counters and histograms of the catalogue that the page has under another name or kind, so that dashboards don't find them.
 fn wrong_kinds(url: &str, text: &str) -> Vec<Finding> {
     let types: Vec<(&str, &str)> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
@@ -94,20 +96,20 @@ fn wrong_kinds(url: &str, text: &str) -> Vec<Finding> {
     let histograms = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
     if let Some(metric) = histograms.into_iter().find(|metric| has(metric.prometheus, "summary")) {
         let name = metric.prometheus;
-        let found = format!("{url} has {name} as a summary: there is no {name}_bucket to ask for");
+        let found = format!("{url} has {name} as a summary: there is no {name}_bucket for the dashboards");
         let remedy = "let this crate's `install` or `Builder::recorder` make the page: it sets the buckets";
         findings.push(Finding::broken(CHECK, found, remedy).of(Mistake::SummaryInsteadOfHistogram));
     }
     findings
 }
 
-/// What the program itself says of its pipelines.
-fn own_troubles(page: &Page) -> Vec<Finding> {
+/// Reads the health metrics of the program: pipelines that are off, spans that were dropped.
+fn health_findings(page: &Page) -> Vec<Finding> {
     let series = |family: &str| page.family(family).map(|family| family.series.clone()).unwrap_or_default();
     let down = series(catalog::PIPELINE_UP.prometheus).into_iter().filter(|series| series.value == Value::Gauge(0.0));
     let down = down.map(|series| {
-        let found = format!("the program says that its pipeline `{}` is off", series.label("pipeline"));
-        Finding::broken(CHECK, found, "its log says why, at the start of the program")
+        let found = format!("the pipeline `{}` of the program is off", series.label("pipeline"));
+        Finding::broken(CHECK, found, "see the log of the program's start, which has the reason")
     });
     let dropped = series(catalog::SPANS_DROPPED.prometheus).into_iter().filter_map(|series| match series.value {
         Value::Counter(spans) if spans > 0 => {
