@@ -2,11 +2,12 @@
 
 /// Counts one finished call: `llm_requests_total`. The longer form also records its duration and its tokens.
 ///
-/// Provider and model are `AsRef<str>` and are borrowed. `duration` is as in [`llm_duration!`](crate::llm_duration), `prompt` and `completion`
-/// are as in [`llm_tokens!`](crate::llm_tokens).
+/// Provider and model are `AsRef<str>` and are borrowed. `duration` is as in [`llm_duration!`](crate::llm_duration), `prompt` and
+/// `completion` are as in [`llm_tokens!`](crate::llm_tokens).
 ///
-/// This macro and the other `llm_*!` macros record only their arguments: no span, no calls in flight. Use [`LlmCall`](crate::LlmCall) to record
-/// everything about a call, however it ends. Where no recorder is installed, the macros do nothing.
+/// This macro and the other `llm_*!` macros record only their arguments: no span, no calls in flight. Use
+/// [`LlmCall`](crate::LlmCall) to record everything about a call, however it ends. Where no recorder is installed, the macros do
+/// nothing.
 ///
 /// ```
 /// # let model = String::from("gemini-2.5-flash");
@@ -45,8 +46,8 @@ macro_rules! llm_error {
 
 /// Records the duration of a call: `llm_duration`, a histogram in seconds.
 ///
-/// The third argument is a [`Duration`](std::time::Duration), or a number of seconds. Values that are negative or not finite are dropped, and
-/// counted in `botticelli_obs_invalid_samples_total`.
+/// The third argument is a [`Duration`](std::time::Duration), or a number of seconds. Values that are negative or not finite are
+/// dropped, and counted in `botticelli_obs_invalid_samples_total`.
 ///
 /// ```
 /// let started = std::time::Instant::now();

@@ -1,7 +1,7 @@
 //! Carries the trace context in HTTP headers: `traceparent`, `tracestate` and `baggage`. Feature `http`.
 //!
-//! The program selects the headers by `OTEL_PROPAGATORS` (default: all three). In a program that exports no spans nothing is injected, so a
-//! provider library can always call [`inject`](LlmCall::inject).
+//! The program selects the headers by `OTEL_PROPAGATORS` (default: all three). In a program that exports no spans nothing is
+//! injected, so a provider library can always call [`inject`](LlmCall::inject).
 //!
 //! ```
 //! use botticelli_obs::LlmCall;
@@ -22,8 +22,8 @@ use crate::call::LlmCall;
 impl LlmCall {
     /// Adds the trace context of the call to the headers of a request, so that the spans of the server become its children.
     ///
-    /// Headers of the same name are replaced. A call that has no span of its own, because it is a part of another call, injects the context
-    /// of the current span.
+    /// Headers of the same name are replaced. A call that has no span of its own, because it is a part of another call, injects
+    /// the context of the current span.
     ///
     /// ```
     /// use botticelli_obs::LlmCall;
@@ -62,8 +62,8 @@ pub fn inject(span: &Span, headers: &mut HeaderMap) {
 
 /// Makes the trace context in the headers of a request the parent of a span.
 ///
-/// Call it before the span is entered and before it has children; later it has no effect. Without a valid `traceparent` header the span keeps
-/// its parent.
+/// Call it before the span is entered and before it has children; later it has no effect. Without a valid `traceparent` header
+/// the span keeps its parent.
 ///
 /// ```
 /// use botticelli_obs::propagation::{self, HeaderMap};

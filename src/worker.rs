@@ -23,8 +23,8 @@ pub(crate) fn is_own_thread() -> bool {
     IS_OWN.get()
 }
 
-/// Returns the time when `timeout` is over, at most a year from now. Callers pass `Duration::MAX` for "no limit", which would overflow an
-/// `Instant`.
+/// Returns the time when `timeout` is over, at most a year from now. Callers pass `Duration::MAX` for "no limit", which would
+/// overflow an `Instant`.
 pub(crate) fn deadline(timeout: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     Instant::now() + timeout.min(YEAR)

@@ -47,7 +47,8 @@ struct Expansion<'a> {
     returns: Returns,
 }
 
-// Everything is quoted with `mixed_site`: the user's code can't see the local variables of the expansion, and lints ignore the expansion.
+// Everything is quoted with `mixed_site`: the user's code can't see the local variables of the expansion, and lints ignore the
+// expansion.
 impl Expansion<'_> {
     /// Generates the body of a blocking function.
     fn sync(&self, body: &Group) -> TokenStream {
@@ -162,11 +163,11 @@ impl Expansion<'_> {
 
 /// Puts a `return` of the output type, which is never reached, before the body.
 ///
-/// There is no other way to give an async block its type. `?` needs it for the conversion of the error, and with it a type mismatch is reported
-/// in the user's code.
+/// There is no other way to give an async block its type. `?` needs it for the conversion of the error, and with it a type
+/// mismatch is reported in the user's code.
 fn typed(body: &Group, output: &Type) -> TokenStream {
-    // The body stays a block, because it may begin with items, and clippy warns about items after statements. Its braces have the span of the
-    // expansion, so that no lint calls them unnecessary.
+    // The body stays a block, because it may begin with items, and clippy warns about items after statements. Its braces have the
+    // span of the expansion, so that no lint calls them unnecessary.
     let mut block = Group::new(Delimiter::Brace, body.stream());
     block.set_span(Span::mixed_site().located_at(body.span()));
     let site = Span::mixed_site().located_at(output.span());

@@ -25,7 +25,8 @@ pub(crate) enum Body {
     Sync(Group),
     /// The whole body of an `async fn`.
     Async(Group),
-    /// The future at the end of the body: `#[async_trait]` expands an `async fn` to this, and some functions are written so by hand.
+    /// The future at the end of the body: `#[async_trait]` expands an `async fn` to this, and some functions are written so by
+    /// hand.
     Future(Block),
 }
 
@@ -69,8 +70,8 @@ impl Parse for Function {
     }
 }
 
-/// Reads the body. Its inner attributes become outer attributes of the function, because the body becomes a nested block, which can't have
-/// inner ones.
+/// Reads the body. Its inner attributes become outer attributes of the function, because the body becomes a nested block, which
+/// can't have inner ones.
 fn braces(input: ParseStream<'_>, attributes: &mut Vec<Attribute>) -> syn::Result<Group> {
     let content;
     let braces = syn::braced!(content in input);

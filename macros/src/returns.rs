@@ -115,8 +115,8 @@ impl<'t> Named<'t> {
     }
 }
 
-/// Returns the type arguments of `Result<T, E>`, or of an alias whose name ends with `Result`. The type `_` is taken for a `Result`, which it
-/// usually is.
+/// Returns the type arguments of `Result<T, E>`, or of an alias whose name ends with `Result`. The type `_` is taken for a
+/// `Result`, which it usually is.
 fn of_result(ty: &Type) -> Option<(Option<&Type>, Option<&Type>)> {
     match ty {
         Type::Infer(_) => Some((None, None)),

@@ -105,8 +105,8 @@ fn in_json(diagnosis: &Diagnosis) -> String {
     format!("{json:#}")
 }
 
-/// Writes the files of the stack and returns their number. If any file exists with other contents, nothing is written, because somebody has
-/// changed it.
+/// Writes the files of the stack and returns their number. If any file exists with other contents, nothing is written, because
+/// somebody has changed it.
 fn write_stack(folder: &Path) -> io::Result<usize> {
     let mut files = Vec::new();
     collect(&STACK, &mut files);

@@ -40,8 +40,8 @@ impl Timer {
                 None => self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
                 Some(first) if first.key().0 <= now => {
                     let waker = first.remove();
-                    // A waker is code of an executor: it may set another alarm, so the lock is released; and it may panic, which must
-                    // not end this thread.
+                    // A waker is code of an executor: it may set another alarm, so the lock is released; and it may panic, which
+                    // must not end this thread.
                     drop(waiting);
                     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                     self.lock()

@@ -1,7 +1,8 @@
 //! Detects calls inside calls, so that each logical call is counted once.
 //!
-//! A driver may implement its stream by calling its own `generate`, and a decorator may wrap a driver that records calls itself. A call inside
-//! another one of the same provider, model and operation is therefore a part of it. Only code in the same task counts as inside.
+//! A driver may implement its stream by calling its own `generate`, and a decorator may wrap a driver that records calls itself.
+//! A call inside another one of the same provider, model and operation is therefore a part of it. Only code in the same task
+//! counts as inside.
 
 use std::cell::RefCell;
 use std::mem;

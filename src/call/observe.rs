@@ -48,8 +48,8 @@ impl<T, E, C: FnOnce(&mut LlmCall, Result<&T, &E>)> Report<Result<T, E>> for By<
 pin_project! {
     /// A future that records a call around another future. Created by [`LlmCall::observe`] and [`LlmCall::observe_with`].
     ///
-    /// The call ends when the future is ready; a future dropped before that is recorded as `cancelled`, or as `timeout` after the time limit
-    /// of the call.
+    /// The call ends when the future is ready; a future dropped before that is recorded as `cancelled`, or as `timeout` after the
+    /// time limit of the call.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct Observe<F, R = AsOutcome> {
         // Declared before the call, and so dropped before it: inner calls that end by the drop still pass their facts to this call.
@@ -131,7 +131,8 @@ impl ObservedCall {
 
 /// Records a panic when it is dropped; forgotten if there was none.
 ///
-/// The drop of the call would be too late: a caller that catches the panic drops the future afterwards, when the thread no longer panics.
+/// The drop of the call would be too late: a caller that catches the panic drops the future afterwards, when the thread no longer
+/// panics.
 struct PanicGuard<'a>(&'a mut Option<LlmCall>);
 
 impl Drop for PanicGuard<'_> {
@@ -166,11 +167,11 @@ impl<F, R> fmt::Debug for Observe<F, R> {
 }
 
 impl LlmCall {
-    /// Records the call around a future whose output implements [`Outcome`], such as `Result<Reply, ApiError>`. The call ends with the
-    /// future.
+    /// Records the call around a future whose output implements [`Outcome`], such as `Result<Reply, ApiError>`. The call ends
+    /// with the future.
     ///
-    /// It works in any runtime, adds no bounds to the future and allocates no box for it. However the future ends, the call is recorded
-    /// exactly once: a panic inside it as `panic`; dropped before it is ready, as `cancelled`; when the time limit of
+    /// It works in any runtime, adds no bounds to the future and allocates no box for it. However the future ends, the call is
+    /// recorded exactly once: a panic inside it as `panic`; dropped before it is ready, as `cancelled`; when the time limit of
     /// [`with_timeout`](crate::LlmCallBuilder::with_timeout) is over, as `timeout`, at once, even if the future goes on.
     ///
     /// ```
@@ -186,10 +187,11 @@ impl LlmCall {
         Observe { future, observed: ObservedCall::new(self), report: Some(AsOutcome) }
     }
 
-    /// Records the call around a future by a closure, for types of other crates, for which the traits of this crate can't be implemented.
+    /// Records the call around a future by a closure, for types of other crates, for which the traits of this crate can't be
+    /// implemented.
     ///
-    /// The closure is called with the result, unless the call has ended by its time limit. An error is recorded as `unknown` unless the closure records another class. Everything
-    /// else is as in [`observe`](Self::observe).
+    /// The closure is called with the result, unless the call has ended by its time limit. An error is recorded as `unknown`
+    /// unless the closure records another class. Everything else is as in [`observe`](Self::observe).
     ///
     /// ```
     /// # use botticelli_obs::{ErrorType, LlmCall, Usage};
@@ -212,8 +214,8 @@ impl LlmCall {
 
     /// Records the call around a blocking function, which it runs at once on this thread. The call ends with the function.
     ///
-    /// A panic is recorded as `panic` and goes on. A function that returns after the time limit of the call is recorded as `timeout`; its
-    /// output is returned all the same.
+    /// A panic is recorded as `panic` and goes on. A function that returns after the time limit of the call is recorded as
+    /// `timeout`; its output is returned all the same.
     ///
     /// ```
     /// # use botticelli_obs::LlmCall;

@@ -16,8 +16,9 @@ use crate::outcome::Outcome;
 pin_project! {
     /// A stream that records a call around another stream. Created by [`LlmCall::observe_stream`] and [`LlmCall::wrap_stream`].
     ///
-    /// The call ends with the stream: as a success, or with the class of the last item that was an error. A stream dropped before its end is
-    /// recorded as `cancelled`, unless a chunk had a finish reason: then the answer was complete, and the call is a success.
+    /// The call ends with the stream: as a success, or with the class of the last item that was an error. A stream dropped before
+    /// its end is recorded as `cancelled`, unless a chunk had a finish reason: then the answer was complete, and the call is a
+    /// success.
     #[must_use = "streams do nothing unless polled"]
     pub struct ObservedStream<S> {
         // Declared before the call, and so dropped before it: inner calls that end by the drop still pass their facts to this call.
@@ -132,9 +133,9 @@ impl<F> fmt::Debug for ObserveStream<F> {
 impl LlmCall {
     /// Records the call around a future that opens a stream, and then around the stream. The call ends with the stream.
     ///
-    /// It takes the future and not the stream, so that a failure to open is recorded with its class, and the time to the first chunk includes
-    /// the opening. It also records the gaps between chunks. Any chunk may have the usage; the last one that has it counts. See
-    /// [`ObservedStream`] for a stream that is dropped.
+    /// It takes the future and not the stream, so that a failure to open is recorded with its class, and the time to the first
+    /// chunk includes the opening. It also records the gaps between chunks. Any chunk may have the usage; the last one that has
+    /// it counts. See [`ObservedStream`] for a stream that is dropped.
     ///
     /// ```
     /// # use botticelli_obs::{ClassifyError, ErrorType, LlmCall};
@@ -162,7 +163,8 @@ impl LlmCall {
 
     /// Records the call around a stream that is open already. The call ends with the stream.
     ///
-    /// Prefer [`observe_stream`](Self::observe_stream) where the stream is opened by a future: this one can't record a failure to open.
+    /// Prefer [`observe_stream`](Self::observe_stream) where the stream is opened by a future: this one can't record a failure to
+    /// open.
     ///
     /// ```
     /// # use botticelli_obs::LlmCall;

@@ -148,12 +148,13 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-/// Checks every step from a program to its dashboards: the settings, the page of the running program, the OTLP endpoints, Prometheus, Jaeger
-/// and Grafana.
+/// Checks every step from a program to its dashboards: the settings, the page of the running program, the OTLP endpoints,
+/// Prometheus, Jaeger and Grafana.
 ///
 /// It reads the settings from the environment of this process; settings made in code are unknown to it. The servers are those of
 /// `PROMETHEUS_URL` (default: `http://localhost:9090`), `JAEGER_URL` (`http://localhost:16686`) and `GRAFANA_URL`
-/// (`http://localhost:3000`). It changes nothing: the OTLP endpoints get empty requests. It blocks this thread for at most 10 seconds.
+/// (`http://localhost:3000`). It changes nothing: the OTLP endpoints get empty requests. It blocks this thread for at most 10
+/// seconds.
 ///
 /// ```no_run
 /// let diagnosis = botticelli_obs::doctor();

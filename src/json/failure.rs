@@ -33,8 +33,8 @@ const CODES: &[(ErrorType, &[&str])] = &[
     (ErrorType::InvalidRequest, &["invalid_request_error", "invalid_argument", "failed_precondition"]),
 ];
 
-/// Parts of messages, in lower case, for causes to which Anthropic, Gemini, Ollama and vLLM give no code of their own: they report an
-/// invalid request.
+/// Parts of messages, in lower case, for causes to which Anthropic, Gemini, Ollama and vLLM give no code of their own: they
+/// report an invalid request.
 const PHRASES: &[(ErrorType, &[&str])] = &[
     (
         ErrorType::ContextLength,

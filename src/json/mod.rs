@@ -8,8 +8,9 @@
 //! - Gemini's `generateContent`;
 //! - Ollama's own API.
 //!
-//! It recognises the API by the field names in the JSON. Tokens are converted to the arithmetic of [`Usage`]: the prompt includes cached
-//! tokens, the completion includes reasoning. In a stream, a field that an event leaves out keeps the value of an earlier event.
+//! It recognises the API by the field names in the JSON. Tokens are converted to the arithmetic of [`Usage`]: the prompt includes
+//! cached tokens, the completion includes reasoning. In a stream, a field that an event leaves out keeps the value of an earlier
+//! event.
 //!
 //! ```
 //! use botticelli_obs::{LlmCall, json};
@@ -205,8 +206,8 @@ fn finish_reasons(body: &Value) -> impl Iterator<Item = (usize, &str)> {
     chat.chain(single.map(|reason| (0, reason)))
 }
 
-/// Returns the finish reason of OpenAI's responses API, which has a status instead. The status of a tool call is `completed` like that of an
-/// answer, so the output decides.
+/// Returns the finish reason of OpenAI's responses API, which has a status instead. The status of a tool call is `completed` like
+/// that of an answer, so the output decides.
 fn reason_of_responses(body: &Value) -> Option<&str> {
     if body["object"] != "response" {
         return None;

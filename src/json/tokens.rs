@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::usage::Usage;
 
-/// The tokens of the prompt and of the completion. Each is a [`Usage`] in which the other is 0. They are separate because the events of a
-/// stream may report them at different times.
+/// The tokens of the prompt and of the completion. Each is a [`Usage`] in which the other is 0. They are separate because the
+/// events of a stream may report them at different times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tokens {
     prompt: Option<Usage>,
@@ -48,8 +48,8 @@ impl Tokens {
 
     /// Reads the usage of OpenAI's chat completions, where both counts include their parts.
     ///
-    /// Some compatible servers, such as xAI's, count reasoning in the total but not in the completion. So the completion is at least the total
-    /// minus the prompt.
+    /// Some compatible servers, such as xAI's, count reasoning in the total but not in the completion. So the completion is at
+    /// least the total minus the prompt.
     fn of_chat_completions(usage: &Value) -> Self {
         let (prompt, total) = (count(usage, "prompt_tokens"), count(usage, "total_tokens"));
         let beyond_prompt = total.zip(prompt).map(|(total, prompt)| total.saturating_sub(prompt));
@@ -61,8 +61,8 @@ impl Tokens {
         }
     }
 
-    /// Reads the usage of Anthropic's messages and of OpenAI's responses, which use the same names. Anthropic does not count cached tokens in
-    /// `input_tokens`, OpenAI does.
+    /// Reads the usage of Anthropic's messages and of OpenAI's responses, which use the same names. Anthropic does not count
+    /// cached tokens in `input_tokens`, OpenAI does.
     fn of_messages_or_responses(usage: &Value) -> Self {
         let (read, written) = (count(usage, "cache_read_input_tokens"), count(usage, "cache_creation_input_tokens"));
         let prompt = count(usage, "input_tokens").map(|input| {
@@ -73,8 +73,8 @@ impl Tokens {
         Self { prompt, completion: count(usage, "output_tokens").map(|all| completion_of(all, reasoning)) }
     }
 
-    /// Reads the usage of Gemini. Its prompt includes cached tokens but not the results of its own tools, and its candidates exclude thoughts.
-    /// The live API names the candidates `responseTokenCount`.
+    /// Reads the usage of Gemini. Its prompt includes cached tokens but not the results of its own tools, and its candidates
+    /// exclude thoughts. The live API names the candidates `responseTokenCount`.
     fn of_gemini(usage: &Value) -> Self {
         let prompt = sum([count(usage, "promptTokenCount"), count(usage, "toolUsePromptTokenCount")]);
         let candidates = count(usage, "candidatesTokenCount").or(count(usage, "responseTokenCount"));

@@ -219,7 +219,8 @@ mod http {
     }
 
     fn failed(error: reqwest::Error) -> Refusal {
-        // The innermost source is the system's error. The URL is left out: the caller shows the endpoint, and the URL may hold secrets.
+        // The innermost source is the system's error. The URL is left out: the caller shows the endpoint, and the URL may hold
+        // secrets.
         let error = error.without_url();
         let mut innermost: &dyn std::error::Error = &error;
         while let Some(source) = innermost.source() {

@@ -12,8 +12,8 @@ use crate::worker::is_own_thread;
 
 /// Selects the spans and events to export:
 ///
-/// - nothing from the threads of this crate: the exporter's HTTP stack would trace its own exports. The target can't tell them apart,
-///   because the program may use the same HTTP stack, whose spans are wanted;
+/// - nothing from the threads of this crate: the exporter's HTTP stack would trace its own exports. The target can't tell them
+///   apart, because the program may use the same HTTP stack, whose spans are wanted;
 /// - every call span, whatever the directives are;
 /// - everything else by the directives.
 pub(super) struct SpanFilter {

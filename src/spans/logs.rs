@@ -49,10 +49,11 @@ impl Default for Config {
     }
 }
 
-/// Directives that silence two crates. They come first: a later directive for the same crate wins, so a program can show them again.
+/// Directives that silence two crates. They come first: a later directive for the same crate wins, so a program can show them
+/// again.
 ///
-/// OpenTelemetry logs two lines for each batch that fails, and the listener logs one for each connection that does not speak HTTP. The
-/// pipelines report both themselves, at most once a minute.
+/// OpenTelemetry logs two lines for each batch that fails, and the listener logs one for each connection that does not speak
+/// HTTP. The pipelines report both themselves, at most once a minute.
 const QUIET: &str = "opentelemetry=off,metrics_exporter_prometheus=off";
 
 /// Returns the layer that writes log lines, or `None` when they are off.

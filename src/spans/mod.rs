@@ -233,8 +233,8 @@ pub(crate) struct Lost {
 /// Exports every span that has ended. Returns whether the queue was emptied before the deadline, even if exports failed.
 fn drain(provider: &SdkTracerProvider, deadline: Instant) -> bool {
     while Instant::now() < deadline {
-        // An error means that the last export failed, or that the SDK gave up after its 5 s. In both cases another flush is needed to
-        // know whether the queue is empty.
+        // An error means that the last export failed, or that the SDK gave up after its 5 s. In both cases another flush is
+        // needed to know whether the queue is empty.
         if provider.force_flush().is_ok() {
             return true;
         }

@@ -32,8 +32,8 @@ pub(super) fn exporter(config: &Config, limit: Duration, worker: &Worker) -> io:
 
 /// Runs each export on the pipeline's runtime; dropping the runtime ends an export that hangs.
 ///
-/// The SDK's batch thread has no runtime. There the pauses between two attempts would block the thread, and a timer that outlives its
-/// runtime would panic.
+/// The SDK's batch thread has no runtime. There the pauses between two attempts would block the thread, and a timer that outlives
+/// its runtime would panic.
 #[derive(Debug)]
 pub(super) struct Exporter {
     transport: Arc<SpanExporter>,

@@ -24,8 +24,8 @@ const CLOSED: u64 = u64::MAX;
 pub(super) struct SpanCounts {
     /// Spans that have ended and are neither exported nor dropped yet, or `CLOSED`.
     ///
-    /// Count and state are one atomic: a span that ends during a shutdown is counted as lost either by `close` or by `admit`, never by
-    /// both.
+    /// Count and state are one atomic: a span that ends during a shutdown is counted as lost either by `close` or by `admit`,
+    /// never by both.
     pending: AtomicU64,
     lost: AtomicU64,
     exported: Counter,
@@ -110,8 +110,8 @@ impl SpanCounts {
     }
 }
 
-/// Passes at most `capacity` pending spans to the batch processor, whose queue holds as many. So the processor never drops a span itself,
-/// and every drop is counted here.
+/// Passes at most `capacity` pending spans to the batch processor, whose queue holds as many. So the processor never drops a span
+/// itself, and every drop is counted here.
 #[derive(Debug)]
 pub(super) struct BoundedProcessor<P> {
     inner: P,
@@ -163,9 +163,9 @@ impl<P: SpanProcessor> SpanProcessor for BoundedProcessor<P> {
 
 /// Whether a span has the status "error" only because an event of level ERROR was logged inside it.
 ///
-/// `tracing-opentelemetry` sets the status for every such event, even if the operation succeeded afterwards. Two kinds of spans are real
-/// errors: a call span with the attribute `error.type`, and another span whose status has a description, which `#[instrument(err)]` sets
-/// by an event with a field `error` and no message.
+/// `tracing-opentelemetry` sets the status for every such event, even if the operation succeeded afterwards. Two kinds of spans
+/// are real errors: a call span with the attribute `error.type`, and another span whose status has a description, which
+/// `#[instrument(err)]` sets by an event with a field `error` and no message.
 fn is_error_only_by_log_line(span: &SpanData) -> bool {
     let Status::Error { description } = &span.status else { return false };
     let has = |key: &str| span.attributes.iter().any(|attribute| attribute.key.as_str() == key);

@@ -5,8 +5,8 @@ use opentelemetry_sdk::trace::Sampler as SdkSampler;
 /// Selects the traces to export. The names are those of `OTEL_TRACES_SAMPLER` in the [OpenTelemetry specification].
 ///
 /// A ratio is the share of the traces to export: from 0.0 (none) to 1.0 (all). Ratios beyond are an error of `install`. The
-/// `parentbased_*` samplers apply only to traces that begin in this process; for others they follow the decision of the caller, which
-/// comes with the trace context.
+/// `parentbased_*` samplers apply only to traces that begin in this process; for others they follow the decision of the caller,
+/// which comes with the trace context.
 ///
 /// ```
 /// use botticelli_obs::{Builder, Sampler};
