@@ -1,7 +1,7 @@
-//! What do millions of models do that nobody has seen before, as when a program lets its users name them? Through this crate, which
-//! bounds its series, and straight into the exporter. Every call must be on the page.
+//! What happens with millions of new models, as when a program takes their names from its users? Measured through this crate,
+//! which bounds its series, and directly into the exporter. Every call must be on the page.
 //!
-//! `flood [CALLS [CALLS OF THE EXPORTER]]`, ten million each; the exporter then takes gigabytes.
+//! `flood [CALLS [CALLS OF THE EXPORTER]]`; both default to ten million, for which the exporter takes gigabytes.
 
 #![expect(clippy::print_stdout, reason = "a program that talks to its user")]
 
@@ -19,7 +19,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 const CALLS: &str = "10000000";
 const THREADS: u64 = 4;
 
-/// Says what a process floods: peak memory can't be lowered again, and a process has one recorder.
+/// The variable that selects what this process floods. Each measurement has its own process, because peak memory never decreases
+/// and a process has one recorder.
 const FLOODED: &str = "FLOODED";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -44,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Whole calls, every 16th of which fails.
+/// Records whole calls, of which every 16th fails.
 fn flood_crate(calls: u64) -> Result<(), Box<dyn Error>> {
     let telemetry = Builder::new().without_listener().without_subscriber().install()?;
     let page = measure(
@@ -68,7 +69,7 @@ fn flood_crate(calls: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One counter a model.
+/// Increments one counter for each model.
 fn flood_exporter(calls: u64) -> Result<(), Box<dyn Error>> {
     let recorder = PrometheusBuilder::new().with_recommended_naming(true).build_recorder();
     let exporter = recorder.handle();
@@ -83,7 +84,7 @@ fn flood_exporter(calls: u64) -> Result<(), Box<dyn Error>> {
     account(&page, "llm_requests_total", calls)
 }
 
-/// Makes the calls, takes the page and prints what that took.
+/// Records the calls, renders the page, and prints time and memory.
 fn measure(calls: u64, call: impl Fn(u64, &str) + Sync, page: impl Fn() -> String) -> Result<String, Box<dyn Error>> {
     let started = Instant::now();
     thread::scope(|scope| {
@@ -107,7 +108,7 @@ fn measure(calls: u64, call: impl Fn(u64, &str) + Sync, page: impl Fn() -> Strin
     Ok(page)
 }
 
-/// Makes sure that the series of a family add up to what was recorded.
+/// Checks that the series of a family add up to the recorded number.
 fn account(page: &str, family: &str, recorded: u64) -> Result<(), Box<dyn Error>> {
     let of_family = |line: &&str| line.strip_prefix(family).is_some_and(|rest| rest.starts_with('{'));
     let values = page.lines().filter(of_family).filter_map(|line| line.rsplit(' ').next());

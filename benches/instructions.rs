@@ -1,6 +1,8 @@
-//! How many instructions does it take to record? Times differ from run to run, these numbers hardly do: the guard in `.ci/run`.
+//! How many instructions does recording take? Unlike times, these numbers hardly vary between runs, so `.ci/run` checks them
+//! against limits.
 //!
-//! Runs itself under callgrind for so many repetitions and for twice as many; the difference is what the repetitions cost.
+//! It runs itself under callgrind with a number of repetitions and with twice as many. The difference is the cost of the
+//! repetitions.
 
 #![expect(clippy::print_stdout, reason = "a program that talks to its user")]
 
@@ -11,7 +13,8 @@ use std::time::Duration;
 
 use botticelli_obs::{Builder, LlmCall, Usage, llm_request};
 
-/// What is counted, and the most instructions it may take: what was measured, and 15 % for what compilers do.
+/// The measured operations and their maximum number of instructions: the measured number plus 15 % for differences between
+/// compilers.
 const LIMITS: &[(&str, fn(), u64)] = &[
     ("finished call by a macro", finished_call, 565),
     ("whole call with metrics", whole_call, 2_220),
@@ -19,7 +22,7 @@ const LIMITS: &[(&str, fn(), u64)] = &[
     ("whole call with nothing installed", whole_call, 414),
 ];
 
-/// Only this is recorded without an install.
+/// The only operation that is measured without an install.
 const INERT: &str = "whole call with nothing installed";
 
 const REPETITIONS: u64 = 1_000;
@@ -45,7 +48,8 @@ fn chunk() {
     });
 }
 
-/// Callgrind counts what this does, and nothing of the install and of upkeep, which depends on the time.
+/// Runs the repetitions. Callgrind counts only this function: the install is not measured, and the instructions of upkeep depend
+/// on the time.
 #[inline(never)]
 fn counted_by_callgrind(record: fn(), repetitions: u64) {
     for _ in 0..repetitions {

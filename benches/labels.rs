@@ -1,4 +1,4 @@
-//! What does it cost to find a series, to make one, and to be refused one: below and above the bound?
+//! What does it cost to find a series, to create one, and to record a label set beyond the bound?
 
 mod peers;
 
@@ -10,7 +10,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
 use peers::{Local, Peer, RawMacros, Scraped};
 
-/// How many models are known, and how many new ones come to one recorder; also the default bound.
+/// The number of known models, and of new ones for each recorder. It is the default bound.
 const MODELS: usize = 1_000;
 
 fn models(kind: &str) -> Vec<String> {
@@ -29,7 +29,7 @@ fn label_set(model: &str) {
     counter!("bot.posts", "model" => model.to_owned()).increment(1);
 }
 
-/// Records models that the recorder knows, or those it refuses, over and over.
+/// Records the same models repeatedly: known ones, or ones beyond the bound.
 fn hit(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, peer: &impl Peer, models: &[String], record: fn(&str)) {
     group.bench_function(name, |bencher| {
         peer.enter(|| {
@@ -40,7 +40,7 @@ fn hit(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, peer: &impl Peer, m
     });
 }
 
-/// Records models that the recorder has not seen; a new recorder for every thousand.
+/// Records new models, with a new recorder for every thousand.
 fn miss<P: Scraped>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, peer: fn() -> P, record: fn(&str)) {
     let models = models("new");
     group.bench_function(name, |bencher| {
@@ -62,12 +62,12 @@ fn miss<P: Scraped>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, peer: 
     });
 }
 
-/// A recorder with room for half as many again.
+/// Creates a recorder whose bound is one and a half times the number of known models.
 fn roomy() -> Local {
     Local::new(Builder::new().with_max_series(MODELS + MODELS / 2))
 }
 
-/// A recorder that has all the series it may have.
+/// Creates a recorder that has reached its bound.
 fn full(record: fn(&str)) -> Local {
     let full = Local::new(Builder::new().with_max_series(MODELS));
     full.enter(|| models("known").iter().for_each(|model| record(model)));

@@ -1,4 +1,4 @@
-//! The tables of programs that measure by themselves: printed, and kept beside criterion's results for `table`.
+//! Tables of the programs that don't use criterion: printed, and stored beside criterion's results for `table`.
 #![allow(dead_code, reason = "each program is a crate of its own and uses its part")]
 
 use std::fmt::Write;
@@ -34,7 +34,7 @@ impl Table {
     }
 }
 
-/// The folder of results: `criterion` in the target directory this program was built in.
+/// Returns the folder of results: `criterion` in the target directory of this program.
 pub fn results() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
     let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).expect("built by cargo");
@@ -47,14 +47,14 @@ pub fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// A line of this process' status, in KiB, on Linux.
+/// Returns a value of this process' status in KiB, on Linux.
 pub fn memory(line: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux, which tells");
     let value = status.lines().find_map(|found| found.strip_prefix(line)).expect("a line of that name");
     value.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
 }
 
-/// The cells of a row that a process of its own has printed.
+/// Returns the cells of a row that another process has printed.
 pub fn cells<const N: usize>(printed: &[u8]) -> [String; N] {
     let cells: Vec<String> = String::from_utf8_lossy(printed).trim().split(',').map(str::to_owned).collect();
     cells.try_into().expect("so many cells")

@@ -1,7 +1,7 @@
-//! A finished call, recorded by this crate, by those one would use instead, and by bare atomics.
+//! A finished call, recorded by this crate, by alternatives to it, and by bare atomics.
 //!
-//! Each records the same: one request, one duration into the same buckets, three counts of tokens, all under the labels provider
-//! and model, which come as `&str` as they do in a driver. Each does it as its documentation shows.
+//! Each records the same: one request, one duration into the same buckets, and three token counts, all with the labels provider
+//! and model. The names are `&str`, as in a driver. Each peer is used as its documentation shows.
 #![allow(dead_code, reason = "each bench is a crate of its own and uses its part")]
 
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use prometheus_client::metrics::histogram::Histogram;
 pub const BOUNDS: [f64; 17] =
     [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36];
 
-/// What is known of a call that has ended.
+/// The facts of a call that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     pub provider: &'a str,
@@ -44,7 +44,7 @@ impl<'a> Call<'a> {
         Self { provider, model, duration: Duration::ZERO, prompt: 900, completion: 100 }
     }
 
-    /// The next of many calls: their durations are all over the buckets.
+    /// Returns the next of many calls, whose durations are spread over all buckets.
     pub fn next(&mut self) -> &Self {
         self.prompt += 1;
         self.duration = Duration::from_millis(7 << (self.prompt * 7 % 17));
@@ -52,16 +52,16 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Something that records calls.
+/// A crate that records calls.
 pub trait Peer: Sync {
     fn record(&self, call: &Call<'_>);
 
-    /// Runs code on whose thread calls are recorded.
+    /// Runs code during which calls on this thread are recorded by this peer.
     fn enter<T>(&self, run: impl FnOnce() -> T) -> T {
         run()
     }
 
-    /// How many calls of this provider and model have been recorded.
+    /// Returns how many calls of this provider and model were recorded.
     fn requests(&self, provider: &str, model: &str) -> u64;
 }
 
@@ -92,7 +92,7 @@ fn record_by_three_macros(call: &Call<'_>) {
     llm_tokens!(call.provider, call.model, prompt: call.prompt, completion: call.completion);
 }
 
-/// This crate, the recorder installed for the process: one macro a call.
+/// This crate with the recorder installed for the process: one macro for each call.
 pub struct Installed {
     telemetry: Telemetry,
 }
@@ -114,7 +114,7 @@ impl Peer for Installed {
     }
 }
 
-/// The same, a macro a fact.
+/// The same with one macro for each fact.
 pub struct ThreeMacros<'a>(pub &'a Installed);
 
 impl Peer for ThreeMacros<'_> {
@@ -127,7 +127,7 @@ impl Peer for ThreeMacros<'_> {
     }
 }
 
-/// This crate, the recorder local to the thread: one macro a call.
+/// This crate with the recorder local to the thread: one macro for each call.
 pub struct Local {
     recorder: MetricsRecorder,
     page: MetricsHandle,
@@ -160,14 +160,15 @@ impl Peer for Local {
     }
 }
 
-/// The macros of `metrics`, a `String` a label, straight into `metrics-exporter-prometheus`; local, as a process has one recorder.
+/// The macros of `metrics` with a `String` for each label, directly into `metrics-exporter-prometheus`. Its recorder is local to
+/// the thread, because a process has one global recorder.
 pub struct RawMacros {
     recorder: PrometheusRecorder,
     page: PrometheusHandle,
 }
 
 impl RawMacros {
-    /// With upkeep at the exporter's own interval, for the rest of the process.
+    /// Starts upkeep at the default interval of the exporter, for the rest of the process.
     pub fn new() -> Self {
         let raw = Self::without_upkeep();
         let page = raw.page.clone();
@@ -266,7 +267,7 @@ struct Labels {
 
 type Durations = Family<Labels, Histogram, fn() -> Histogram>;
 
-/// `prometheus-client`: five families, the labels made once a call.
+/// `prometheus-client`: five families; the labels are built once per call.
 pub struct PrometheusClient {
     requests: Family<Labels, Counter>,
     duration: Durations,
@@ -298,7 +299,7 @@ impl Peer for PrometheusClient {
     }
 }
 
-/// `opentelemetry_sdk`: five instruments, the attributes made once a call; a periodic reader whose exporter is called but once a
+/// `opentelemetry_sdk`: five instruments; the attributes are built once per call; a periodic reader calls the exporter once a
 /// minute.
 pub struct OpenTelemetry {
     requests: opentelemetry::metrics::Counter<u64>,
@@ -342,7 +343,7 @@ impl Peer for OpenTelemetry {
     }
 }
 
-/// An exporter that keeps how many requests there were.
+/// An exporter that stores the number of requests.
 #[derive(Default)]
 pub struct Requests(Arc<AtomicU64>);
 
@@ -370,7 +371,8 @@ impl PushMetricExporter for Requests {
     }
 }
 
-/// The floor: an atomic addition for each of the five metrics and the search of the bucket. No labels, no sum of durations, no page.
+/// The floor: an atomic addition for each of the five metrics, and the search for the bucket; without labels, sum of durations
+/// and page.
 #[derive(Default)]
 pub struct Atomics {
     requests: AtomicU64,

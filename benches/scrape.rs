@@ -1,6 +1,6 @@
-//! What does a scrape cost, and what does it cost those who record meanwhile?
+//! What does a scrape cost, and how much does it delay threads that record at the same time?
 //!
-//! Each row comes from a process of its own: peak memory can't be lowered again.
+//! Each row is measured in its own process, because peak memory never decreases.
 
 #![expect(clippy::print_stdout, reason = "a program that talks to its user")]
 
@@ -18,7 +18,7 @@ use hdrhistogram::Histogram;
 use markdown::{Table, median, memory};
 use peers::{Call, Local, Peer, RawMacros, Scraped};
 
-/// Which row a process measures: what, the peer, a number.
+/// The variable that selects the row of this process: the measurement, the peer, a number.
 const ROW: &str = "SCRAPE_ROW";
 const OURS: &str = "ours";
 const RAW: &str = "raw macros";
@@ -34,11 +34,11 @@ fn record(peer: &impl Peer, models: &[String]) {
     models.iter().for_each(|model| peer.record(Call::of("gemini", model).next()));
 }
 
-/// Time, bytes and memory of a scrape with so many pairs on the page.
+/// Measures time, bytes and memory of a scrape with this number of pairs on the page.
 fn page(peer: &impl Scraped, pairs: usize) -> [String; 3] {
     let models = models(pairs);
     peer.enter(|| record(peer, &models));
-    // The first scrape folds everything in; memory it needs for good is not the scrape's.
+    // The first scrape processes all samples and allocates memory that stays. It is not measured.
     let bytes = peer.page().len();
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux, which forgets the peak");
     let before = memory("VmRSS:");
@@ -54,7 +54,7 @@ fn page(peer: &impl Scraped, pairs: usize) -> [String; 3] {
     [format!("{:.2}", median(&mut times)), format!("{:.0}", bytes as f64 / 1024.0), peak.to_string()]
 }
 
-/// How long a recording takes while there are so many scrapes in [`LOAD`], in ns.
+/// Measures the time of single recordings in ns, during this number of scrapes in [`LOAD`].
 fn load(peer: &impl Scraped, scrapes: usize) -> [String; 4] {
     let models = models(PAIRS_UNDER_LOAD);
     let done = AtomicBool::new(false);
@@ -98,7 +98,7 @@ fn measure(row: &str) {
     println!("{}", cells.join(","));
 }
 
-/// The cells of a row, by a process of its own.
+/// Measures the cells of a row in a new process.
 fn cells<const N: usize>(row: String) -> [String; N] {
     let mut child = Command::new(std::env::current_exe().expect("the path of this program"));
     let output = child.env(ROW, &row).output().expect("the program runs again");

@@ -1,4 +1,4 @@
-//! A trace backend that takes everything, by OTLP/HTTP.
+//! A trace backend for OTLP/HTTP that accepts everything.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Listens on a port of loopback for the rest of the process.
+    /// Listens on a free port of loopback for the rest of the process.
     pub fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let sink = Self { addr: listener.local_addr()?, exports: Arc::default() };
@@ -20,7 +20,7 @@ impl Sink {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let exports = Arc::clone(&exports);
-                // Ends with the connection.
+                // Returns when the connection is closed.
                 thread::spawn(move || serve(client, &exports));
             }
         });
@@ -31,7 +31,7 @@ impl Sink {
         format!("http://{}", self.addr)
     }
 
-    /// How many exports it has taken.
+    /// Returns how many exports it has accepted.
     pub fn exports(&self) -> u64 {
         self.exports.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! How long does `install()` take? Once a process, so in many processes.
+//! How long does `install()` take? Measured in many processes, because a process can install only once.
 
 #![expect(clippy::print_stdout, reason = "a program that talks to its user")]
 
@@ -30,7 +30,7 @@ fn main() {
         let started = Instant::now();
         let telemetry = builder.install().expect("it is the first of this process");
         println!("{}", started.elapsed().as_secs_f64() * 1e3);
-        // A shutdown would only wait for what the measure does not need.
+        // Exits without a shutdown, which is not measured.
         std::mem::forget(telemetry);
         return;
     }

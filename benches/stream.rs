@@ -1,4 +1,4 @@
-//! What does a stream of 1,000 chunks cost, each with the time since the one before it?
+//! What does it cost to record a stream of 1,000 chunks, with the gap before each chunk?
 
 mod peers;
 
@@ -24,7 +24,7 @@ struct Chunk;
 
 impl LlmResponse for Chunk {}
 
-/// Reads the clock at each chunk and records the time since the last.
+/// Reads the clock at each chunk and records the time since the previous one.
 fn gaps(mut record: impl FnMut(Duration)) {
     let mut last = Instant::now();
     for _ in 0..CHUNKS {
@@ -34,7 +34,7 @@ fn gaps(mut record: impl FnMut(Duration)) {
     }
 }
 
-/// The whole call: start, chunks, end.
+/// Records the whole call: start, chunks, end.
 fn guard() {
     let mut call = LlmCall::start(PROVIDER, black_box(MODEL));
     for _ in 0..CHUNKS {
@@ -43,7 +43,7 @@ fn guard() {
     call.finish();
 }
 
-/// The same around a stream, which costs something itself.
+/// Records the same around a stream, whose polls are included.
 fn stream_of_chunks() {
     let chunks = stream::iter((0..CHUNKS).map(|_| Chunk));
     drain(LlmCall::start(PROVIDER, black_box(MODEL)).wrap_stream(chunks));

@@ -16,11 +16,12 @@ use serde_json::Value;
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 
-/// How often a peer's time must hold ours, and how often at most ours may hold the floor's.
+/// The limits of ratios: how many times slower than this crate a peer must be at least, and how many times slower than the floor
+/// this crate may be.
 const AT_LEAST: &[(&str, f64)] = &[("raw macros", 8.0), ("opentelemetry_sdk", 5.0), ("prometheus", 2.0)];
 const FLOORS_AT_MOST: f64 = 5.0;
 
-/// The most nanoseconds a call may take where nothing is installed.
+/// The maximum time in nanoseconds of a call where nothing is installed.
 const INERT_AT_MOST: f64 = 30.0;
 
 /// Times in nanoseconds of one group, by name and by round.
@@ -33,7 +34,7 @@ impl Times {
             fs::read_dir(results().join(group)).map_err(|error| format!("{group}: {error}: run it first"))?
         {
             let mut rounds: Vec<_> = fs::read_dir(function?.path())?.collect::<Result<_, _>>()?;
-            // The rounds have numbers as names; `new` and `base` are criterion's.
+            // Rounds have numbers as names; criterion also writes `new` and `base`.
             rounds.retain(|round| round.file_name().to_string_lossy().parse::<u32>().is_ok());
             rounds.sort_by_key(fs::DirEntry::file_name);
             for round in rounds {
@@ -44,12 +45,13 @@ impl Times {
         Ok(Self(times))
     }
 
-    /// The median of the rounds.
+    /// Returns the median over the rounds.
     fn ns(&self, name: &str) -> Result<f64, String> {
         Ok(median(&mut self.rounds(name)?.to_vec()))
     }
 
-    /// How often one time holds another: the median of the ratios of each round, whose times were taken next to each other.
+    /// Returns the ratio of two times: the median over the ratios of each round, whose times were measured directly after each
+    /// other.
     fn ratio(&self, name: &str, of: &str) -> Result<f64, String> {
         Ok(median(&mut self.rounds(name)?.iter().zip(self.rounds(of)?).map(|(a, b)| a / b).collect::<Vec<_>>()))
     }
@@ -58,7 +60,7 @@ impl Times {
         self.0.get(name).map(Vec::as_slice).ok_or_else(|| format!("there is no result of `{name}`: run it first"))
     }
 
-    /// The names by their time, the quickest first.
+    /// Returns the names in the order of their times, the shortest first.
     fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.0.keys().map(String::as_str).collect();
         names.sort_by(|a, b| self.ns(a).unwrap_or(f64::MAX).total_cmp(&self.ns(b).unwrap_or(f64::MAX)));
@@ -66,7 +68,7 @@ impl Times {
     }
 }
 
-/// Name and median in nanoseconds of a benchmark.
+/// Returns the name and the median in nanoseconds of a benchmark.
 fn result(round: &Path) -> Result<(String, f64), Box<dyn Error>> {
     let read =
         |file: &str| -> Result<Value, Box<dyn Error>> { Ok(serde_json::from_slice(&fs::read(round.join(file))?)?) };
@@ -148,13 +150,13 @@ fn threads() -> Result<String, Box<dyn Error>> {
     Ok(table)
 }
 
-/// A table of a program that measures by itself.
+/// Reads the table of a program that does not use criterion.
 fn kept(name: &str) -> Result<String, Box<dyn Error>> {
     Ok(fs::read_to_string(results().join(format!("{name}.md")))
         .map_err(|error| format!("{name}: {error}: run it first"))?)
 }
 
-/// Which run this was.
+/// Describes the run: time, commit, compiler, machine, rounds.
 fn run() -> Result<String, Box<dyn Error>> {
     let first_line = |command: &mut Command| -> Result<String, Box<dyn Error>> {
         Ok(String::from_utf8(command.output()?.stdout)?.lines().next().unwrap_or_default().to_owned())

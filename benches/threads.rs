@@ -1,4 +1,4 @@
-//! What does a finished call cost when several threads record at once: all the same pair, or each its own?
+//! What does a finished call cost when several threads record at once: the same pair, or each thread its own?
 
 mod peers;
 
@@ -13,7 +13,7 @@ use peers::{Atomics, Call, Installed, OpenTelemetry, Peer, Prometheus, Prometheu
 
 const MODELS: [&str; 4] = ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.0-flash", "gemini-1.5-pro"];
 
-/// Lets each thread record so many calls of its model, and returns how long the slowest took.
+/// Lets each thread record a number of calls of its model, and returns the time of the slowest thread.
 fn race(peer: &impl Peer, models: &[&str], calls: u64) -> Duration {
     let start = Barrier::new(models.len());
     let record = |model| {

@@ -1,7 +1,7 @@
 //! What does a whole `LlmCall` cost: start, usage, end; with nothing installed, with metrics, and with a span?
 //!
-//! The globals of a process can't be taken back, so each state has a process of its own. Spans go to a server that takes
-//! everything, in the process that starts the others.
+//! The globals of a process can't be reset, so each state is measured in its own process. Spans are sent to a server that accepts
+//! everything and runs in the parent process.
 
 mod sink;
 
@@ -19,14 +19,14 @@ use opentelemetry_sdk::trace::{Sampler as SdkSampler, SdkTracerProvider};
 use sink::Sink;
 use tracing_subscriber::layer::SubscriberExt;
 
-/// Says which state a process measures.
+/// The variable that selects the state that this process measures.
 const STATE: &str = "WHOLE_CALL_STATE";
 
-/// Where the spans of a process go.
+/// The variable with the endpoint for the spans.
 const SINK: &str = "WHOLE_CALL_SINK";
 
-/// So many calls are timed, and then their spans are exported while no time is taken: a queue that is full would drop them, which
-/// costs less.
+/// The number of calls that are timed together. Their spans are exported afterwards, untimed: a full queue would drop spans,
+/// which costs less.
 const BATCH: u64 = 512;
 
 type State = (&'static str, fn(&mut BenchmarkGroup<'_, WallTime>, &str));
@@ -65,7 +65,7 @@ fn call() {
     call.finish();
 }
 
-/// The span of that call, made by hand.
+/// Creates the same span as that of a call, by hand.
 fn span() {
     let model = black_box("gemini-2.5-flash");
     let span = tracing::info_span!(

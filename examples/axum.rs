@@ -1,4 +1,4 @@
-//! The page as a route of the program's own server, which needs no listener of the crate's.
+//! Serves the page as a route of the program's own web server, without a listener of this crate.
 //!
 //! `cargo run --example axum`, then `curl http://127.0.0.1:3000/ask` and `curl http://127.0.0.1:3000/metrics`.
 
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (recorder, page) = Builder::new().with_service_name("ask").add_model("ollama", "llama3.2").recorder()?;
     metrics::set_global_recorder(recorder)?;
 
-    // The router keeps the handle, and the handle keeps the recorder going.
+    // The router keeps the handle. Upkeep of the recorder runs as long as the handle lives.
     let router = Router::new().route("/ask", get(ask)).route("/metrics", get(serve_page)).with_state(page);
     let listener = TcpListener::bind(addr).await?;
     println!("http://{}/metrics", listener.local_addr()?);
@@ -34,7 +34,7 @@ async fn serve_page(State(page): State<MetricsHandle>) -> impl IntoResponse {
 
 async fn ask() -> &'static str {
     let mut call = LlmCall::start("ollama", "llama3.2");
-    tokio::time::sleep(Duration::from_millis(120)).await; // stands for a client crate; see `bot_server.rs` for a real one
+    tokio::time::sleep(Duration::from_millis(120)).await; // instead of a client crate; see `bot_server.rs` for a real one
     call.record_usage(Usage::new(12, 30));
     call.finish();
     "a painting on fresh plaster\n"

@@ -1,8 +1,8 @@
-//! A small bot that calls LLMs, with metrics and traces: the main job of the crate on real input.
+//! A small bot that calls LLMs, with metrics and traces: a complete program that uses the crate.
 //!
-//! `cargo run --example bot_server` brings a simulator of the API. Against a real server:
-//! `OPENAI_BASE_URL=http://localhost:11434/v1 cargo run --example bot_server -- --provider ollama --model llama3.2`, or with
-//! `OPENAI_API_KEY` set, OpenAI. It runs until Ctrl-C.
+//! `cargo run --example bot_server` starts a simulator of the API and calls that. To call a real server:
+//! `OPENAI_BASE_URL=http://localhost:11434/v1 cargo run --example bot_server -- --provider ollama --model llama3.2`. With only
+//! `OPENAI_API_KEY` set, it calls OpenAI. It runs until Ctrl-C.
 
 #![expect(clippy::print_stderr, reason = "a program that talks to its user")]
 
@@ -44,13 +44,13 @@ struct Options {
     /// Calls to start each second.
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
     rate: f64,
-    /// End after so many calls.
+    /// End after this number of calls.
     #[arg(long)]
     calls: Option<u64>,
-    /// Start no more calls after so long, such as 30s or 10m.
+    /// Start no more calls after this time, such as 30s or 10m.
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
-    /// The most calls at a time.
+    /// The maximum number of concurrent calls.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     concurrency: u32,
     /// The share of calls whose answer is streamed.
@@ -62,22 +62,22 @@ struct Options {
     /// A model to ask; may be repeated. With the simulator: all of its models.
     #[arg(long, alias = "models")]
     model: Vec<String>,
-    /// The provider's name on metrics and spans, where the server is a real one.
+    /// The name of the provider in metrics and spans, if the server is a real one.
     #[arg(long, default_value = "openai")]
     provider: String,
     /// The share of calls that the simulator fails.
     #[arg(long, default_value_t = 0.05, value_parser = share)]
     error_rate: f64,
-    /// What the simulator's latencies are multiplied by.
+    /// The factor for the simulator's latencies.
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     latency_scale: f64,
-    /// What the simulator's dice start from.
+    /// The seed of the simulator's random numbers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Write the bot's own count to this file, as JSON.
+    /// Write the bot's own counts to this file, as JSON.
     #[arg(long)]
     tally: Option<PathBuf>,
-    /// Keep the page up for so long after the last call, also after a first signal; the next one ends it.
+    /// Serve the page for this time after the last call, also after a first signal. The next signal ends the bot.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
     linger: Duration,
 }
@@ -114,7 +114,7 @@ fn main() -> ExitCode {
 }
 
 fn install() -> Result<Telemetry, botticelli_obs::InstallError> {
-    // The client crate logs whole answers that it can't read; that is for the environment to ask for.
+    // The client crate logs the whole text of answers that it can't read. Only an explicit filter shows that.
     let quiet = "info,async_openai=off";
     let unset = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
     let builder = Builder::new();
@@ -134,41 +134,41 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut running = JoinSet::new();
     let calls = async {
         let starting = start_calls(options, client, &pairs, &tally, &mut running);
-        // Elapsed or not: what is running may end.
+        // Elapsed or not, running calls may end.
         let _ = tokio::time::timeout(options.duration.unwrap_or(Duration::MAX), starting).await;
         while running.join_next().await.is_some() {}
     };
-    let asked_to_stop = tokio::select! {
+    let is_stopped = tokio::select! {
         () = calls => false,
         () = show(&tally) => false,
-        () = stop.asked() => true,
+        () = stop.requested() => true,
     };
-    if asked_to_stop {
-        // Calls that run on for longer are dropped, and counted as cancelled. With the 5 s for the spans that is less than the
-        // 10 s after which containers are killed.
+    if is_stopped {
+        // Calls that take longer are dropped and counted as cancelled. These 3 s and the 5 s for the spans are less than the 10 s
+        // after which containers are killed.
         let finished = async { while running.join_next().await.is_some() {} };
         tokio::select! {
             _ = tokio::time::timeout(Duration::from_secs(3), finished) => {}
-            () = stop.asked() => {}
+            () = stop.requested() => {}
         }
         running.shutdown().await;
     }
     if io::stdout().is_terminal() {
-        say(""); // leaves the live line
+        print_line(""); // leaves the live line
     }
-    say(&tally);
+    print_line(&tally);
     if let Some(path) = &options.tally {
         std::fs::write(path, tally.to_json().to_string())
             .map_err(|error| format!("can't write the tally to {}: {error}", path.display()))?;
     }
     tokio::select! {
         () = tokio::time::sleep(options.linger) => {}
-        () = stop.asked() => {}
+        () = stop.requested() => {}
     }
     Ok(())
 }
 
-/// The server the environment names, or else a simulator.
+/// Returns a client of the server in the environment, or else of a new simulator, and the pairs to call.
 async fn connect(options: &Options) -> Result<(LlmClient, Vec<Pair>), Box<dyn Error>> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let pair = |provider: &str, model: &str| Pair { provider: provider.to_owned(), model: model.to_owned() };
@@ -176,14 +176,14 @@ async fn connect(options: &Options) -> Result<(LlmClient, Vec<Pair>), Box<dyn Er
     if base_url.is_some() || key.is_some() {
         let base_url = base_url.unwrap_or_else(|| "https://api.openai.com/v1".to_owned());
         let shown = without_secrets(&base_url).ok_or("OPENAI_BASE_URL is no URL such as http://localhost:11434/v1")?;
-        say(format_args!("server: {shown}"));
+        print_line(format_args!("server: {shown}"));
         let models = if options.model.is_empty() { vec!["gpt-4o-mini".to_owned()] } else { options.model.clone() };
         let pairs = models.iter().map(|model| pair(&options.provider, model)).collect();
         return Ok((LlmClient::new(base_url.trim_end_matches('/'), &key.unwrap_or_default(), options.timeout), pairs));
     }
     let (error_rate, latency_scale, seed) = (options.error_rate, options.latency_scale, options.seed);
     let simulator = Simulator::start(simulator::Config { error_rate, latency_scale, seed }).await?;
-    say("server: a simulator (set OPENAI_BASE_URL or OPENAI_API_KEY for a real one)");
+    print_line("server: a simulator (set OPENAI_BASE_URL or OPENAI_API_KEY for a real one)");
     let served = simulator::MODELS;
     if let Some(unknown) = options.model.iter().find(|wanted| served.iter().all(|model| model.name != **wanted)) {
         let names: Vec<_> = served.iter().map(|model| model.name).collect();
@@ -195,7 +195,7 @@ async fn connect(options: &Options) -> Result<(LlmClient, Vec<Pair>), Box<dyn Er
     Ok((LlmClient::new(&simulator.base_url(), "none", options.timeout), pairs))
 }
 
-/// The URL as it may be shown: keys of proxies stand before the host, or in the query.
+/// Removes user, password and query from the URL: they may contain keys.
 fn without_secrets(url: &str) -> Option<String> {
     let url: Uri = url.parse().ok()?;
     let scheme = url.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
@@ -211,14 +211,14 @@ async fn start_calls(
     running: &mut JoinSet<()>,
 ) {
     let client = Arc::new(client);
-    let room = Arc::new(Semaphore::new(options.concurrency as usize));
+    let permits = Arc::new(Semaphore::new(options.concurrency as usize));
     let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / options.rate));
-    let mut dice = fastrand::Rng::with_seed(options.seed);
+    let mut random = fastrand::Rng::with_seed(options.seed);
     for number in 0..options.calls.unwrap_or(u64::MAX) {
         pace.tick().await;
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
         let pair = pairs[(number % pairs.len() as u64) as usize].clone();
-        let streaming = dice.f64() < options.stream_ratio;
+        let streaming = random.f64() < options.stream_ratio;
         let (client, tally) = (Arc::clone(&client), Arc::clone(tally));
         let message = tracing::info_span!("bot.message", number);
         running.spawn(
@@ -235,7 +235,7 @@ async fn start_calls(
     }
 }
 
-/// One logical call, observed.
+/// Makes one logical call and records it.
 async fn ask(client: &LlmClient, pair: &Pair, streaming: bool) -> Result<Option<Usage>, client::Error> {
     const PROMPT: &str = "Who is the lady in the shell, and why does everyone think of the sea?";
     let call = LlmCall::builder(&pair.provider, &pair.model);
@@ -252,7 +252,7 @@ async fn ask(client: &LlmClient, pair: &Pair, streaming: bool) -> Result<Option<
     Ok(usage)
 }
 
-/// A live line on a terminal, a line every five seconds elsewhere.
+/// Shows the counts: on a terminal in one line that is updated every second, elsewhere in a new line every five seconds.
 async fn show(tally: &Tally) {
     let live = io::stdout().is_terminal();
     let mut tick = tokio::time::interval(Duration::from_secs(if live { 1 } else { 5 }));
@@ -260,21 +260,21 @@ async fn show(tally: &Tally) {
     loop {
         tick.tick().await;
         if live {
-            // Erases the rest of the line: padding would wrap on a narrow terminal. And goes back to its start, where a log line
-            // writes over it.
+            // Erases the rest of the line, because padding would wrap on a narrow terminal, and returns to its start, so that a
+            // log line overwrites it.
             let _ = write!(io::stdout(), "{}\x1b[K\r", tally.line()).and_then(|()| io::stdout().flush());
         } else {
-            say(tally.line());
+            print_line(tally.line());
         }
     }
 }
 
-/// Prints a line. A reader who is gone ends neither the calls nor their telemetry, so it is not `println!`, which panics.
-fn say(line: impl fmt::Display) {
+/// Prints a line. Not `println!`, which panics when the reader has closed the pipe: the calls and their telemetry go on.
+fn print_line(line: impl fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Ctrl-C, or the SIGTERM of an orchestrator.
+/// Waits for Ctrl-C, or for the SIGTERM of an orchestrator.
 struct Stop {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
@@ -285,7 +285,7 @@ impl Stop {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn asked(&mut self) {
+    async fn requested(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -1,4 +1,4 @@
-//! A driver trait with several drivers: one decorator records the calls of them all, and no driver has a line about metrics.
+//! One decorator that records the calls of all drivers with a common trait. The drivers have no code for metrics.
 //!
 //! `cargo run --example decorator`
 
@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use botticelli_obs::{Builder, ClassifyError, ErrorType, LlmCall, LlmResponse, Usage};
 use futures_util::{Stream, StreamExt, stream};
 
-// The trait and its types, as a program with several providers has them.
+// The trait and its types, as in a program with several providers.
 
 type ChunkStream = Pin<Box<dyn Stream<Item = Result<Chunk, DriverError>> + Send>>;
 
@@ -37,7 +37,7 @@ enum DriverError {
     Http(u16),
 }
 
-// What the decorator needs to know about them.
+// The traits that the decorator needs.
 
 impl LlmResponse for Reply {
     fn usage(&self) -> Option<Usage> {
@@ -59,10 +59,10 @@ impl ClassifyError for DriverError {
     }
 }
 
-/// Records every call of the driver inside.
-struct Observed<D>(D);
+/// Records every call of the inner driver.
+struct RecordingDriver<D>(D);
 
-impl<D: Driver> Observed<D> {
+impl<D: Driver> RecordingDriver<D> {
     fn new(driver: D) -> Self {
         botticelli_obs::declare(driver.provider(), driver.model());
         Self(driver)
@@ -70,7 +70,7 @@ impl<D: Driver> Observed<D> {
 }
 
 #[async_trait]
-impl<D: Driver> Driver for Observed<D> {
+impl<D: Driver> Driver for RecordingDriver<D> {
     fn provider(&self) -> &'static str {
         self.0.provider()
     }
@@ -108,8 +108,8 @@ impl Driver for Ollama {
     }
 
     async fn generate_stream(&self, prompt: &str) -> Result<ChunkStream, DriverError> {
-        // Fakes its stream by an observed call of its own, as drivers do. It is counted once, and its usage is not lost.
-        let reply = Observed(Self).generate(prompt).await?;
+        // Builds the stream from a recorded call, as some drivers do. The call is counted once, with its usage.
+        let reply = RecordingDriver(Self).generate(prompt).await?;
         Ok(stream::iter([Ok(Chunk { text: reply.text, is_final: true })]).boxed())
     }
 }
@@ -138,7 +138,7 @@ impl Driver for Groq {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let telemetry = Builder::new().without_listener().install()?;
-    let drivers: [Box<dyn Driver>; 2] = [Box::new(Observed::new(Groq)), Box::new(Observed::new(Ollama))];
+    let drivers: [Box<dyn Driver>; 2] = [Box::new(RecordingDriver::new(Groq)), Box::new(RecordingDriver::new(Ollama))];
     for driver in &drivers {
         if let Ok(reply) = driver.generate("Is this a fresco?").await {
             println!("{}", reply.text);

@@ -1,4 +1,4 @@
-//! The least a program needs: install once, one guard a call. `cargo run --example minimal`
+//! The minimum: one install, and one guard for each call. `cargo run --example minimal`
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Stands for a client crate; see `bot_server.rs` for a real one.
+/// Simulates a client crate; see `bot_server.rs` for a real one.
 fn ask(prompt: &str) -> (u64, u64) {
     std::thread::sleep(Duration::from_millis(120));
     (prompt.len() as u64 / 4, 42)

@@ -1,6 +1,6 @@
-//! A program that is gone before anybody scrapes it: its totals go into a file, and it prints what it has done.
+//! A program that ends before Prometheus scrapes it: it adds its totals to a file, and prints a summary.
 //!
-//! `PROMETHEUS_ENDPOINT=off BOTTICELLI_OBS_TEXTFILE=/tmp/bot.prom cargo run --example short_lived`, twice, and the file has
+//! Run `PROMETHEUS_ENDPOINT=off BOTTICELLI_OBS_TEXTFILE=/tmp/bot.prom cargo run --example short_lived` twice: the file then has
 //! the calls of both runs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to its user")]
 
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (prompt, outcome) in [("What is a fresco?", Ok(42)), ("Who was Simonetta Vespucci?", Err(ErrorType::RateLimit))]
     {
         let mut call = LlmCall::start("ollama", "llama3.2");
-        // Stands for the client's call; `bot_server.rs` has a real one.
+        // Simulates the client's call; see `bot_server.rs` for a real one.
         std::thread::sleep(Duration::from_millis(120));
         match outcome {
             Ok(tokens_out) => {

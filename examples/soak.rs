@@ -1,5 +1,5 @@
-//! Load for a while, to see that memory stays flat: calls from several threads, a scrape every second, spans if an endpoint
-//! is set.
+//! A load test that shows whether memory stays constant: calls from several threads, a scrape every second, and spans if an
+//! endpoint is set.
 //!
 //! `cargo run --release --example soak -- --seconds 600`
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use botticelli_obs::{Builder, ErrorType, LlmCall, Usage};
 use clap::Parser;
 
-/// Records calls as fast as it is told and prints what that does to memory.
+/// Records calls at a given rate and prints the memory use.
 #[derive(Parser)]
 struct Options {
     /// How long to record.
@@ -24,7 +24,7 @@ struct Options {
     /// How many threads record.
     #[arg(long, default_value_t = 2)]
     threads: u64,
-    /// Calls a second of each thread; 0 for as many as it can.
+    /// Calls per second of each thread; 0 for as many as possible.
     #[arg(long, default_value_t = 2_000)]
     rate: u64,
     /// How many models are called.
@@ -111,7 +111,7 @@ fn scrape(addr: SocketAddr) -> Result<String, Box<dyn Error>> {
     Ok(answer)
 }
 
-/// Resident memory of this process, on Linux.
+/// Returns the resident memory of this process, on Linux.
 fn resident_mib() -> Result<f64, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;

@@ -1,4 +1,4 @@
-//! A streamed call: time to the first chunk, gaps between chunks, usage from the last one, and a reader who leaves early.
+//! Streamed calls: one that is read to its end, with its usage in the last chunk, and one that is dropped early.
 //!
 //! `cargo run --example streaming`
 
@@ -10,7 +10,7 @@ use async_stream::stream;
 use botticelli_obs::{Builder, ClassifyError, ErrorType, LlmCall, LlmResponse, Usage};
 use futures_util::{Stream, StreamExt};
 
-/// A chunk as a client crate might give it: text, and usage in the last one.
+/// A chunk as of a client crate. Only the last one has the usage.
 struct Chunk {
     text: &'static str,
     usage: Option<(u64, u64)>,
@@ -35,7 +35,7 @@ impl ClassifyError for ApiError {
     }
 }
 
-/// Stands for a client crate's call that opens a stream.
+/// Simulates the call of a client crate that opens a stream.
 async fn open() -> Result<impl Stream<Item = Result<Chunk, ApiError>>, ApiError> {
     tokio::time::sleep(Duration::from_millis(80)).await;
     Ok(Box::pin(stream! {
@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let call = LlmCall::builder("ollama", "llama3.2").with_streaming().start();
     let mut chunks = call.observe_stream(open()).await.map_err(|_| "the stream could not be opened")?;
     chunks.next().await;
-    drop(chunks); // this reader has seen enough: `cancelled`
+    drop(chunks); // dropped before its end: counted as cancelled
 
     let page = telemetry.render();
     for line in page.lines().filter(|line| line.starts_with("llm_") && !line.ends_with(" 0")) {

@@ -1,20 +1,32 @@
-//! The classes of errors that clients give everywhere.
+//! Classifies errors of the standard library and of `reqwest`.
 
 use std::io;
 
 use crate::error_type::{ClassifyError, ErrorType};
 
-/// [`Timeout`](ErrorType::Timeout), [`Decode`](ErrorType::Decode) for data that made no sense,
-/// [`InvalidRequest`](ErrorType::InvalidRequest) for input that was refused, and [`Network`](ErrorType::Network): what else fails in
-/// a call is the connection.
+/// Classifies an I/O error by its kind:
+///
+/// - `TimedOut` and `WouldBlock`: [`Timeout`](ErrorType::Timeout);
+/// - `InvalidData`: [`Decode`](ErrorType::Decode);
+/// - `InvalidInput`: [`InvalidRequest`](ErrorType::InvalidRequest);
+/// - `Other` with another `io::Error` inside: the class of that one;
+/// - everything else: [`Network`](ErrorType::Network).
+///
+/// ```
+/// use std::io;
+///
+/// use botticelli_obs::{ClassifyError, ErrorType};
+///
+/// assert_eq!(io::Error::from(io::ErrorKind::ConnectionRefused).error_type(), ErrorType::Network);
+/// ```
 impl ClassifyError for io::Error {
     fn error_type(&self) -> ErrorType {
         match self.kind() {
-            // Sockets with a read timeout say one on Windows and the other elsewhere.
+            // A read timeout of a socket is `TimedOut` on Windows and `WouldBlock` elsewhere.
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ErrorType::Timeout,
             io::ErrorKind::InvalidData => ErrorType::Decode,
             io::ErrorKind::InvalidInput => ErrorType::InvalidRequest,
-            // Another error may be wrapped in it.
+            // Libraries wrap I/O errors in this kind.
             io::ErrorKind::Other => {
                 let inner = self.get_ref().and_then(|inner| inner.downcast_ref::<Self>());
                 inner.map_or(ErrorType::Network, Self::error_type)
@@ -24,8 +36,14 @@ impl ClassifyError for io::Error {
     }
 }
 
-/// [`Timeout`](ErrorType::Timeout), the class of the status where there is one, [`Network`](ErrorType::Network) before the
-/// response, [`Stream`](ErrorType::Stream) for a body that breaks off, [`Decode`](ErrorType::Decode) for one that can't be read.
+/// Classifies an error of `reqwest`. The first of these that applies wins:
+///
+/// - a timeout: [`Timeout`](ErrorType::Timeout);
+/// - an error with a status, as of `error_for_status`: the class of the [status](ErrorType::from_http_status);
+/// - a request that can't be built: [`InvalidRequest`](ErrorType::InvalidRequest);
+/// - a body that is malformed: [`Decode`](ErrorType::Decode); one that breaks off: [`Stream`](ErrorType::Stream);
+/// - a request that fails before the response: [`Network`](ErrorType::Network);
+/// - everything else: [`Unknown`](ErrorType::Unknown).
 #[cfg(feature = "reqwest")]
 impl ClassifyError for reqwest::Error {
     fn error_type(&self) -> ErrorType {
@@ -36,7 +54,7 @@ impl ClassifyError for reqwest::Error {
         } else if self.is_builder() {
             ErrorType::InvalidRequest
         } else if self.is_body() || self.is_decode() {
-            // A body that breaks off is a `decode` error there, as is one that is no JSON.
+            // `reqwest` reports a body that breaks off as a `decode` error, the same as one that is no JSON.
             if is_malformed(self) { ErrorType::Decode } else { ErrorType::Stream }
         } else if self.is_request() {
             ErrorType::Network
@@ -46,6 +64,7 @@ impl ClassifyError for reqwest::Error {
     }
 }
 
+/// Whether the content of the body is the cause, and not the connection.
 #[cfg(feature = "reqwest")]
 fn is_malformed(error: &reqwest::Error) -> bool {
     use std::error::Error;

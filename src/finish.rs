@@ -1,11 +1,13 @@
-//! Why generation stopped.
+//! Finish reasons: why generation stopped.
 
 /// The values of the label `finish_reason`.
 pub(crate) const FINISH_REASONS: &[&str] = &["stop", "length", "tool_calls", "content_filter", "error", "other"];
 
-/// Maps a provider's word to the label value: those of OpenAI, Anthropic, Gemini, Ollama, Mistral and Cohere.
+/// Maps a provider's finish reason to a value of [`FINISH_REASONS`], regardless of case.
+///
+/// It knows the reasons of OpenAI, Anthropic, Gemini, Ollama, Mistral and Cohere. Any other one is `other`, which bounds the label.
 pub(crate) fn normalise(reason: &str) -> &'static str {
-    let is = |words: &[&str]| words.iter().any(|word| reason.eq_ignore_ascii_case(word));
+    let is = |known: &[&str]| known.iter().any(|known| reason.eq_ignore_ascii_case(known));
     if is(&["stop", "end_turn", "stop_sequence", "eos", "complete", "completed", "pause_turn"]) {
         "stop"
     } else if is(&["length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"]) {
@@ -42,25 +44,25 @@ pub(crate) fn normalise(reason: &str) -> &'static str {
     }
 }
 
-/// The most choices a call can have, as OpenAI's API has it; what tells of more is broken.
-const MOST_CHOICES: usize = 128;
+/// The maximum number of choices in a call, as in OpenAI's API. More are malformed, and ignored.
+const MAX_CHOICES: usize = 128;
 
-/// Why each choice stopped, in the provider's words, in the order that was told.
+/// The finish reason of each choice, in the provider's words, in the order of their arrival.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FinishReasons(Vec<(usize, Box<str>)>);
 
 impl FinishReasons {
-    /// Sets why a choice stopped; again replaces the earlier reason.
+    /// Sets the finish reason of a choice. It replaces an earlier one of the same choice.
     pub(crate) fn set(&mut self, choice: usize, reason: &str) {
         match self.0.iter().position(|(known, _)| *known == choice) {
             Some(at) if *self.0[at].1 == *reason => {}
             Some(at) => self.0[at].1 = reason.into(),
-            None if self.0.len() == MOST_CHOICES => {}
+            None if self.0.len() == MAX_CHOICES => {}
             None => self.0.push((choice, reason.into())),
         }
     }
 
-    /// Adds the reason of one more choice.
+    /// Adds the finish reason of one more choice.
     pub(crate) fn add(&mut self, reason: &str) {
         let next = self.0.iter().map(|(choice, _)| choice.saturating_add(1)).max();
         self.set(next.unwrap_or(0), reason);
@@ -70,6 +72,7 @@ impl FinishReasons {
         self.0.is_empty()
     }
 
+    /// Iterates over the indices of the choices and their reasons.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
         self.0.iter().map(|(choice, reason)| (*choice, &**reason))
     }

@@ -1,16 +1,19 @@
-//! The owner's six metrics, one macro a fact.
+//! The macros that record single facts, for the six base metrics.
 
-/// Counts one finished call: `llm_requests_total`, and with it how long it took and what it used, if that is said.
+/// Counts one finished call: `llm_requests_total`. The longer form also records its duration and its tokens.
 ///
-/// Provider and model are anything that is `AsRef<str>`, `duration` as in [`llm_duration!`](crate::llm_duration), `prompt` and
-/// `completion` as in [`llm_tokens!`](crate::llm_tokens). Like the other `llm_*!` macros it records just what it is told;
-/// [`LlmCall`](crate::LlmCall) records everything about a call and cannot forget.
+/// Provider and model are `AsRef<str>` and are borrowed. `duration` is as in [`llm_duration!`](crate::llm_duration), `prompt` and
+/// `completion` are as in [`llm_tokens!`](crate::llm_tokens).
+///
+/// This macro and the other `llm_*!` macros record only their arguments: no span, no calls in flight. Use
+/// [`LlmCall`](crate::LlmCall) to record everything about a call, however it ends. Where no recorder is installed, the macros do
+/// nothing.
 ///
 /// ```
 /// # let model = String::from("gemini-2.5-flash");
 /// # let started = std::time::Instant::now();
 /// botticelli_obs::llm_request!("gemini", model);
-/// // The same as this macro and those two, with one look for the series:
+/// // The same as this macro, `llm_duration!` and `llm_tokens!` together, with one look-up of the series:
 /// botticelli_obs::llm_request!("gemini", model, duration: started.elapsed(), prompt: 12, completion: 30);
 /// ```
 #[macro_export]
@@ -23,13 +26,15 @@ macro_rules! llm_request {
     };
 }
 
-/// Counts one failed call with its class: `llm_errors_total`.
+/// Counts one failed call by its class: `llm_errors_total`.
 ///
-/// The third argument is an [`ErrorType`](crate::ErrorType) or a reference to a
-/// [`ClassifyError`](crate::ClassifyError).
+/// The third argument is an [`ErrorType`](crate::ErrorType), or a reference to an error that implements
+/// [`ClassifyError`](crate::ClassifyError). It does not count a request: call [`llm_request!`](crate::llm_request) as well.
 ///
 /// ```
 /// use botticelli_obs::ErrorType;
+///
+/// botticelli_obs::llm_request!("gemini", "gemini-2.5-flash");
 /// botticelli_obs::llm_error!("gemini", "gemini-2.5-flash", ErrorType::RateLimit);
 /// ```
 #[macro_export]
@@ -39,9 +44,10 @@ macro_rules! llm_error {
     };
 }
 
-/// Records how long a call took: `llm_duration`.
+/// Records the duration of a call: `llm_duration`, a histogram in seconds.
 ///
-/// The third argument is a [`Duration`](std::time::Duration), or a number of seconds.
+/// The third argument is a [`Duration`](std::time::Duration), or a number of seconds. Values that are negative or not finite are
+/// dropped, and counted in `botticelli_obs_invalid_samples_total`.
 ///
 /// ```
 /// let started = std::time::Instant::now();
@@ -54,9 +60,9 @@ macro_rules! llm_duration {
     };
 }
 
-/// Counts the tokens of a call: `llm_tokens_total`, `llm_tokens_prompt_total`, `llm_tokens_completion_total`.
+/// Counts the tokens of a call: `llm_tokens_prompt_total`, `llm_tokens_completion_total`, and `llm_tokens_total`, their sum.
 ///
-/// Both numbers are `u64`.
+/// Both numbers are `u64`. `prompt` includes cached tokens, `completion` includes reasoning, as in [`Usage`](crate::Usage).
 ///
 /// ```
 /// botticelli_obs::llm_tokens!("gemini", "gemini-2.5-flash", prompt: 12, completion: 30);

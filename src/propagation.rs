@@ -1,7 +1,7 @@
-//! The trace context on HTTP headers: `traceparent` and `tracestate`, and `baggage`. Feature `http`.
+//! Carries the trace context in HTTP headers: `traceparent`, `tracestate` and `baggage`. Feature `http`.
 //!
-//! What is carried is for the program to say, by `OTEL_PROPAGATORS`; where it exports no spans, that is nothing. A provider library
-//! can therefore inject without asking: its users pay for it when they want traces.
+//! The program selects the headers by `OTEL_PROPAGATORS` (default: all three). In a program that exports no spans nothing is
+//! injected, so a provider library can always call [`inject`](LlmCall::inject).
 //!
 //! ```
 //! use botticelli_obs::LlmCall;
@@ -20,8 +20,21 @@ use tracing::Span;
 use crate::call::LlmCall;
 
 impl LlmCall {
-    /// Puts the trace context of the call on the headers of a request, so that the spans of the server become its children; of a
-    /// call that is a part of another one, the context of the current span.
+    /// Adds the trace context of the call to the headers of a request, so that the spans of the server become its children.
+    ///
+    /// Headers of the same name are replaced. A call that has no span of its own, because it is a part of another call, injects
+    /// the context of the current span.
+    ///
+    /// ```
+    /// use botticelli_obs::LlmCall;
+    /// use botticelli_obs::propagation::HeaderMap;
+    ///
+    /// let call = LlmCall::start("ollama", "llama3.2");
+    /// let mut headers = HeaderMap::new();
+    /// call.inject(&mut headers);
+    /// assert!(headers.is_empty(), "this program exports no spans");
+    /// call.finish();
+    /// ```
     pub fn inject(&self, headers: &mut HeaderMap) {
         if self.span().is_disabled() {
             inject(&Span::current(), headers);
@@ -31,7 +44,7 @@ impl LlmCall {
     }
 }
 
-/// Puts the trace context of a span on the headers of a request.
+/// Adds the trace context of a span to the headers of a request. Headers of the same name are replaced.
 ///
 /// ```
 /// use botticelli_obs::propagation::{self, HeaderMap};
@@ -47,8 +60,10 @@ pub fn inject(span: &Span, headers: &mut HeaderMap) {
     let _ = (span, headers);
 }
 
-/// Makes the trace context on the headers of a request the parent of the span that serves it. Call it before the span is entered
-/// and before it has children: later it changes nothing.
+/// Makes the trace context in the headers of a request the parent of a span.
+///
+/// Call it before the span is entered and before it has children; later it has no effect. Without a valid `traceparent` header
+/// the span keeps its parent.
 ///
 /// ```
 /// use botticelli_obs::propagation::{self, HeaderMap};
@@ -83,12 +98,12 @@ mod open_telemetry {
     }
 
     pub(super) fn set_parent(span: &Span, headers: &HeaderMap) {
-        // Into an empty context: the default is that of the current span, which is no request's.
+        // Extracts into an empty context. The default is the current context, whose span is not the caller's.
         let extract =
             |propagator: &dyn TextMapPropagator| propagator.extract_with_context(&Context::new(), &Incoming(headers));
         let context = global::get_text_map_propagator(extract);
         if context.has_active_span() {
-            // Fails where no layer exports the span, and where it is too late.
+            // Fails if no layer exports the span, or if the span was entered before.
             let _ = span.set_parent(context);
         }
     }

@@ -1,4 +1,4 @@
-//! A thread of the crate's own with a tokio runtime on it: nothing of a pipeline ever runs on the program's runtime.
+//! Threads of this crate. Pipelines run on their own tokio runtimes, so that they and the program's runtime can't block each other.
 
 use std::cell::Cell;
 use std::io;
@@ -10,65 +10,67 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 thread_local! {
-    static OWN: Cell<bool> = const { Cell::new(false) };
+    static IS_OWN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Marks the current thread as one of the crate's own.
+/// Marks the current thread as a thread of this crate.
 pub(crate) fn mark_own_thread() {
-    OWN.set(true);
+    IS_OWN.set(true);
 }
 
-/// Whether the current thread is one of the crate's own, whose work must never be traced: it would trace its own export.
+/// Whether the current thread is a thread of this crate. Its spans must not be exported: each export would cause another one.
 pub(crate) fn is_own_thread() -> bool {
-    OWN.get()
+    IS_OWN.get()
 }
 
-/// The moment when this time is over. `Duration::MAX` is a usual way to say "without a limit", and no clock goes so far.
+/// Returns the time when `timeout` is over, at most a year from now. Callers pass `Duration::MAX` for "no limit", which would
+/// overflow an `Instant`.
 pub(crate) fn deadline(timeout: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     Instant::now() + timeout.min(YEAR)
 }
 
-/// The thread; dropping it stops the runtime and everything on it.
+/// A thread with a single-threaded tokio runtime. Dropping it stops the runtime with all of its tasks, and joins the thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
     handle: Handle,
+    /// The thread ends when this is dropped.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    /// Starts a thread of this name with a single-threaded runtime.
+    /// Starts a thread of this name, with at most 4 threads beside it for blocking tasks such as name look-ups.
     ///
     /// # Errors
     ///
-    /// When the system gives no thread or no event queue.
+    /// When the system can't create a thread or an event queue.
     pub(crate) fn start(name: &str) -> io::Result<Self> {
         let mut runtime = Builder::new_current_thread();
         runtime.max_blocking_threads(4).on_thread_start(mark_own_thread);
         Self::run(name, runtime)
     }
 
-    /// Starts a thread of this name with the runtime of this builder, which sets what its blocking threads do.
+    /// Starts a thread of this name with a runtime of this builder, for callers that configure its blocking threads themselves.
     ///
     /// # Errors
     ///
-    /// When the system gives no thread or no event queue.
+    /// When the system can't create a thread or an event queue.
     pub(crate) fn run(name: &str, mut runtime: Builder) -> io::Result<Self> {
         let runtime = runtime.enable_all().thread_name(format!("{name}-blocking")).build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             mark_own_thread();
-            // Either way of ending is the order to stop: sent, or its sender dropped.
+            // Ends when the sender is dropped, which is an `Err`.
             let _ = runtime.block_on(stopped);
-            // A name look-up may hang in the blocking pool: it must not hold up whoever shuts down.
+            // Does not wait for the blocking threads: a name look-up that hangs there would delay the shutdown.
             runtime.shutdown_background();
         })?;
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Returns the handle of the runtime, to spawn on it or to enter its context.
+    /// Returns the handle of the runtime.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -77,17 +79,20 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         drop(self.stop.take());
+        // A thread can't join itself, as when one of its tasks drops the worker.
         if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
-            // A panic on that thread has been reported by the panic hook; there is nothing left to do about it.
+            // An error is a panic of that thread, which the panic hook has reported.
             let _ = thread.join();
         }
     }
 }
 
-/// How long a pipeline that is dropped may take.
+/// The limit for a shutdown by `Drop`.
 pub(crate) const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Runs something that may hang on a thread of its own, and waits for it until the deadline.
+/// Runs `work`, which may hang, on a new thread and waits for its result until the deadline.
+///
+/// Returns `None` after the deadline, when the thread goes on in the background, or if no thread can be started.
 pub(crate) fn wait_for<T: Send + 'static>(
     name: &str,
     deadline: Instant,
@@ -96,7 +101,7 @@ pub(crate) fn wait_for<T: Send + 'static>(
     let (done, finished) = mpsc::channel();
     let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
         mark_own_thread();
-        // Nobody listens any more when the deadline has passed.
+        // An error means that the deadline has passed and the receiver is gone.
         let _ = done.send(work());
     });
     thread.ok()?;

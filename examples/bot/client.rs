@@ -1,4 +1,4 @@
-//! The client crate behind types of our own, which tell what a call needs to know.
+//! Wraps the client crate in types that implement the traits of botticelli_obs.
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use async_openai::types::chat::{
 use botticelli_obs::{ClassifyError, ErrorType, LlmResponse, Usage};
 use futures_util::{Stream, StreamExt, stream};
 
-/// What a reply, or a chunk of one, tells about the call.
+/// The facts about the call in a reply, or in a chunk of one.
 #[derive(Debug)]
 pub struct Reply {
     usage: Option<Usage>,
@@ -67,21 +67,21 @@ impl From<OpenAIError> for Error {
 /// A client of any OpenAI-compatible server.
 pub struct LlmClient {
     client: Client<OpenAIConfig>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl LlmClient {
-    /// Creates a client that waits so long for an answer, or for the next chunk of one.
-    pub fn new(base_url: &str, key: &str, patience: Duration) -> Self {
+    /// Creates a client with a limit for each answer, and for each chunk of one.
+    pub fn new(base_url: &str, key: &str, timeout: Duration) -> Self {
         let config = OpenAIConfig::new().with_api_base(base_url).with_api_key(key);
-        // Without the crate's own retries: what one guard counts should be one request here, to be compared.
+        // Turns off the retries of the client crate: each guard is one request, so that the counts can be compared.
         let client = Client::with_config(config).with_http_service(ReqwestService::default());
-        Self { client, patience }
+        Self { client, timeout }
     }
 
     pub async fn ask(&self, model: &str, prompt: &str) -> Result<Reply, Error> {
         let request = request(model, prompt)?;
-        let completion = self.in_time(self.client.chat().create(request)).await??;
+        let completion = self.within_timeout(self.client.chat().create(request)).await??;
         let finish_reason = completion.choices.first().and_then(|choice| choice.finish_reason);
         Ok(Reply {
             usage: completion.usage.map(usage),
@@ -98,11 +98,11 @@ impl LlmClient {
         let mut request = request(model, prompt)?;
         let include_usage = ChatCompletionStreamOptions { include_usage: Some(true), ..Default::default() };
         request.stream_options = Some(include_usage);
-        let chunks = self.in_time(self.client.chat().create_stream(request)).await??;
-        let patience = self.patience;
+        let chunks = self.within_timeout(self.client.chat().create_stream(request)).await??;
+        let timeout = self.timeout;
         Ok(stream::unfold(Some(chunks), move |chunks| async move {
             let mut chunks = chunks?;
-            match tokio::time::timeout(patience, chunks.next()).await {
+            match tokio::time::timeout(timeout, chunks.next()).await {
                 Ok(Some(Ok(chunk))) => {
                     let finish_reason = chunk.choices.first().and_then(|choice| choice.finish_reason);
                     let reply = Reply {
@@ -119,8 +119,8 @@ impl LlmClient {
         }))
     }
 
-    async fn in_time<F: Future>(&self, future: F) -> Result<F::Output, Error> {
-        tokio::time::timeout(self.patience, future).await.map_err(|_| Error::TimedOut)
+    async fn within_timeout<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        tokio::time::timeout(self.timeout, future).await.map_err(|_| Error::TimedOut)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The bot's own count, kept beside the metrics to be compared with them.
+//! The bot's own counts, which tests compare with the metrics.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use botticelli_obs::{ErrorType, Usage};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-/// A provider's model that the bot asks.
+/// A provider and one of its models.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pair {
     pub provider: String,
@@ -33,13 +33,13 @@ struct Count {
 }
 
 impl Count {
-    /// Calls that were given up when the bot ended.
-    fn cancelled(&self) -> u64 {
+    /// Calls that have not ended: still running, or dropped when the bot was stopped.
+    fn unfinished(&self) -> u64 {
         self.started - self.ended
     }
 
     fn failed(&self) -> u64 {
-        self.errors.values().sum::<u64>() + self.cancelled()
+        self.errors.values().sum::<u64>() + self.unfinished()
     }
 
     fn quantile(&self, quantile: f64) -> Duration {
@@ -72,12 +72,12 @@ impl Tally {
             count.milliseconds = Histogram::new(2).ok();
         }
         if let Some(histogram) = &mut count.milliseconds {
-            // Grows as needed; `saturating_record` would cut everything to the 2 ms it starts with.
+            // The histogram grows as needed. `saturating_record` would reduce every value to its initial maximum of 2 ms.
             let _ = histogram.record(took.as_millis() as u64);
         }
     }
 
-    /// All pairs together, in a line.
+    /// Returns the sums over all pairs, in one line.
     pub fn line(&self) -> String {
         let pairs = self.pairs();
         let sum = |part: fn(&Count) -> u64| pairs.values().map(part).sum::<u64>();
@@ -93,7 +93,7 @@ impl Tally {
             "{} calls, {} errors, {} running, {} tokens, p50 {} ms, p95 {} ms",
             sum(|count| count.ended),
             sum(|count| count.errors.values().sum()),
-            sum(Count::cancelled),
+            sum(Count::unfinished),
             sum(|count| count.prompt + count.completion),
             milliseconds(0.5),
             milliseconds(0.95),
@@ -104,8 +104,8 @@ impl Tally {
         let pairs = self.pairs();
         let rows = pairs.iter().map(|(pair, count)| {
             let mut errors = count.errors.clone();
-            if count.cancelled() > 0 {
-                errors.insert("cancelled", count.cancelled());
+            if count.unfinished() > 0 {
+                errors.insert("cancelled", count.unfinished());
             }
             json!({
                 "provider": pair.provider,

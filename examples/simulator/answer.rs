@@ -1,4 +1,4 @@
-//! One simulated answer: its text, its usage, its pace.
+//! One simulated answer: its text, usage and latencies.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Answer {
             request["messages"].as_array().into_iter().flatten().map(|message| message.to_string().len()).sum();
         let prompt = text as u64 / 4 + 4;
         let count = random.usize(8..60);
-        // Latencies of servers are about log-normal: a median, and a long tail.
+        // Latencies of servers are approximately log-normal, with a long tail.
         let spread = (random_normal(random) * 0.4).exp().min(8.0);
         Self {
             words: (0..count).map(|at| WORDS[at % WORDS.len()]).collect(),
@@ -86,7 +86,7 @@ impl Answer {
         self.stream_event(json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]), &Value::Null)
     }
 
-    /// The chunk without choices that `stream_options.include_usage` asks for.
+    /// Returns the chunk with the usage and without choices, if the request has `stream_options.include_usage`.
     pub(super) fn usage_chunk(&self) -> Option<Value> {
         self.includes_usage.then(|| self.stream_event(json!([]), &self.usage()))
     }
@@ -114,7 +114,7 @@ impl Answer {
     }
 }
 
-/// A normally distributed number with mean 0 and deviation 1, after Box and Muller.
+/// Returns a normally distributed number with mean 0 and deviation 1 (Box-Muller transform).
 fn random_normal(random: &mut fastrand::Rng) -> f64 {
     let (a, b) = (1.0 - random.f64(), random.f64());
     (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()

@@ -1,6 +1,8 @@
-//! A simulator of the OpenAI chat completions API: real HTTP, JSON and server-sent events on loopback, with the latencies,
-//! the usage and the failures of real servers. The same seed and the same requests give the same answers, in whatever order
-//! the requests arrive.
+//! A simulator of the OpenAI chat completions API: HTTP, JSON and server-sent events on loopback, with latencies, usage and
+//! failures like those of real servers.
+//!
+//! The same seed and the same requests give the same answers, regardless of the order in which requests of different models, or
+//! for whole and for streamed answers, arrive.
 
 mod answer;
 
@@ -57,12 +59,12 @@ const fn model(
 pub struct Config {
     /// The share of calls that fail, from 0.0 to 1.0.
     pub error_rate: f64,
-    /// What latencies are multiplied by.
+    /// The factor for all latencies.
     pub latency_scale: f64,
     pub seed: u64,
 }
 
-/// What goes wrong with a call.
+/// A simulated failure.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     RateLimit,
@@ -75,15 +77,15 @@ enum Fault {
 const FAULTS: &[Fault] =
     &[Fault::RateLimit, Fault::RateLimit, Fault::ServerError, Fault::Overloaded, Fault::NoAnswer, Fault::BrokenBody];
 
-/// The running simulator; it ends with the runtime it was started on.
+/// The running simulator. It ends with the runtime on which it was started.
 #[derive(Debug)]
 pub struct Simulator {
     addr: SocketAddr,
 }
 
-/// The dice of a model, one for whole answers and one for streams: with shared ones, the order in which concurrent requests
-/// happen to arrive would decide who gets which fault.
-struct Dice {
+/// The random numbers of a model, separate for whole answers and for streams. If they were shared, the order of concurrent
+/// requests would decide which one gets which fault.
+struct Generators {
     whole: fastrand::Rng,
     streamed: fastrand::Rng,
 }
@@ -91,7 +93,7 @@ struct Dice {
 #[derive(Clone)]
 struct Shared {
     config: Config,
-    dice: Arc<Mutex<Vec<Dice>>>,
+    generators: Arc<Mutex<Vec<Generators>>>,
 }
 
 impl Simulator {
@@ -100,14 +102,14 @@ impl Simulator {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let mut seed = fastrand::Rng::with_seed(config.seed);
-        let dice = MODELS.iter().map(|_| Dice { whole: seed.fork(), streamed: seed.fork() }).collect();
-        let shared = Shared { config, dice: Arc::new(Mutex::new(dice)) };
+        let generators = MODELS.iter().map(|_| Generators { whole: seed.fork(), streamed: seed.fork() }).collect();
+        let shared = Shared { config, generators: Arc::new(Mutex::new(generators)) };
         let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(shared);
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { addr })
     }
 
-    /// Returns what clients call the base URL of the API.
+    /// Returns the base URL of the API, for clients.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.addr)
     }
@@ -120,8 +122,8 @@ async fn complete(State(shared): State<Shared>, Json(request): Json<Value>) -> R
     };
     let streaming = request["stream"] == true;
     let (fault, answer) = {
-        let mut dice = shared.dice.lock().unwrap_or_else(PoisonError::into_inner);
-        let random = if streaming { &mut dice[at].streamed } else { &mut dice[at].whole };
+        let mut generators = shared.generators.lock().unwrap_or_else(PoisonError::into_inner);
+        let random = if streaming { &mut generators[at].streamed } else { &mut generators[at].whole };
         let fault = (random.f64() < shared.config.error_rate).then(|| FAULTS[random.usize(..FAULTS.len())]);
         (fault, Answer::new(&MODELS[at], &request, shared.config.latency_scale, random))
     };
@@ -158,7 +160,7 @@ fn streamed(answer: Answer, broken: bool) -> Response {
         let mut left = if broken { answer.words.len() / 2 } else { answer.words.len() };
         for word in &answer.words {
             if left == 0 {
-                // The connection breaks off in the middle of the body.
+                // Closes the connection in the middle of the body.
                 yield Err(io::Error::from(io::ErrorKind::ConnectionReset));
                 return;
             }

@@ -1,11 +1,11 @@
-//! The arguments.
+//! Parses and checks the arguments of the attribute.
 
 use proc_macro2::{Span, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Expr, ExprLit, Ident, Lit, Path, Token};
 
-/// What an argument takes.
+/// The kind of value that an argument takes.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// An expression that is `AsRef<str>`.
@@ -15,11 +15,11 @@ enum Kind {
     /// A closure of one parameter, or the path of a function.
     Function,
     Path,
-    /// Nothing.
+    /// No value.
     Flag,
 }
 
-/// An argument there is.
+/// The specification of an argument.
 struct Spec {
     name: &'static str,
     kind: Kind,
@@ -30,6 +30,7 @@ const fn spec(name: &'static str, kind: Kind, example: &'static str) -> Spec {
     Spec { name, kind, example }
 }
 
+/// All arguments. The two required ones come first.
 const SPECS: [Spec; 8] = [
     spec("provider", Kind::Text, "provider = \"gemini\""),
     spec("model", Kind::Text, "model = request.model()"),
@@ -42,10 +43,10 @@ const SPECS: [Spec; 8] = [
 ];
 
 impl Spec {
-    /// What is wrong with a value, if anything.
+    /// Returns an error message if the value is of another kind.
     fn mistake(&self, value: &Expr) -> Option<String> {
         let Self { name, example, .. } = self;
-        let is_right = match (self.kind, value) {
+        let is_valid = match (self.kind, value) {
             (Kind::Text, Expr::Lit(ExprLit { lit, .. })) => matches!(lit, Lit::Str(_)),
             (Kind::Text, Expr::Closure(_)) | (Kind::Duration, Expr::Lit(_) | Expr::Closure(_)) => false,
             (Kind::Text | Kind::Duration, _) => true,
@@ -60,11 +61,11 @@ impl Spec {
             Kind::Path => "a path",
             Kind::Flag => return Some(format!("`{name}` takes no value: write `{example}` alone")),
         };
-        (!is_right).then(|| format!("`{name}` takes {takes}: `{example}`"))
+        (!is_valid).then(|| format!("`{name}` takes {takes}: `{example}`"))
     }
 }
 
-/// All that stands in the parentheses.
+/// The parsed arguments.
 pub(crate) struct Args {
     pub(crate) provider: Expr,
     pub(crate) model: Expr,
@@ -78,24 +79,24 @@ pub(crate) struct Args {
 
 impl Parse for Args {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let mut given = Given::default();
+        let mut unchecked = Unchecked::default();
         while !input.is_empty() {
-            given.read_one(input);
+            unchecked.read_one(input);
         }
-        given.check()
+        unchecked.check()
     }
 }
 
-/// The arguments as they are read, in the order of [`SPECS`].
+/// The arguments before the check, in the order of [`SPECS`]. Mistakes are collected, so that all of them are reported at once.
 #[derive(Default)]
-struct Given {
+struct Unchecked {
     arguments: [Option<(Ident, Option<Expr>)>; SPECS.len()],
     mistakes: Vec<Error>,
-    /// Whether something was not understood that may have been meant for an argument that is missing.
+    /// Whether an argument could not be identified. It may be a misspelt required one, so no argument is reported as missing.
     is_unclear: bool,
 }
 
-impl Given {
+impl Unchecked {
     /// Reads one argument and the comma after it.
     fn read_one(&mut self, input: ParseStream<'_>) {
         if let Err(mistake) = self.read_argument(input) {
@@ -135,6 +136,7 @@ impl Given {
         Ok(())
     }
 
+    /// Checks the values and that no required argument is missing.
     fn check(mut self) -> syn::Result<Args> {
         for (spec, argument) in SPECS.iter().zip(&self.arguments) {
             if let Some((_, Some(value))) = argument
@@ -171,7 +173,7 @@ impl Given {
     }
 }
 
-/// Both mistakes, as one error.
+/// Combines two errors into one, which reports both.
 pub(crate) fn combined(mut first: Error, second: Error) -> Error {
     first.combine(second);
     first
@@ -185,7 +187,7 @@ fn into_path(value: Expr) -> Option<Path> {
     }
 }
 
-/// The expression without the invisible group that a `macro_rules!` parameter comes in.
+/// Removes the invisible group around an expression that comes from a `macro_rules!` parameter.
 fn ungrouped(value: &Expr) -> &Expr {
     match value {
         Expr::Group(group) => ungrouped(&group.expr),

@@ -1,4 +1,4 @@
-//! The function with its call around the body.
+//! Generates the function with the call around its body.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -33,7 +33,7 @@ pub(crate) fn llm_call(args: TokenStream, item: TokenStream) -> syn::Result<Toke
     Ok(quote_spanned!(Span::mixed_site()=> #(#attributes)* #visibility #signature { #body }))
 }
 
-/// The path of what expansions need.
+/// Returns the path of the hidden module that expansions use.
 fn private(args: &Args) -> TokenStream {
     match &args.krate {
         Some(krate) => quote_spanned!(Span::mixed_site()=> #krate::__private),
@@ -47,9 +47,10 @@ struct Expansion<'a> {
     returns: Returns,
 }
 
-// Everything is quoted with `mixed_site`: the names of locals are unknown to the code of the user, and lints pass over it.
+// Everything is quoted with `mixed_site`: the user's code can't see the local variables of the expansion, and lints ignore the
+// expansion.
 impl Expansion<'_> {
-    /// The body of a function that blocks.
+    /// Generates the body of a blocking function.
     fn sync(&self, body: &Group) -> TokenStream {
         let Self { private, returns, .. } = self;
         let (start, output) = (self.start(), &returns.output);
@@ -63,7 +64,7 @@ impl Expansion<'_> {
         quote_spanned!(Span::mixed_site()=> let call = #start; #observed)
     }
 
-    /// The body of an async function or block.
+    /// Generates the body of an async function or block.
     fn future(&self, body: &Group, capture: Option<Move>) -> TokenStream {
         let Self { private, returns, .. } = self;
         let (start, body) = (self.start(), typed(body, &returns.output));
@@ -78,7 +79,7 @@ impl Expansion<'_> {
         quote_spanned!(Span::mixed_site()=> let call = #start; #observed)
     }
 
-    /// The call. What it reads of the arguments is borrowed for this expression only.
+    /// Generates the expression that starts the call. It borrows the function's arguments only while it is evaluated.
     fn start(&self) -> TokenStream {
         let Self { private, args, .. } = self;
         let (provider, model) = (reference(&args.provider), reference(&args.model));
@@ -94,7 +95,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// The value with what records it, of a type the call can be around.
+    /// Wraps a value together with the closure that records it, so that the call can observe it.
     fn reported(&self, value: &TokenStream) -> TokenStream {
         let private = &self.private;
         let report = self.report();
@@ -110,7 +111,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// The value of what was reported.
+    /// Unwraps the value again.
     fn unreported(&self, observed: &TokenStream) -> TokenStream {
         let Self { private, returns, .. } = self;
         let Some(Opened { ty, error, is_opaque }) = &returns.stream else {
@@ -126,7 +127,7 @@ impl Expansion<'_> {
         opened
     }
 
-    /// What records the output, or an item of the stream.
+    /// Generates the closure that records the output, or an item of the stream.
     fn report(&self) -> TokenStream {
         let Self { private, args, returns } = self;
         let reported = &returns.reported;
@@ -160,10 +161,13 @@ impl Expansion<'_> {
     }
 }
 
-/// The body after a `return` that is never reached: the only way to tell an async block its type, so that `?` finds it and a
-/// mismatch is one of the user's code.
+/// Puts a `return` of the output type, which is never reached, before the body.
+///
+/// There is no other way to give an async block its type. `?` needs it for the conversion of the error, and with it a type
+/// mismatch is reported in the user's code.
 fn typed(body: &Group, output: &Type) -> TokenStream {
-    // A block of its own, as items may not come after statements; with braces of ours, as lints would find them unnecessary.
+    // The body stays a block, because it may begin with items, and clippy warns about items after statements. Its braces have the
+    // span of the expansion, so that no lint calls them unnecessary.
     let mut block = Group::new(Delimiter::Brace, body.stream());
     block.set_span(Span::mixed_site().located_at(body.span()));
     let site = Span::mixed_site().located_at(output.span());
@@ -175,14 +179,14 @@ fn typed(body: &Group, output: &Type) -> TokenStream {
     }
 }
 
-/// The tokens of a block that was parsed.
+/// Returns the tokens of a parsed block.
 fn tokens(block: &Block) -> Group {
     let mut group = Group::new(Delimiter::Brace, block.stmts.iter().map(ToTokens::to_token_stream).collect());
     group.set_span(block.brace_token.span.join());
     group
 }
 
-/// A reference to the expression.
+/// Generates a reference to an expression.
 fn reference(expr: &Expr) -> Expr {
     Expr::Reference(ExprReference {
         attrs: Vec::new(),

@@ -1,4 +1,4 @@
-//! The function the attribute stands on, and what its signature tells.
+//! Parses the annotated function and checks that it can be recorded.
 
 use proc_macro2::{Delimiter, Group, TokenTree};
 use syn::parse::{Parse, ParseStream};
@@ -9,23 +9,24 @@ use syn::{
 
 use crate::returns::Named;
 
-/// A function with a body that is not looked into, unless the call happens in a future at its end.
+/// A function. Its body is kept as tokens and not parsed, unless it ends with a future that makes the call.
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
     pub(crate) body: Body,
-    /// What the code of the call evaluates to.
+    /// The type to which the code of the call evaluates: for a future, its output.
     pub(crate) output: Type,
 }
 
-/// Where the code of the call is.
+/// The part of the function that makes the call.
 pub(crate) enum Body {
-    /// The whole of a function that blocks.
+    /// The whole body of a blocking function.
     Sync(Group),
-    /// The whole of an `async fn`.
+    /// The whole body of an `async fn`.
     Async(Group),
-    /// The future at the end of what `#[async_trait]` makes of an `async fn`, or of one written so by hand.
+    /// The future at the end of the body: `#[async_trait]` expands an `async fn` to this, and some functions are written so by
+    /// hand.
     Future(Block),
 }
 
@@ -69,7 +70,8 @@ impl Parse for Function {
     }
 }
 
-/// Reads the body; its inner attributes go to those of the function, as a block inside another may have none.
+/// Reads the body. Its inner attributes become outer attributes of the function, because the body becomes a nested block, which
+/// can't have inner ones.
 fn braces(input: ParseStream<'_>, attributes: &mut Vec<Attribute>) -> syn::Result<Group> {
     let content;
     let braces = syn::braced!(content in input);
@@ -97,7 +99,7 @@ fn with_future_at_the_end(body: &Group) -> Option<Block> {
     future_at_the_end(&mut block).is_some().then_some(block)
 }
 
-/// The async block such a body ends with.
+/// Returns the async block at the end of a body: `async move { … }`, or `Box::pin(async move { … })`.
 pub(crate) fn future_at_the_end(block: &mut Block) -> Option<&mut ExprAsync> {
     let Some(Stmt::Expr(tail, None)) = block.stmts.last_mut() else { return None };
     match tail {

@@ -1,8 +1,8 @@
 //! Implementation detail of the `botticelli_obs` crate.
 //!
-//! `args` reads and checks what stands in the parentheses, `function` and `returns` what the attribute stands on, `expand` writes
-//! the function anew. Expansions go through `botticelli_obs::__private`; behaviour is tested in `tests/llm_call.rs` of that crate, messages in
-//! `tests/ui`.
+//! `args` parses and checks the arguments of the attribute, `function` and `returns` analyse the function, and `expand` generates
+//! the new function. Expansions use only paths below `botticelli_obs::__private`. That crate tests the behaviour in
+//! `tests/llm_call.rs` and the error messages in `tests/ui`.
 
 mod args;
 mod expand;
@@ -17,7 +17,7 @@ use quote::quote;
 pub fn llm_call(args: TokenStream, item: TokenStream) -> TokenStream {
     let item = proc_macro2::TokenStream::from(item);
     let expanded = expand::llm_call(args.into(), item.clone()).unwrap_or_else(|error| {
-        // With the function as it was, nothing else fails for want of it.
+        // The original function is emitted too. Otherwise every use of it would be a further error.
         let error = error.into_compile_error();
         quote!(#item #error)
     });

@@ -1,4 +1,4 @@
-//! What the type of a function's return tells about the call.
+//! Analyses the return type: `Result`, stream, or any other value.
 
 use proc_macro2::Span;
 use syn::spanned::Spanned;
@@ -7,27 +7,28 @@ use syn::{Error, GenericArgument, PathArguments, Token, Type, TypeInfer, TypePar
 
 use crate::args::Args;
 
-/// What the code of the call evaluates to. All types are as they can be written in a body.
+/// The result of the analysis. Each `impl Trait` in the types is replaced by `_`, so that they can be written inside a body.
 pub(crate) struct Returns {
+    /// The type to which the code of the call evaluates.
     pub(crate) output: Type,
     pub(crate) stream: Option<Opened>,
-    /// The output, or the items of the stream.
+    /// The type that is recorded: the output, or the item of the stream.
     pub(crate) reported: Reported,
 }
 
-/// How a stream is returned.
+/// A returned stream.
 pub(crate) struct Opened {
     pub(crate) ty: Type,
-    /// The error of a stream that comes in a `Result`.
+    /// The error type, if the stream is in a `Result`.
     pub(crate) error: Option<Type>,
-    /// Whether it is `impl Stream`; if not, it can only be a boxed one.
+    /// Whether the type is `impl Stream`. Any other stream must be boxed.
     pub(crate) is_opaque: bool,
 }
 
-/// What says how the call turned out.
+/// The type that tells how the call turned out.
 pub(crate) struct Reported {
     pub(crate) ty: Type,
-    /// The value and the error, where it is a `Result`.
+    /// The types of value and error, if it is a `Result`.
     pub(crate) result: Option<(Type, Type)>,
 }
 
@@ -78,14 +79,14 @@ fn infer(span: Span) -> Type {
     Type::Infer(TypeInfer { underscore_token: Token![_](span) })
 }
 
-/// A type that names a trait: `impl Stream<Item = T>`, `Pin<Box<dyn Stream<Item = T>>>`, or `BoxStream<'_, T>`.
+/// A type that mentions a trait: `impl Stream<Item = T>`, `Pin<Box<dyn Stream<Item = T>>>`, or `BoxStream<'_, T>`.
 pub(crate) struct Named<'t> {
-    /// The `T`, if it is there.
+    /// The type `T`, if it is written.
     pub(crate) associated: Option<&'t Type>,
 }
 
 impl<'t> Named<'t> {
-    /// Finds the trait of this name in a type.
+    /// Finds a trait in a type by its name: a macro does not know what names refer to.
     pub(crate) fn find(ty: &'t Type, name: &str) -> Option<Self> {
         let bounds = match ty {
             Type::ImplTrait(ty) => &ty.bounds,
@@ -114,7 +115,8 @@ impl<'t> Named<'t> {
     }
 }
 
-/// The type arguments of `Result<T, E>`, or of an alias that is called so. A type that is not known is taken for one, as it mostly is.
+/// Returns the type arguments of `Result<T, E>`, or of an alias whose name ends with `Result`. The type `_` is taken for a
+/// `Result`, which it usually is.
 fn of_result(ty: &Type) -> Option<(Option<&Type>, Option<&Type>)> {
     match ty {
         Type::Infer(_) => Some((None, None)),
@@ -144,7 +146,7 @@ fn arguments(of: &PathArguments) -> impl Iterator<Item = &GenericArgument> {
     arguments.into_iter().flatten()
 }
 
-/// The type as it can be written in a body, where each `impl Trait` has to be inferred.
+/// Replaces each `impl Trait` in a type by `_`: inside a body it can't be written and has to be inferred.
 fn inferred(mut ty: Type) -> Type {
     struct Infer;
 

@@ -1,4 +1,4 @@
-//! The program `botticelli-obs`: finds what is wrong on the way to the dashboards, and writes the stack they run in.
+//! The program `botticelli-obs`: checks every step from a program to its dashboards, and writes the stack of servers for them.
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -11,12 +11,12 @@ use include_dir::{Dir, File, include_dir};
 static STACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/examples/stack");
 
 const USAGE: &str = "\
-botticelli-obs doctor [--json]   checks the way from a program to its dashboards, by the environment the program has
+botticelli-obs doctor [--json]   checks every step from a program to its dashboards; run it in the program's environment
 botticelli-obs stack DIR         writes Prometheus, Jaeger and Grafana, with dashboards and alerts, to a folder
 botticelli-obs --version
 
-The doctor asks the servers at PROMETHEUS_URL, JAEGER_URL and GRAFANA_URL too, where they usually are if these are not set.
-It ends with status 1 if anything is broken.";
+The doctor also asks the servers at PROMETHEUS_URL, JAEGER_URL and GRAFANA_URL (default: their usual ports on localhost).
+Its exit status is 1 if anything is broken.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> =
@@ -27,41 +27,41 @@ fn main() -> ExitCode {
         ["doctor", "--json"] => examine(in_json),
         ["stack", folder] => match write_stack(Path::new(folder)) {
             Ok(files) => {
-                say(&format!("{files} files of botticelli_obs {} are in {folder}", env!("CARGO_PKG_VERSION")));
+                print(&format!("{files} files of botticelli_obs {} are in {folder}", env!("CARGO_PKG_VERSION")));
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                complain(&format!("nothing was written: {error}"));
+                print_error(&format!("nothing was written: {error}"));
                 ExitCode::FAILURE
             }
         },
         ["--version" | "-V"] => {
-            say(concat!("botticelli-obs ", env!("CARGO_PKG_VERSION")));
+            print(concat!("botticelli-obs ", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
         }
         ["--help" | "-h" | "help"] => {
-            say(USAGE);
+            print(USAGE);
             ExitCode::SUCCESS
         }
         _ => {
-            complain(USAGE);
+            print_error(USAGE);
             ExitCode::from(2)
         }
     }
 }
 
-// Whoever has closed the pipe wants to hear no more, and that is no reason to panic.
-fn say(text: &str) {
+// Not `println!`, which panics when the reader has closed the pipe.
+fn print(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-fn complain(text: &str) {
+fn print_error(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn examine(form: fn(&Diagnosis) -> String) -> ExitCode {
     let diagnosis = doctor();
-    say(&form(&diagnosis));
+    print(&form(&diagnosis));
     if diagnosis.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -105,19 +105,20 @@ fn in_json(diagnosis: &Diagnosis) -> String {
     format!("{json:#}")
 }
 
-/// Writes the files of the stack; those that are there and differ are somebody's work, and nothing is written then.
+/// Writes the files of the stack and returns their number. If any file exists with other contents, nothing is written, because
+/// somebody has changed it.
 fn write_stack(folder: &Path) -> io::Result<usize> {
     let mut files = Vec::new();
     collect(&STACK, &mut files);
     let files: Vec<(PathBuf, &[u8])> =
         files.into_iter().map(|file| (folder.join(file.path()), file.contents())).collect();
     let differs = |(path, contents): &&(PathBuf, &[u8])| match fs::read(path) {
-        Ok(there) => there != *contents,
+        Ok(existing) => existing != *contents,
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     };
-    let theirs: Vec<String> = files.iter().filter(differs).map(|(path, _)| path.display().to_string()).collect();
-    if !theirs.is_empty() {
-        let message = format!("{} would be overwritten: move that away, or name another folder", theirs.join(", "));
+    let changed: Vec<String> = files.iter().filter(differs).map(|(path, _)| path.display().to_string()).collect();
+    if !changed.is_empty() {
+        let message = format!("{} would be overwritten: move it away, or choose another folder", changed.join(", "));
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
     for (path, contents) in &files {

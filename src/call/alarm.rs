@@ -1,4 +1,7 @@
-//! Wakes the tasks of calls whose time is over: one that hangs is polled by nobody else.
+//! Wakes tasks at the deadline of their call.
+//!
+//! A future that hangs is not polled any more; without a wake-up its call would not end. A thread of the crate does it,
+//! because a call works in any runtime.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,23 +11,23 @@ use std::task::Waker;
 use std::thread;
 use std::time::Instant;
 
-/// When to wake, and a number that makes it unique.
+/// The time to wake, and a number that makes the key unique.
 type Key = (Instant, u64);
 
 #[derive(Default)]
-struct Clock {
+struct Timer {
     waiting: Mutex<BTreeMap<Key, Waker>>,
     changed: Condvar,
 }
 
-/// The clock with its thread; where the system gives none, calls end when they are polled or dropped.
-static CLOCK: LazyLock<Option<&'static Clock>> = LazyLock::new(|| {
-    let clock: &'static Clock = Box::leak(Box::default());
-    let thread = thread::Builder::new().name("botticelli-obs-alarm".to_owned()).spawn(|| clock.run());
-    thread.is_ok().then_some(clock)
+/// The timer, with its thread. `None` if the thread could not be started: then calls end only when they are polled or dropped.
+static TIMER: LazyLock<Option<&'static Timer>> = LazyLock::new(|| {
+    let timer: &'static Timer = Box::leak(Box::default());
+    let thread = thread::Builder::new().name("botticelli-obs-alarm".to_owned()).spawn(|| timer.run());
+    thread.is_ok().then_some(timer)
 });
 
-impl Clock {
+impl Timer {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Waker>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,7 +40,8 @@ impl Clock {
                 None => self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
                 Some(first) if first.key().0 <= now => {
                     let waker = first.remove();
-                    // Wakers are the code of executors, which may set alarms in turn, or panic.
+                    // A waker is code of an executor: it may set another alarm, so the lock is released; and it may panic, which
+                    // must not end this thread.
                     drop(waiting);
                     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                     self.lock()
@@ -51,39 +55,40 @@ impl Clock {
     }
 }
 
-/// Wakes a task at a point in time, unless it is dropped before.
+/// Wakes a task at a point in time. Dropping it cancels the wake-up.
 pub(super) struct Alarm {
-    clock: &'static Clock,
+    timer: &'static Timer,
     key: Key,
     waker: Waker,
 }
 
 impl Alarm {
-    /// Makes the alarm wake this task at that time.
+    /// Sets the alarm to wake this task at `at`. An alarm that is set already keeps its time and changes its task.
     pub(super) fn set(alarm: &mut Option<Self>, at: Instant, waker: &Waker) {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         if alarm.as_ref().is_some_and(|alarm| alarm.waker.will_wake(waker)) {
             return;
         }
-        let Some(clock) = *CLOCK else { return };
-        let new = || Self { clock, key: (at, NUMBER.fetch_add(1, Ordering::Relaxed)), waker: waker.clone() };
+        let Some(timer) = *TIMER else { return };
+        let new = || Self { timer, key: (at, NUMBER.fetch_add(1, Ordering::Relaxed)), waker: waker.clone() };
         let alarm = alarm.get_or_insert_with(new);
         alarm.waker.clone_from(waker);
-        let mut waiting = clock.lock();
+        let mut waiting = timer.lock();
         let replaced = waiting.insert(alarm.key, waker.clone());
         let is_first = waiting.first_key_value().is_some_and(|(first, _)| *first == alarm.key);
         drop(waiting);
-        // Outside of the lock, as above.
+        // Outside the lock: dropping a waker is code of an executor too.
         drop(replaced);
         if is_first {
-            clock.changed.notify_one();
+            timer.changed.notify_one();
         }
     }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        let removed = self.clock.lock().remove(&self.key);
+        // A statement of its own, so that the waker is dropped outside the lock.
+        let removed = self.timer.lock().remove(&self.key);
         drop(removed);
     }
 }

@@ -1,7 +1,8 @@
-//! Calls inside calls of one task.
+//! Detects calls inside calls, so that each logical call is counted once.
 //!
-//! A driver may fake a stream by calling its own `generate`, a decorator may wrap a driver that is instrumented itself: what one
-//! task does inside a call for the same provider, model and operation is a part of that call, and is counted once.
+//! A driver may implement its stream by calling its own `generate`, and a decorator may wrap a driver that records calls itself.
+//! A call inside another one of the same provider, model and operation is therefore a part of it. Only code in the same task
+//! counts as inside.
 
 use std::cell::RefCell;
 use std::mem;
@@ -10,25 +11,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Facts;
 
 thread_local! {
+    /// The innermost call whose code is running on this thread.
     static CURRENT: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
 }
 
-/// A call whose inside is being run.
+/// A call, as seen by the code that runs inside it.
 #[derive(Debug)]
 pub(super) struct Frame {
+    /// Provider, model and operation.
     identity: [Box<str>; 3],
     parent: Option<Arc<Frame>>,
-    /// What inner calls have told; `None` when the call has ended, and has no inside any more.
-    handed_up: Mutex<Option<Facts>>,
+    /// The facts of inner calls; `None` after the call has ended.
+    inner_facts: Mutex<Option<Facts>>,
 }
 
 impl Frame {
     pub(super) fn new(identity: [&str; 3]) -> Arc<Self> {
         let parent = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
-        Arc::new(Self { identity: identity.map(Box::from), parent, handed_up: Mutex::new(Some(Facts::default())) })
+        Arc::new(Self { identity: identity.map(Box::from), parent, inner_facts: Mutex::new(Some(Facts::default())) })
     }
 
-    /// Finds the call of this provider, model and operation inside which the current code runs.
+    /// Returns the innermost enclosing call of this provider, model and operation that has not ended.
     pub(super) fn enclosing(identity: [&str; 3]) -> Option<Arc<Self>> {
         let find = |current: &RefCell<Option<Arc<Self>>>| {
             let current = current.borrow();
@@ -40,46 +43,46 @@ impl Frame {
         CURRENT.try_with(find).ok().flatten()
     }
 
-    /// Makes the code that runs until the guard is dropped the inside of this call.
-    pub(super) fn enter(self: &Arc<Self>) -> Entered {
-        Entered { outer: replace(Some(Arc::clone(self))) }
+    /// Makes this call the enclosing one on this thread, until the guard is dropped.
+    pub(super) fn enter(self: &Arc<Self>) -> FrameGuard {
+        FrameGuard { outer: replace(Some(Arc::clone(self))) }
     }
 
-    /// Takes what an inner call has learnt; several of them, such as retries, add up.
+    /// Adds the facts of an inner call that has ended. The tokens of several inner calls, such as retries, add up.
     pub(super) fn hand_up(&self, facts: Facts) {
-        if let Some(handed_up) = &mut *self.lock() {
-            handed_up.add(facts);
+        if let Some(inner_facts) = &mut *self.lock() {
+            inner_facts.add(facts);
         }
     }
 
-    /// Returns what has been handed up since it was last asked.
+    /// Returns the facts of inner calls since the last time this was called.
     pub(super) fn take_handed_up(&self) -> Facts {
         self.lock().as_mut().map(mem::take).unwrap_or_default()
     }
 
-    /// Returns the same, for the last time.
+    /// Marks the call as ended and returns the remaining facts of inner calls. Later inner calls are calls of their own.
     pub(super) fn close(&self) -> Facts {
         self.lock().take().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Facts>> {
-        self.handed_up.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner_facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Puts the enclosing call back when it is dropped.
+/// Restores the outer call when it is dropped.
 #[must_use]
-pub(super) struct Entered {
+pub(super) struct FrameGuard {
     outer: Option<Arc<Frame>>,
 }
 
-impl Drop for Entered {
+impl Drop for FrameGuard {
     fn drop(&mut self) {
         replace(self.outer.take());
     }
 }
 
-/// Does nothing at the end of a thread, when its locals are gone.
+/// Replaces the current frame. At the end of a thread, after its thread locals were dropped, this does nothing.
 fn replace(frame: Option<Arc<Frame>>) -> Option<Arc<Frame>> {
     CURRENT.try_with(|current| current.replace(frame)).ok().flatten()
 }

@@ -1,4 +1,4 @@
-//! A call around a future.
+//! Records a call around a future or a function.
 
 use std::fmt;
 use std::future::Future;
@@ -15,13 +15,13 @@ use super::nesting::Frame;
 use crate::error_type::ErrorType;
 use crate::outcome::Outcome;
 
-/// Records how something turned out, at its end.
+/// Records an output into the call that made it.
 pub trait Report<T> {
-    /// Records it into the call.
+    /// Records the output. It is called at most once, before the call ends.
     fn report(self, call: &mut LlmCall, output: &T);
 }
 
-/// Reports what the output says of itself.
+/// Records an output by its implementation of [`Outcome`].
 #[derive(Clone, Copy, Debug)]
 pub struct AsOutcome;
 
@@ -31,14 +31,14 @@ impl<T: Outcome> Report<T> for AsOutcome {
     }
 }
 
-/// Reports what a closure says of a result.
+/// Records a result by a closure.
 #[derive(Clone, Copy)]
 pub struct By<C>(C);
 
 impl<T, E, C: FnOnce(&mut LlmCall, Result<&T, &E>)> Report<Result<T, E>> for By<C> {
     fn report(self, call: &mut LlmCall, output: &Result<T, E>) {
         if output.is_err() {
-            // The closure may know better.
+            // First, so that the closure can replace it.
             call.record_error(ErrorType::Unknown);
         }
         (self.0)(call, output.as_ref());
@@ -46,48 +46,54 @@ impl<T, E, C: FnOnce(&mut LlmCall, Result<&T, &E>)> Report<Result<T, E>> for By<
 }
 
 pin_project! {
-    /// A future around which a call is recorded, made by [`LlmCall::observe`] and [`LlmCall::observe_with`].
+    /// A future that records a call around another future. Created by [`LlmCall::observe`] and [`LlmCall::observe_with`].
+    ///
+    /// The call ends when the future is ready; a future dropped before that is recorded as `cancelled`, or as `timeout` after the
+    /// time limit of the call.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct Observe<F, R = AsOutcome> {
-        // Dropped before the call, so that calls inside it still hand up what they know.
+        // Declared before the call, and so dropped before it: inner calls that end by the drop still pass their facts to this call.
         #[pin]
         future: F,
-        observed: Observed,
+        observed: ObservedCall,
         report: Option<R>,
     }
 }
 
-/// A call and the frame of what runs inside it.
-pub(super) struct Observed {
+/// A call with code that runs inside it, in several polls.
+pub(super) struct ObservedCall {
+    /// `None` after the call has ended.
     call: Option<LlmCall>,
+    /// `None` where nothing is recorded.
     frame: Option<Arc<Frame>>,
+    /// Wakes the task at the deadline of the call.
     alarm: Option<Alarm>,
 }
 
-impl Observed {
+impl ObservedCall {
     pub(super) fn new(mut call: LlmCall) -> Self {
         let frame = call.frame();
         Self { call: Some(call), frame, alarm: None }
     }
 
-    /// Runs something as the inside of the call, in its span.
-    pub(super) fn run<T>(&mut self, inside: impl FnOnce() -> T) -> T {
-        let unwound = Unwound(&mut self.call);
+    /// Runs code inside the call and its span.
+    pub(super) fn run<T>(&mut self, code: impl FnOnce() -> T) -> T {
+        let guard = PanicGuard(&mut self.call);
         let output = {
-            let _span = unwound.0.as_ref().map(|call| call.span().enter());
-            let _inside = self.frame.as_ref().map(Frame::enter);
-            inside()
+            let _span = guard.0.as_ref().map(|call| call.span().enter());
+            let _frame = self.frame.as_ref().map(Frame::enter);
+            code()
         };
-        mem::forget(unwound);
+        mem::forget(guard);
         output
     }
 
-    /// The call, unless it has ended.
+    /// Returns the call, unless it has ended.
     pub(super) fn call(&mut self) -> Option<&mut LlmCall> {
         self.call.as_mut()
     }
 
-    /// Ends the call if its time is over; if not, has the task woken when it is.
+    /// Ends the call if its deadline has passed. Otherwise sets an alarm that wakes the task at the deadline.
     pub(super) fn wait(&mut self, cx: &Context<'_>) {
         self.finish_if_overdue();
         if let Some(deadline) = self.call.as_ref().and_then(|call| call.deadline) {
@@ -101,6 +107,7 @@ impl Observed {
         }
     }
 
+    /// Ends the call, as a timeout if its deadline has passed.
     pub(super) fn finish(&mut self) {
         if let Some(call) = self.call.as_mut().filter(|call| call.is_overdue()) {
             call.record_error(ErrorType::Timeout);
@@ -108,7 +115,7 @@ impl Observed {
         self.end();
     }
 
-    /// Ends the call as it stands.
+    /// Ends the call with what was recorded, whatever its deadline.
     pub(super) fn end(&mut self) {
         self.alarm = None;
         if let Some(call) = self.call.take() {
@@ -116,16 +123,19 @@ impl Observed {
         }
     }
 
-    /// Moves the call into what goes on with it.
+    /// Moves the call out, to continue it in a stream.
     pub(super) fn take(&mut self) -> Self {
         Self { call: self.call.take(), frame: self.frame.take(), alarm: self.alarm.take() }
     }
 }
 
-/// Records a panic when it is dropped. Who catches one around a future drops the future later, when nothing panics any more.
-struct Unwound<'a>(&'a mut Option<LlmCall>);
+/// Records a panic when it is dropped; forgotten if there was none.
+///
+/// The drop of the call would be too late: a caller that catches the panic drops the future afterwards, when the thread no longer
+/// panics.
+struct PanicGuard<'a>(&'a mut Option<LlmCall>);
 
-impl Drop for Unwound<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if let Some(call) = self.0 {
             call.record_error(ErrorType::Panic);
@@ -157,9 +167,12 @@ impl<F, R> fmt::Debug for Observe<F, R> {
 }
 
 impl LlmCall {
-    /// Records the call around a future whose output tells how it turned out; ends with it.
+    /// Records the call around a future whose output implements [`Outcome`], such as `Result<Reply, ApiError>`. The call ends
+    /// with the future.
     ///
-    /// Works in any runtime, adds no bounds and boxes nothing.
+    /// It works in any runtime, adds no bounds to the future and allocates no box for it. However the future ends, the call is
+    /// recorded exactly once: a panic inside it as `panic`; dropped before it is ready, as `cancelled`; when the time limit of
+    /// [`with_timeout`](crate::LlmCallBuilder::with_timeout) is over, as `timeout`, at once, even if the future goes on.
     ///
     /// ```
     /// # use botticelli_obs::{ClassifyError, ErrorType, LlmCall, LlmResponse};
@@ -171,12 +184,14 @@ impl LlmCall {
     /// # Ok(reply) }
     /// ```
     pub fn observe<F: Future<Output: Outcome>>(self, future: F) -> Observe<F> {
-        Observe { future, observed: Observed::new(self), report: Some(AsOutcome) }
+        Observe { future, observed: ObservedCall::new(self), report: Some(AsOutcome) }
     }
 
-    /// Records the call around a future of types that can't be taught to tell how it turned out.
+    /// Records the call around a future by a closure, for types of other crates, for which the traits of this crate can't be
+    /// implemented.
     ///
-    /// An error is `unknown` unless the closure records another one.
+    /// The closure is called with the result, unless the call has ended by its time limit. An error is recorded as `unknown`
+    /// unless the closure records another class. Everything else is as in [`observe`](Self::observe).
     ///
     /// ```
     /// # use botticelli_obs::{ErrorType, LlmCall, Usage};
@@ -194,17 +209,21 @@ impl LlmCall {
         F: Future<Output = Result<T, E>>,
         C: FnOnce(&mut LlmCall, Result<&T, &E>),
     {
-        Observe { future, observed: Observed::new(self), report: Some(By(report)) }
+        Observe { future, observed: ObservedCall::new(self), report: Some(By(report)) }
     }
 
-    /// Records the call around a function that blocks.
+    /// Records the call around a blocking function, which it runs at once on this thread. The call ends with the function.
+    ///
+    /// A panic is recorded as `panic` and goes on. A function that returns after the time limit of the call is recorded as
+    /// `timeout`; its output is returned all the same.
     ///
     /// ```
-    /// # use botticelli_obs::{ErrorType, LlmCall};
+    /// # use botticelli_obs::LlmCall;
     /// let reply = LlmCall::start("ollama", "llama3.2").observe_sync(|| "to be or not".to_owned());
+    /// assert_eq!(reply, "to be or not");
     /// ```
     pub fn observe_sync<T: Outcome>(self, function: impl FnOnce() -> T) -> T {
-        let mut observed = Observed::new(self);
+        let mut observed = ObservedCall::new(self);
         let output = observed.run(function);
         if let Some(call) = observed.call() {
             output.record_in(call);

@@ -1,4 +1,4 @@
-//! A call around a stream.
+//! Records a call around a stream.
 
 use std::fmt;
 use std::future::Future;
@@ -9,37 +9,38 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 
 use super::LlmCall;
-use super::observe::Observed;
+use super::observe::ObservedCall;
 use crate::error_type::ClassifyError;
 use crate::outcome::Outcome;
 
 pin_project! {
-    /// A stream around which a call is recorded, made by [`LlmCall::observe_stream`] and [`LlmCall::wrap_stream`].
+    /// A stream that records a call around another stream. Created by [`LlmCall::observe_stream`] and [`LlmCall::wrap_stream`].
     ///
-    /// The call ends with the stream: as a success, or with the last error an item was. Dropped before that it is `cancelled`,
-    /// unless a chunk has told why generation stopped: then everything was there, and the call is a success.
+    /// The call ends with the stream: as a success, or with the class of the last item that was an error. A stream dropped before
+    /// its end is recorded as `cancelled`, unless a chunk had a finish reason: then the answer was complete, and the call is a
+    /// success.
     #[must_use = "streams do nothing unless polled"]
     pub struct ObservedStream<S> {
-        // Dropped before the call, so that calls inside it still hand up what they know.
+        // Declared before the call, and so dropped before it: inner calls that end by the drop still pass their facts to this call.
         #[pin]
         stream: S,
-        observed: Completed,
+        observed: StreamedCall,
     }
 }
 
-/// A call that counts as finished when it is dropped after its finish reason.
-struct Completed(Observed);
+/// A call that is finished, and not cancelled, when it is dropped after its finish reason was recorded.
+struct StreamedCall(ObservedCall);
 
-impl Completed {
+impl StreamedCall {
     fn is_complete(&mut self) -> bool {
         self.0.call().is_some_and(LlmCall::is_complete)
     }
 }
 
-impl Drop for Completed {
+impl Drop for StreamedCall {
     fn drop(&mut self) {
         if !std::thread::panicking() && self.is_complete() {
-            // However long ago that was.
+            // Not `finish`: the answer was complete in time, even if the deadline has passed since.
             self.0.end();
         }
     }
@@ -57,6 +58,7 @@ impl<S: Stream<Item: Outcome>> Stream for ObservedStream<S> {
         };
         if let Some(item) = &item {
             if let Some(call) = observed.call() {
+                // An item that is an error is not a chunk. A later chunk does not erase the error.
                 let earlier = call.facts.error.take();
                 item.record_in(call);
                 if call.facts.error.is_none() {
@@ -66,7 +68,7 @@ impl<S: Stream<Item: Outcome>> Stream for ObservedStream<S> {
             }
             observed.finish_if_overdue();
         } else if this.observed.is_complete() {
-            // A reader who is slow to see the end has had everything in time.
+            // Not `finish`, as above: only the end of the stream was read late.
             this.observed.0.end();
         } else {
             this.observed.0.finish();
@@ -86,12 +88,12 @@ impl<S> fmt::Debug for ObservedStream<S> {
 }
 
 pin_project! {
-    /// A future that opens a stream around which a call is recorded, made by [`LlmCall::observe_stream`].
+    /// A future that opens a stream and records the call around it. Created by [`LlmCall::observe_stream`].
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     pub struct ObserveStream<F> {
         #[pin]
         future: F,
-        observed: Observed,
+        observed: ObservedCall,
     }
 }
 
@@ -110,7 +112,7 @@ where
             return Poll::Pending;
         };
         Poll::Ready(match opened {
-            Ok(stream) => Ok(ObservedStream { stream, observed: Completed(this.observed.take()) }),
+            Ok(stream) => Ok(ObservedStream { stream, observed: StreamedCall(this.observed.take()) }),
             Err(error) => {
                 if let Some(call) = this.observed.call() {
                     call.record_error(&error);
@@ -129,10 +131,11 @@ impl<F> fmt::Debug for ObserveStream<F> {
 }
 
 impl LlmCall {
-    /// Records the call around a future that opens a stream, and around the stream; ends with the stream.
+    /// Records the call around a future that opens a stream, and then around the stream. The call ends with the stream.
     ///
-    /// It takes the future and not the stream so that a failure to open is recorded as what it was. Time to the first chunk and
-    /// the gaps between chunks are recorded; usage may come in any chunk, and the last one counts.
+    /// It takes the future and not the stream, so that a failure to open is recorded with its class, and the time to the first
+    /// chunk includes the opening. It also records the gaps between chunks. Any chunk may have the usage; the last one that has
+    /// it counts. See [`ObservedStream`] for a stream that is dropped.
     ///
     /// ```
     /// # use botticelli_obs::{ClassifyError, ErrorType, LlmCall};
@@ -155,11 +158,27 @@ impl LlmCall {
         S: Stream<Item: Outcome>,
         E: ClassifyError,
     {
-        ObserveStream { future, observed: Observed::new(self) }
+        ObserveStream { future, observed: ObservedCall::new(self) }
     }
 
-    /// Records the call around a stream that is open already; ends with the stream.
+    /// Records the call around a stream that is open already. The call ends with the stream.
+    ///
+    /// Prefer [`observe_stream`](Self::observe_stream) where the stream is opened by a future: this one can't record a failure to
+    /// open.
+    ///
+    /// ```
+    /// # use botticelli_obs::LlmCall;
+    /// # async fn example() -> std::io::Result<()> {
+    /// use futures_util::{StreamExt, stream};
+    ///
+    /// let words = stream::iter([Ok::<_, std::io::Error>("to be ".to_owned()), Ok("or not".to_owned())]);
+    /// let mut words = LlmCall::start("ollama", "llama3.2").wrap_stream(words);
+    /// while let Some(word) = words.next().await {
+    ///     print!("{}", word?);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn wrap_stream<S: Stream<Item: Outcome>>(self, stream: S) -> ObservedStream<S> {
-        ObservedStream { stream, observed: Completed(Observed::new(self)) }
+        ObservedStream { stream, observed: StreamedCall(ObservedCall::new(self)) }
     }
 }

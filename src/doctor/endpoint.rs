@@ -1,4 +1,4 @@
-//! The OTLP endpoints: do they take traces, do they take metrics.
+//! Checks whether the OTLP endpoints take traces and metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::{Finding, Mistake};
 use crate::otlp::send::{Refusal, Sender};
 use crate::otlp::{Config, OtlpProtocol};
 
-/// How long an answer may take.
+/// The limit for an answer. At most two requests follow each other, so a check fits into the limit of the whole examination.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,14 +23,17 @@ enum Signal {
 pub(super) async fn check_traces(settings: Arc<Settings>) -> Vec<Finding> {
     const CHECK: &str = "traces";
     let Some(config) = &settings.traces else {
-        return vec![Finding::note(CHECK, "spans are not exported by OTLP; OTEL_EXPORTER_OTLP_ENDPOINT says where to")];
+        return vec![Finding::note(
+            CHECK,
+            "spans are not exported by OTLP; set OTEL_EXPORTER_OTLP_ENDPOINT to export them",
+        )];
     };
     vec![match send(config, Signal::Traces).await {
         Ok(()) => Finding::good(CHECK, format!("{config} takes traces")),
         Err(Refusal::UnknownSignal) => {
-            Finding::broken(CHECK, format!("{config} takes no traces"), "point it at Jaeger, or at a Collector")
+            Finding::broken(CHECK, format!("{config} takes no traces"), "point it at Jaeger or at a Collector")
         }
-        Err(refusal) => failed(CHECK, config, Signal::Traces, &refusal).await,
+        Err(refusal) => diagnose_failure(CHECK, config, Signal::Traces, &refusal).await,
     }]
 }
 
@@ -46,7 +49,7 @@ pub(super) async fn check_metrics(settings: Arc<Settings>) -> Vec<Finding> {
                               OTEL_EXPORTER_OTLP_METRICS_ENDPOINT at a Collector";
                 Finding::broken(CHECK, found, remedy).of(Mistake::MetricsToJaeger)
             }
-            Err(refusal) => failed(CHECK, config, Signal::Metrics, &refusal).await,
+            Err(refusal) => diagnose_failure(CHECK, config, Signal::Metrics, &refusal).await,
         }];
     }
     let Some(config) = &settings.traces else {
@@ -54,12 +57,12 @@ pub(super) async fn check_metrics(settings: Arc<Settings>) -> Vec<Finding> {
     };
     let config = Config { endpoint: config.endpoint.replace("/v1/traces", "/v1/metrics"), ..config.clone() };
     vec![match send(&config, Signal::Metrics).await {
-        Ok(()) => Finding::note(CHECK, format!("metrics are not pushed, and {config} would take them")),
-        Err(_) => Finding::note(CHECK, "metrics are not pushed, and the endpoint of the traces would not take them"),
+        Ok(()) => Finding::note(CHECK, format!("metrics are not pushed; {config} would take them")),
+        Err(_) => Finding::note(CHECK, "metrics are not pushed; the endpoint of the traces would not take them"),
     }]
 }
 
-/// Sends nothing, in the right form.
+/// Sends an empty request, which stores nothing at the endpoint.
 async fn send(config: &Config, signal: Signal) -> Result<(), Refusal> {
     let config = Config { timeout: config.timeout.min(TIMEOUT), ..config.clone() };
     let sender = Sender::new(&config).map_err(|error| Refusal::Failed(error.to_string()))?;
@@ -69,8 +72,8 @@ async fn send(config: &Config, signal: Signal) -> Result<(), Refusal> {
     }
 }
 
-/// Finds out whether the port speaks the other transport.
-async fn failed(check: &'static str, config: &Config, signal: Signal, refusal: &Refusal) -> Finding {
+/// Describes a failed request. If the endpoint answers the other transport, the protocol or the port is wrong.
+async fn diagnose_failure(check: &'static str, config: &Config, signal: Signal, refusal: &Refusal) -> Finding {
     let authority = config.endpoint.split('/').take(3).collect::<Vec<_>>().join("/");
     let (other, endpoint, setting) = match (config.protocol, signal) {
         (OtlpProtocol::Grpc, Signal::Traces) => {
@@ -83,7 +86,7 @@ async fn failed(check: &'static str, config: &Config, signal: Signal, refusal: &
     };
     let other = Config { protocol: other, endpoint, ..config.clone() };
     if send(&other, signal).await.is_ok() {
-        let found = format!("what is asked as {config} speaks the other transport");
+        let found = format!("{config}: the endpoint speaks the other OTLP transport");
         let remedy = format!("set OTEL_EXPORTER_OTLP_PROTOCOL={setting}, or use the other port");
         return Finding::broken(check, found, remedy).of(Mistake::WrongOtlpPort);
     }

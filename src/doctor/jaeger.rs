@@ -1,19 +1,19 @@
-//! Jaeger: does it know the service.
+//! Checks whether Jaeger knows the service.
 
 use std::sync::Arc;
 
 use super::Finding;
-use super::page::Seen;
+use super::page::PageFacts;
 use super::settings::Settings;
 use super::web::Web;
 
 const CHECK: &str = "jaeger";
 
-pub(super) async fn check(settings: Arc<Settings>, seen: Arc<Seen>, web: Web) -> Vec<Finding> {
+pub(super) async fn check(settings: Arc<Settings>, page: Arc<PageFacts>, web: Web) -> Vec<Finding> {
     let server = &settings.jaeger;
     let shown = server.shown();
     if settings.traces.is_none() && !server.is_set {
-        return vec![Finding::note(CHECK, "spans are not exported, so none are looked for")];
+        return vec![Finding::note(CHECK, "spans are not exported, so Jaeger is not asked")];
     }
     let answer = match web.get_json(&server.url("/api/services")).await {
         Ok(answer) => answer,
@@ -22,26 +22,25 @@ pub(super) async fn check(settings: Arc<Settings>, seen: Arc<Seen>, web: Web) ->
             return vec![Finding::broken(CHECK, format!("{shown}: {why}"), remedy)];
         }
         Err(why) => {
-            return vec![Finding::note(CHECK, format!("none at {shown} ({why}); {} says where", server.variable))];
+            return vec![Finding::note(
+                CHECK,
+                format!("no Jaeger at {shown} ({why}); set {} if there is one", server.variable),
+            )];
         }
     };
     let known: Vec<&str> = answer["data"].as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();
-    let Some(service) = seen.service.as_ref().or(settings.service.as_ref()) else {
+    let Some(service) = page.service.as_ref().or(settings.service.as_ref()) else {
         let known = known.join(", ");
         return vec![Finding::note(
             CHECK,
-            format!("{shown} knows these services: {known}; OTEL_SERVICE_NAME says which is meant"),
+            format!("{shown} knows these services: {known}; set OTEL_SERVICE_NAME to look for one of them"),
         )];
     };
     vec![if known.contains(&service.as_str()) {
         Finding::good(CHECK, format!("{shown} knows the service {service}"))
-    } else if seen.has_spans {
-        let found = format!("{shown} does not know the service {service}, though its spans are taken by the endpoint");
-        Finding::broken(
-            CHECK,
-            found,
-            "point JAEGER_URL at the Jaeger behind OTEL_EXPORTER_OTLP_ENDPOINT, or that at this one",
-        )
+    } else if page.has_spans {
+        let found = format!("{shown} does not know the service {service}, although the OTLP endpoint takes its spans");
+        Finding::broken(CHECK, found, "point JAEGER_URL and OTEL_EXPORTER_OTLP_ENDPOINT at the same Jaeger")
     } else {
         Finding::note(CHECK, format!("{shown} does not know the service {service}, which has sent no span yet"))
     }]

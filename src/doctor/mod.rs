@@ -1,4 +1,4 @@
-//! What is wrong between a program and its dashboards.
+//! The doctor: checks every step between a program and its dashboards.
 
 mod endpoint;
 mod jaeger;
@@ -15,40 +15,40 @@ use std::time::{Duration, Instant};
 use crate::worker::wait_for;
 use web::Web;
 
-/// How long a whole examination may take; checks that have not ended by then are reported as such.
+/// The limit for all checks together. A check that has not ended by then is reported as broken.
 const LIMIT: Duration = Duration::from_secs(9);
 
-/// How a check has ended.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It works.
+    /// The checked part works.
     Good,
-    /// Nothing is wrong, or nothing can be said, as of a part that is off.
+    /// Nothing is known to be wrong, such as for a part that is turned off.
     Note,
-    /// It does not work, and the finding says what to do.
+    /// The checked part does not work. The finding has a remedy.
     Broken,
 }
 
-/// Mistakes that are known by name.
+/// Common mistakes, which the doctor identifies by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mistake {
-    /// A variable that nobody reads, one letter off.
+    /// An environment variable that is not read, with a name similar to one that is.
     UnreadVariable,
-    /// Metrics pushed to an endpoint that stores traces only.
+    /// Metrics are pushed to an endpoint that stores only traces, such as Jaeger.
     MetricsToJaeger,
-    /// The port of the other OTLP transport: gRPC to 4318, HTTP to 4317, or any port that speaks the other one.
+    /// The endpoint speaks the other OTLP transport: gRPC is sent to port 4318, HTTP to port 4317, or similar.
     WrongOtlpPort,
     /// The page is served on loopback while Prometheus runs in a container.
     LoopbackOnly,
-    /// Prometheus scrapes another port than the page's.
+    /// Prometheus scrapes another port than the one that serves the page.
     WrongScrapePort,
-    /// Counters without `_total`, as of an exporter that was set up by hand.
+    /// Counters lack the suffix `_total`, such as from an exporter that was set up without this crate.
     CounterWithoutTotal,
-    /// Summaries where the dashboards ask for histograms.
+    /// The page has summaries where the dashboards query histograms.
     SummaryInsteadOfHistogram,
-    /// A Prometheus that holds nothing of this program: a datasource without data.
+    /// Prometheus, or the datasource of Grafana, has no data of this program.
     EmptyDatasource,
 }
 
@@ -72,15 +72,15 @@ impl Mistake {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What was checked: `settings`, `page`, `traces`, `metrics`, `textfile`, `prometheus`, `jaeger`, `grafana`.
+    /// The part that was checked: `settings`, `page`, `traces`, `metrics`, `textfile`, `prometheus`, `jaeger` or `grafana`.
     pub check: &'static str,
-    /// How that ended.
+    /// The result.
     pub verdict: Verdict,
-    /// Which of the known mistakes it is.
+    /// The known mistake that was identified, if any.
     pub mistake: Option<Mistake>,
-    /// What was found; never a header, nor what stands in a URL before `@` or after `?`.
+    /// What was found, as text. It never contains a header, nor the part of a URL before `@` or after `?`, which may be secret.
     pub found: String,
-    /// What to do about it.
+    /// What to do about it; always there if the verdict is [`Broken`](Verdict::Broken).
     pub remedy: Option<String>,
 }
 
@@ -121,19 +121,19 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What [`doctor`] has found; as text, a line for each finding.
+/// The findings of [`doctor`]. `Display` prints one line for each finding, and a second line for a remedy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnosis {
     findings: Vec<Finding>,
 }
 
 impl Diagnosis {
-    /// Returns the findings in the order of the way: settings, page, endpoints, Prometheus, Jaeger, Grafana.
+    /// Returns the findings in the order in which data flow: settings, page, endpoints, Prometheus, Jaeger, Grafana.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// Whether nothing is broken.
+    /// Returns whether no finding is [`Broken`](Verdict::Broken).
     pub fn is_healthy(&self) -> bool {
         self.findings.iter().all(|finding| finding.verdict != Verdict::Broken)
     }
@@ -148,49 +148,64 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-/// Checks the way from a program to its dashboards, as the environment of this process describes it: the settings, the page of
-/// the running program, the OTLP endpoint, Prometheus (`PROMETHEUS_URL`), Jaeger (`JAEGER_URL`) and Grafana (`GRAFANA_URL`).
+/// Checks every step from a program to its dashboards: the settings, the page of the running program, the OTLP endpoints,
+/// Prometheus, Jaeger and Grafana.
 ///
-/// Blocks this thread for 10 seconds at most. What is set in code and not in the environment it can't know.
+/// It reads the settings from the environment of this process; settings made in code are unknown to it. The servers are those of
+/// `PROMETHEUS_URL` (default: `http://localhost:9090`), `JAEGER_URL` (`http://localhost:16686`) and `GRAFANA_URL`
+/// (`http://localhost:3000`). It changes nothing: the OTLP endpoints get empty requests. It blocks this thread for at most 10
+/// seconds.
+///
+/// ```no_run
+/// let diagnosis = botticelli_obs::doctor();
+/// if !diagnosis.is_healthy() {
+///     eprintln!("{diagnosis}");
+/// }
+/// ```
 pub fn doctor() -> Diagnosis {
     let deadline = Instant::now() + LIMIT;
     let (settings, mut findings) = settings::check();
     let examined = wait_for("botticelli-obs-doctor", deadline + Duration::from_millis(500), move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let findings = runtime.block_on(examine(settings, deadline));
-        // A name look-up may hang.
+        // Does not wait for a name look-up that hangs.
         runtime.shutdown_background();
         findings
     });
     match examined.flatten() {
         Some(more) => findings.extend(more),
-        None => findings.push(Finding::broken("settings", "no check could be started", "see to memory and threads")),
+        None => findings.push(Finding::broken(
+            "settings",
+            "the checks could not be run",
+            "check the limits of threads and memory",
+        )),
     }
     Diagnosis { findings }
 }
 
-/// Runs the checks at the same time; those of Prometheus and Jaeger need to know the page.
+/// Runs the checks concurrently. Those of Prometheus and Jaeger start after that of the page, whose facts they need.
 async fn examine(settings: settings::Settings, deadline: Instant) -> Option<Vec<Finding>> {
     let web = Web::new()?;
     let settings = Arc::new(settings);
     let traces = tokio::spawn(endpoint::check_traces(Arc::clone(&settings)));
     let metrics = tokio::spawn(endpoint::check_metrics(Arc::clone(&settings)));
-    let (seen, findings) = page::check(&settings, &web).await;
-    let seen = Arc::new(seen);
-    let prometheus = tokio::spawn(prometheus::check(Arc::clone(&settings), Arc::clone(&seen), web.clone()));
+    let (page, findings) = page::check(&settings, &web).await;
+    let page = Arc::new(page);
+    let prometheus = tokio::spawn(prometheus::check(Arc::clone(&settings), Arc::clone(&page), web.clone()));
     let grafana = tokio::spawn(prometheus::check_datasource(Arc::clone(&settings), web.clone()));
-    let jaeger = tokio::spawn(jaeger::check(settings, seen, web));
+    let jaeger = tokio::spawn(jaeger::check(settings, page, web));
 
     let mut all = findings;
-    all.extend(in_time("traces", deadline, traces).await);
-    all.extend(in_time("metrics", deadline, metrics).await);
-    all.extend(in_time("prometheus", deadline, prometheus).await);
-    all.extend(in_time("jaeger", deadline, jaeger).await);
-    all.extend(in_time("grafana", deadline, grafana).await);
+    all.extend(until_deadline("traces", deadline, traces).await);
+    all.extend(until_deadline("metrics", deadline, metrics).await);
+    all.extend(until_deadline("prometheus", deadline, prometheus).await);
+    all.extend(until_deadline("jaeger", deadline, jaeger).await);
+    all.extend(until_deadline("grafana", deadline, grafana).await);
     Some(all)
 }
 
-async fn in_time(
+/// Waits for the findings of a check until the deadline.
+async fn until_deadline(
     check: &'static str,
     deadline: Instant,
     findings: impl Future<Output = Result<Vec<Finding>, tokio::task::JoinError>>,
@@ -198,7 +213,11 @@ async fn in_time(
     match tokio::time::timeout_at(deadline.into(), findings).await {
         Ok(Ok(findings)) => findings,
         Ok(Err(_)) | Err(_) => {
-            vec![Finding::broken(check, format!("no result within {LIMIT:?}"), "see whether the network drops packets")]
+            vec![Finding::broken(
+                check,
+                format!("no result within {LIMIT:?}"),
+                "check whether the network drops packets",
+            )]
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The page of the running program.
+//! Checks the page of the running program.
 
 use super::settings::Settings;
 use super::web::Web;
@@ -8,9 +8,10 @@ use crate::snapshot::{Family, Snapshot, Value};
 
 const CHECK: &str = "page";
 
-/// What the page tells the other checks.
+/// The facts of the page that the other checks need.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct PageFacts {
+    /// Whether the page of a program with this crate was read.
     pub(super) is_there: bool,
     pub(super) has_calls: bool,
     pub(super) has_spans: bool,
@@ -18,29 +19,30 @@ pub(super) struct Seen {
     pub(super) service: Option<String>,
 }
 
-pub(super) async fn check(settings: &Settings, web: &Web) -> (Seen, Vec<Finding>) {
+pub(super) async fn check(settings: &Settings, web: &Web) -> (PageFacts, Vec<Finding>) {
     let Some(listen) = &settings.listen else {
-        return (Seen::default(), vec![Finding::note(CHECK, "the program serves no page")]);
+        return (PageFacts::default(), vec![Finding::note(CHECK, "the program serves no page")]);
     };
-    // Who listens everywhere answers here too.
+    // An unspecified address can't be connected to. A program that listens there also answers on loopback.
     let host = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
     let url = format!("http://{host}/metrics");
     let answer = match web.get(&url).await {
         Ok(answer) => answer,
         Err(why) => {
-            let remedy = "start the program; or, if it serves its page elsewhere, set PROMETHEUS_ENDPOINT as it does";
-            return (Seen::default(), vec![Finding::broken(CHECK, format!("no page at {url}: {why}"), remedy)]);
+            let remedy =
+                "start the program; or, if it serves its page elsewhere, set PROMETHEUS_ENDPOINT to that address";
+            return (PageFacts::default(), vec![Finding::broken(CHECK, format!("no page at {url}: {why}"), remedy)]);
         }
     };
     if answer.status == 403 {
         let remedy = "add this machine to BOTTICELLI_OBS_ALLOWED_NETWORKS, such as 127.0.0.0/8";
         let found = format!("{url} answers 403: this machine may not scrape it");
-        return (Seen::default(), vec![Finding::broken(CHECK, found, remedy)]);
+        return (PageFacts::default(), vec![Finding::broken(CHECK, found, remedy)]);
     }
     judge(&url, &answer.body)
 }
 
-fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
+fn judge(url: &str, text: &str) -> (PageFacts, Vec<Finding>) {
     let mut mistakes = wrong_kinds(url, text);
     let page = match Snapshot::parse(text) {
         Ok(page) if page.family(catalog::BUILD_INFO.prometheus).is_some() => page,
@@ -50,7 +52,7 @@ fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
                 let remedy = "free the port, or set PROMETHEUS_ENDPOINT to where the program serves its page";
                 mistakes.push(Finding::broken(CHECK, found, remedy));
             }
-            return (Seen::default(), mistakes);
+            return (PageFacts::default(), mistakes);
         }
     };
     let label = |family: &str, label: &str| {
@@ -58,7 +60,7 @@ fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
         Some(labels.get(label).to_owned()).filter(|value| !value.is_empty())
     };
     let sum = |family: &str| page.family(family).map_or(0, Family::total);
-    let seen = Seen {
+    let facts = PageFacts {
         is_there: true,
         has_calls: page.family(catalog::REQUESTS.prometheus).is_some(),
         has_spans: sum(catalog::SPANS_EXPORTED.prometheus) > 0,
@@ -71,11 +73,11 @@ fn judge(url: &str, text: &str) -> (Seen, Vec<Finding>) {
             calls => Finding::good(CHECK, format!("{url} answers, {calls} calls in {}", catalog::REQUESTS.prometheus)),
         });
     }
-    mistakes.extend(own_troubles(&page));
-    (seen, mistakes)
+    mistakes.extend(health_findings(&page));
+    (facts, mistakes)
 }
 
-/// Names and kinds that the dashboards would ask for in vain.
+/// Finds counters and histograms of the catalogue that the page has under another name or kind, so that dashboards don't find them.
 fn wrong_kinds(url: &str, text: &str) -> Vec<Finding> {
     let types: Vec<(&str, &str)> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
@@ -91,20 +93,20 @@ fn wrong_kinds(url: &str, text: &str) -> Vec<Finding> {
     let histograms = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
     if let Some(metric) = histograms.into_iter().find(|metric| has(metric.prometheus, "summary")) {
         let name = metric.prometheus;
-        let found = format!("{url} has {name} as a summary: there is no {name}_bucket to ask for");
+        let found = format!("{url} has {name} as a summary: there is no {name}_bucket for the dashboards");
         let remedy = "let this crate's `install` or `Builder::recorder` make the page: it sets the buckets";
         findings.push(Finding::broken(CHECK, found, remedy).of(Mistake::SummaryInsteadOfHistogram));
     }
     findings
 }
 
-/// What the program itself says of its pipelines.
-fn own_troubles(page: &Snapshot) -> Vec<Finding> {
+/// Reads the health metrics of the program: pipelines that are off, spans that were dropped.
+fn health_findings(page: &Snapshot) -> Vec<Finding> {
     let series = |family: &str| page.family(family).into_iter().flat_map(Family::series);
     let down = series(catalog::PIPELINE_UP.prometheus).filter(|(_, value)| *value == Value::Gauge(0.0));
     let down = down.map(|(labels, _)| {
-        let found = format!("the program says that its pipeline `{}` is off", labels.get("pipeline"));
-        Finding::broken(CHECK, found, "its log says why, at the start of the program")
+        let found = format!("the pipeline `{}` of the program is off", labels.get("pipeline"));
+        Finding::broken(CHECK, found, "see the log of the program's start, which has the reason")
     });
     let dropped = series(catalog::SPANS_DROPPED.prometheus).filter_map(|(labels, value)| match value {
         Value::Counter(spans) if spans > 0 => {

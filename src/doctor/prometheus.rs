@@ -1,10 +1,10 @@
-//! Prometheus: does it scrape this program, and does it hold its metrics; and Grafana's way to it.
+//! Checks whether Prometheus scrapes this program and has its metrics, and whether Grafana's datasource has them.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::page::Seen;
+use super::page::PageFacts;
 use super::settings::Settings;
 use super::web::{Server, Web, encoded, shown};
 use super::{Finding, Mistake};
@@ -12,10 +12,10 @@ use crate::catalog;
 
 const CHECK: &str = "prometheus";
 
-/// What the dashboards ask for first.
+/// The metric that is queried to find out whether there are calls.
 const REQUESTS: &str = catalog::REQUESTS.prometheus;
 
-pub(super) async fn check(settings: Arc<Settings>, seen: Arc<Seen>, web: Web) -> Vec<Finding> {
+pub(super) async fn check(settings: Arc<Settings>, page: Arc<PageFacts>, web: Web) -> Vec<Finding> {
     let server = &settings.prometheus;
     let holds_calls = match holds(&web, server, REQUESTS).await {
         Ok(holds) => holds,
@@ -24,22 +24,22 @@ pub(super) async fn check(settings: Arc<Settings>, seen: Arc<Seen>, web: Web) ->
             return vec![Finding::broken(CHECK, format!("{}: {why}", server.shown()), remedy)];
         }
         Err(why) => {
-            let found = format!("none at {} ({why}); {} says where", server.shown(), server.variable);
+            let found = format!("no Prometheus at {} ({why}); set {} if there is one", server.shown(), server.variable);
             return vec![Finding::note(CHECK, found)];
         }
     };
     let shown = server.shown();
-    if let Some(instance) = &seen.instance {
+    if let Some(instance) = &page.instance {
         let query = format!("{}{{service_instance_id=\"{instance}\"}}", catalog::TARGET_INFO.prometheus);
         if holds(&web, server, &query).await.unwrap_or(false) {
-            return vec![match (holds_calls, seen.has_calls) {
+            return vec![match (holds_calls, page.has_calls) {
                 (true, _) => Finding::good(CHECK, format!("{shown} scrapes this program and holds {REQUESTS}")),
                 (false, false) => {
                     Finding::note(CHECK, format!("{shown} scrapes this program, which has made no call yet"))
                 }
                 (false, true) => {
                     let found = format!("{shown} scrapes this program and has no {REQUESTS} of it");
-                    let remedy = "wait for the next scrape; or see whether metric_relabel_configs drop it";
+                    let remedy = "wait for the next scrape; or check whether metric_relabel_configs drop it";
                     Finding::broken(CHECK, found, remedy).of(Mistake::EmptyDatasource)
                 }
             }];
@@ -49,24 +49,26 @@ pub(super) async fn check(settings: Arc<Settings>, seen: Arc<Seen>, web: Web) ->
         return vec![if holds_calls {
             Finding::good(CHECK, format!("{shown} holds {REQUESTS}"))
         } else {
-            empty(server, "what is pushed does not arrive there: see to the Collector, and to its remote write")
+            empty(server, "pushed metrics do not arrive there: check the Collector and its remote write")
         }];
     };
     let targets = match web.get_json(&server.url("/api/v1/targets?state=active")).await {
         Ok(answer) => answer["data"]["activeTargets"].as_array().cloned().unwrap_or_default(),
-        Err(why) => return vec![Finding::broken(CHECK, format!("{shown}: {why}"), "see whether it is a Prometheus")],
+        Err(why) => {
+            return vec![Finding::broken(CHECK, format!("{shown}: {why}"), "check whether this is a Prometheus")];
+        }
     };
     let targets: Vec<Target> = targets.iter().map(Target::of).collect();
-    vec![judge(server, &settings, &seen, &targets, port)]
+    vec![judge(server, &settings, &page, &targets, port)]
 }
 
-/// A target as Prometheus tells of it.
+/// A scrape target, as Prometheus reports it.
 struct Target {
-    /// `host:port` of its page.
+    /// `host:port`.
     address: String,
     is_up: bool,
     is_down: bool,
-    /// The end of the last error: what stands before it may hold the query of a URL.
+    /// The end of the last error. Its beginning is left out, because it may have the query of a URL.
     error: String,
     job: String,
 }
@@ -92,7 +94,8 @@ fn is_loopback(host: &str) -> bool {
     host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]")
 }
 
-fn judge(server: &Server, settings: &Settings, seen: &Seen, targets: &[Target], port: &str) -> Finding {
+/// Finds out from the targets why Prometheus does not scrape this program.
+fn judge(server: &Server, settings: &Settings, page: &PageFacts, targets: &[Target], port: &str) -> Finding {
     let prometheus = server.shown();
     let listen = settings.listen.as_deref().unwrap_or_default();
     let ours: Vec<&Target> = targets.iter().filter(|target| target.has_port(port)).collect();
@@ -104,20 +107,20 @@ fn judge(server: &Server, settings: &Settings, seen: &Seen, targets: &[Target], 
             return Finding::broken(CHECK, found, remedy);
         }
         if error.contains("no such host") || error.contains("lookup") {
-            let remedy = "that name is unknown there: host.docker.internal is Docker's (on Linux with `extra_hosts: \
+            let remedy = "Prometheus can't resolve that name: host.docker.internal is Docker's (on Linux with `extra_hosts: \
                           host.docker.internal:host-gateway`), host.containers.internal is Podman's";
             return Finding::broken(CHECK, found, remedy);
         }
         if is_loopback(listen) && !is_loopback(address) {
-            let found = format!("{found}; the page is served on {listen}, which only this machine itself can reach");
+            let found = format!("{found}; the page is served on {listen}, which can be reached only from this machine");
             let remedy = format!(
-                "start the program with PROMETHEUS_ENDPOINT=0.0.0.0:{port}, and BOTTICELLI_OBS_ALLOWED_NETWORKS for who may scrape"
+                "start the program with PROMETHEUS_ENDPOINT=0.0.0.0:{port}, and list the networks that may scrape in BOTTICELLI_OBS_ALLOWED_NETWORKS"
             );
             return Finding::broken(CHECK, found, remedy).of(Mistake::LoopbackOnly);
         }
-        if seen.is_there && is_loopback(address) {
+        if page.is_there && is_loopback(address) {
             let found = format!(
-                "{found}; the page answers here, so that this Prometheus has a loopback of its own, as in a container"
+                "{found}; the page answers on this machine, so this Prometheus has another loopback, as in a container"
             );
             let remedy = format!(
                 "scrape host.docker.internal:{port} or host.containers.internal:{port}, and start the program with \
@@ -128,24 +131,24 @@ fn judge(server: &Server, settings: &Settings, seen: &Seen, targets: &[Target], 
         return Finding::broken(CHECK, found, "start the program, or correct the target");
     }
     if let Some(target) = ours.iter().find(|target| target.is_up) {
-        if !seen.is_there {
+        if !page.is_there {
             return Finding::note(CHECK, format!("{prometheus} scrapes {}", target.address));
         }
         let found =
-            format!("{prometheus} scrapes {}, which is not this program, or was another run of it", target.address);
+            format!("{prometheus} scrapes {}, which is another program or an earlier run of this one", target.address);
         return Finding::broken(CHECK, found, format!("wait for the next scrape; or add a target with port {port}"))
             .of(Mistake::EmptyDatasource);
     }
     if !ours.is_empty() {
         return Finding::note(CHECK, format!("{prometheus} has not scraped this program yet"));
     }
-    // Of what is up, or somebody else's, nothing follows.
+    // No target has the port of the page. Only a target that is down and looks like this program's tells more: others may be right.
     let mut down = targets.iter().filter(|target| target.is_down);
-    let is_near = |target: &&Target| is_loopback(&target.address) || target.address.starts_with("host.");
-    let meant = down.find(|target| target.job == "botticelli" || is_near(target));
-    match meant {
+    let is_local = |target: &&Target| is_loopback(&target.address) || target.address.starts_with("host.");
+    let intended = down.find(|target| target.job == "botticelli" || is_local(target));
+    match intended {
         Some(target) => {
-            let found = format!("{prometheus} scrapes {}, and the page is served on {listen}", target.address);
+            let found = format!("{prometheus} scrapes {}, but the page is served on {listen}", target.address);
             let remedy =
                 format!("correct the port of the target to {port}, or set PROMETHEUS_ENDPOINT to the one it scrapes");
             Finding::broken(CHECK, found, remedy).of(Mistake::WrongScrapePort)
@@ -155,7 +158,7 @@ fn judge(server: &Server, settings: &Settings, seen: &Seen, targets: &[Target], 
 }
 
 fn empty(server: &Server, remedy: &str) -> Finding {
-    let found = format!("{} holds nothing of this program: dashboards on it stay empty", server.shown());
+    let found = format!("{} has no data of this program: dashboards on it stay empty", server.shown());
     Finding::broken(CHECK, found, remedy).of(Mistake::EmptyDatasource)
 }
 
@@ -165,7 +168,7 @@ async fn holds(web: &Web, server: &Server, query: &str) -> Result<bool, String> 
     Ok(answer["data"]["result"].as_array().is_some_and(|result| !result.is_empty()))
 }
 
-/// Asks Grafana's datasource, by the uid that the stack gives it, what its panels ask.
+/// Queries the datasource of Grafana with the uid `prometheus`, which the dashboards of the stack use.
 pub(super) async fn check_datasource(settings: Arc<Settings>, web: Web) -> Vec<Finding> {
     const CHECK: &str = "grafana";
     let server = &settings.grafana;
@@ -181,10 +184,11 @@ pub(super) async fn check_datasource(settings: Arc<Settings>, web: Web) -> Vec<F
             Finding::broken(CHECK, found, remedy).of(Mistake::EmptyDatasource)
         }
         Err(why) if server.is_set => {
-            let remedy =
-                "start Grafana, let visitors look without a login, and give its datasource the uid `prometheus`";
+            let remedy = "start Grafana, allow anonymous access, and give its datasource the uid `prometheus`";
             Finding::broken(CHECK, format!("{shown}: {why}"), remedy)
         }
-        Err(why) => Finding::note(CHECK, format!("none at {shown} ({why}); {} says where", server.variable)),
+        Err(why) => {
+            Finding::note(CHECK, format!("no Grafana at {shown} ({why}); set {} if there is one", server.variable))
+        }
     }]
 }

@@ -1,4 +1,4 @@
-//! What the environment says, resolved as an install would.
+//! Checks the environment variables, and resolves them as `install` does.
 
 use std::path::PathBuf;
 
@@ -9,14 +9,14 @@ use crate::spans::Backend;
 use crate::textfile::TextFile;
 use crate::{otlp, push};
 
-/// What the other checks need.
+/// The settings that the other checks need.
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// Where the page is served, as `host:port`; `None` where it is not, or not known.
+    /// The address of the page as `host:port`; `None` if none is served, or if it is not known.
     pub(super) listen: Option<String>,
     pub(super) traces: Option<otlp::Config>,
     pub(super) push: Option<push::Config>,
-    /// The name of the service, where the environment says it.
+    /// The name of the service, if the environment sets it. The default is left out: it would be the name of this executable.
     pub(super) service: Option<String>,
     pub(super) prometheus: Server,
     pub(super) jaeger: Server,
@@ -25,8 +25,8 @@ pub(super) struct Settings {
 
 pub(super) fn check() -> (Settings, Vec<Finding>) {
     let environment = Environment::of_process();
-    let mut findings = unread(&environment);
-    let server = |variable, usual| Server::new(variable, environment.get(variable).ok().flatten(), usual);
+    let mut findings = unread_variables(&environment);
+    let server = |variable, default| Server::new(variable, environment.get(variable).ok().flatten(), default);
     let mut settings = Settings {
         listen: None,
         traces: None,
@@ -38,9 +38,9 @@ pub(super) fn check() -> (Settings, Vec<Finding>) {
     };
     match Plan::resolve(&Builder::new(), &environment) {
         Ok(plan) => {
-            // One setting may be in the way of several pipelines.
-            let mut wrong = |error| {
-                let finding = refused(&error);
+            // A setting that several pipelines share is reported once.
+            let mut report = |error| {
+                let finding = invalid_setting(&error);
                 if !findings.contains(&finding) {
                     findings.push(finding);
                 }
@@ -52,25 +52,25 @@ pub(super) fn check() -> (Settings, Vec<Finding>) {
                 },
                 Ok(None) => None,
                 Err(error) => {
-                    wrong(error);
+                    report(error);
                     None
                 }
             };
             let metrics = plan.metrics.unwrap_or_else(|error| {
-                wrong(error);
+                report(error);
                 None
             });
             settings.push = plan.push.unwrap_or_else(|error| {
-                wrong(error);
+                report(error);
                 None
             });
             if let Err(error) = plan.logs {
-                wrong(error);
+                report(error);
             }
             match plan.textfile {
                 Ok(Some(path)) => findings.push(textfile(path)),
                 Ok(None) => {}
-                Err(error) => wrong(error),
+                Err(error) => report(error),
             }
             if let Some(metrics) = metrics {
                 let named = ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"];
@@ -79,7 +79,7 @@ pub(super) fn check() -> (Settings, Vec<Finding>) {
                 settings.listen = metrics.listen;
             }
         }
-        Err(error) => findings.push(refused(&error)),
+        Err(error) => findings.push(invalid_setting(&error)),
     }
     if findings.is_empty() {
         findings.push(Finding::good("settings", "every variable can be used"));
@@ -87,37 +87,37 @@ pub(super) fn check() -> (Settings, Vec<Finding>) {
     (settings, findings)
 }
 
-fn refused(error: &InstallError) -> Finding {
+fn invalid_setting(error: &InstallError) -> Finding {
     let finding = Finding::broken("settings", error.to_string(), "correct it: the program does not start with this");
     if error.is_wrong_port() { finding.of(Mistake::WrongOtlpPort) } else { finding }
 }
 
-/// Variables that look like ours, and that nobody reads.
-fn unread(environment: &Environment) -> Vec<Finding> {
-    let is_meant_for_us = |name: &&str| {
-        ["OTEL_", "BOTTICELLI_", "PROMETHEUS_", "JAEGER_", "GRAFANA_"].iter().any(|of| name.starts_with(of))
+/// Finds variables with a prefix of this crate's that it does not read, such as misspelt ones.
+fn unread_variables(environment: &Environment) -> Vec<Finding> {
+    let has_our_prefix = |name: &&str| {
+        ["OTEL_", "BOTTICELLI_", "PROMETHEUS_", "JAEGER_", "GRAFANA_"].iter().any(|prefix| name.starts_with(prefix))
     };
     let mut unread: Vec<&str> =
-        environment.names().filter(is_meant_for_us).filter(|name| !Environment::READ.contains(name)).collect();
+        environment.names().filter(has_our_prefix).filter(|name| !Environment::READ.contains(name)).collect();
     unread.sort_unstable();
-    let told = |name: &str| {
+    let finding = |name: &str| {
         let nearest = Environment::READ.iter().map(|read| (distance(name, read), *read)).min();
         match nearest {
-            // More than a slip of the finger is another program's variable.
+            // Up to 3 edits are taken for a misspelling. A name that differs more is another program's variable.
             Some((distance, meant)) if distance <= 3 => {
-                let found = format!("{name} is set, and nobody reads it");
+                let found = format!("{name} is set, but no such variable is read");
                 Some(Finding::broken("settings", found, format!("did you mean {meant}?")).of(Mistake::UnreadVariable))
             }
             _ if name.starts_with("OTEL_") || name.starts_with("BOTTICELLI_OBS_") => {
-                Some(Finding::note("settings", format!("{name} is set, and not read by this crate")))
+                Some(Finding::note("settings", format!("{name} is set, but not read by this crate")))
             }
             _ => None,
         }
     };
-    unread.into_iter().filter_map(told).collect()
+    unread.into_iter().filter_map(finding).collect()
 }
 
-/// How many letters have to be put in, taken out or replaced (Levenshtein).
+/// Returns the number of bytes to insert, delete or replace to get from one name to the other (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
@@ -135,11 +135,11 @@ fn textfile(path: PathBuf) -> Finding {
     let shown = path.display();
     if path.extension().is_none_or(|extension| extension != "prom") {
         let found = format!("{shown} does not end in `.prom`");
-        return Finding::broken("textfile", found, "name it so: node_exporter reads no other files");
+        return Finding::broken("textfile", found, "rename it: node_exporter reads only files that end so");
     }
     match TextFile::families(&path) {
-        Ok(0) => Finding::note("textfile", format!("{shown} is not there yet: no run has ended")),
+        Ok(0) => Finding::note("textfile", format!("{shown} does not exist yet: no run has ended")),
         Ok(families) => Finding::good("textfile", format!("{shown} has {families} metrics")),
-        Err(error) => Finding::broken("textfile", format!("{shown}: {error}"), "see to the file, or name another one"),
+        Err(error) => Finding::broken("textfile", format!("{shown}: {error}"), "repair the file, or set another one"),
     }
 }

@@ -1,17 +1,17 @@
-//! Questions by HTTP, and addresses that may be shown.
+//! HTTP requests, and URLs without secrets.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// How long an answer may take.
+/// The limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A client that asks directly: a proxy would answer for loopback.
+/// An HTTP client that ignores proxies: a proxy would look for loopback addresses on its own machine.
 #[derive(Clone, Debug)]
 pub(super) struct Web(reqwest::Client);
 
-/// An answer, whatever its status.
+/// An answer with any status.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: String,
@@ -23,33 +23,33 @@ impl Web {
         client.build().ok().map(Self)
     }
 
-    /// Asks for a page.
+    /// Requests a page.
     ///
     /// # Errors
     ///
-    /// The system's words, when there is no answer.
+    /// Returns the system's error message if there is no answer.
     pub(super) async fn get(&self, url: &str) -> Result<Answer, String> {
-        let answer = self.0.get(url).send().await.map_err(told)?;
+        let answer = self.0.get(url).send().await.map_err(message)?;
         let status = answer.status().as_u16();
-        Ok(Answer { status, body: answer.text().await.map_err(told)? })
+        Ok(Answer { status, body: answer.text().await.map_err(message)? })
     }
 
-    /// Asks for JSON.
+    /// Requests JSON.
     ///
     /// # Errors
     ///
-    /// The system's words, or that the answer is something else.
+    /// Returns the system's error message if there is no answer, or the status if the answer is an error or no JSON.
     pub(super) async fn get_json(&self, url: &str) -> Result<Value, String> {
         let answer = self.get(url).await?;
         match serde_json::from_str(&answer.body) {
             Ok(json) if answer.status < 300 => Ok(json),
-            _ => Err(format!("HTTP status {}, and not the answer expected", answer.status)),
+            _ => Err(format!("HTTP status {} without the expected JSON", answer.status)),
         }
     }
 }
 
-/// Without the URL, which may hold a password, and down to the system's own words.
-fn told(error: reqwest::Error) -> String {
+/// Returns the innermost error message, which is the system's. The URL is left out, because it may contain a password.
+fn message(error: reqwest::Error) -> String {
     let is_timeout = error.is_timeout();
     let error = error.without_url();
     let mut innermost: &dyn std::error::Error = &error;
@@ -59,18 +59,18 @@ fn told(error: reqwest::Error) -> String {
     if is_timeout { format!("no answer within {TIMEOUT:?}") } else { innermost.to_string() }
 }
 
-/// The address of a server that a variable names, or where it usually is.
+/// The URL of a server: the value of a variable, or a default.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     url: String,
     pub(super) variable: &'static str,
-    /// Whether somebody has said that it is there.
+    /// Whether the variable is set. Then the server is expected to be there.
     pub(super) is_set: bool,
 }
 
 impl Server {
-    pub(super) fn new(variable: &'static str, set: Option<&str>, usual: &str) -> Self {
-        let url = set.unwrap_or(usual).trim_end_matches('/');
+    pub(super) fn new(variable: &'static str, set: Option<&str>, default: &str) -> Self {
+        let url = set.unwrap_or(default).trim_end_matches('/');
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         Self { url, variable, is_set: set.is_some() }
     }
@@ -79,13 +79,13 @@ impl Server {
         format!("{}{path}", self.url)
     }
 
-    /// Returns the address without what may be secret.
+    /// Returns the URL without its secret parts.
     pub(super) fn shown(&self) -> String {
         shown(&self.url)
     }
 }
 
-/// A URL without user, password, query and fragment.
+/// Removes user, password, query and fragment from a URL.
 pub(super) fn shown(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     match url.split_once("://") {

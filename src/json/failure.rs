@@ -1,11 +1,11 @@
-//! Failures, by the words providers use for them.
+//! Classifies failures in providers' JSON.
 
 use serde_json::Value;
 
 use crate::error_type::ErrorType;
 
-/// Codes, types and statuses of errors: of OpenAI, Azure, Groq, Anthropic, Google.
-const WORDS: &[(ErrorType, &[&str])] = &[
+/// The error codes, types and statuses of OpenAI, Azure, Groq, Anthropic and Google, in lower case.
+const CODES: &[(ErrorType, &[&str])] = &[
     (
         ErrorType::RateLimit,
         &["rate_limit_exceeded", "rate_limit_error", "insufficient_quota", "billing_error", "resource_exhausted"],
@@ -33,7 +33,8 @@ const WORDS: &[(ErrorType, &[&str])] = &[
     (ErrorType::InvalidRequest, &["invalid_request_error", "invalid_argument", "failed_precondition"]),
 ];
 
-/// What Anthropic, Gemini, Ollama and vLLM tell in the message alone, of an otherwise invalid request.
+/// Parts of messages, in lower case, for causes to which Anthropic, Gemini, Ollama and vLLM give no code of their own: they
+/// report an invalid request.
 const PHRASES: &[(ErrorType, &[&str])] = &[
     (
         ErrorType::ContextLength,
@@ -50,8 +51,11 @@ const PHRASES: &[(ErrorType, &[&str])] = &[
 ];
 
 impl ErrorType {
-    /// Classifies a response by its HTTP status code, and by its body where that says more: that the prompt was too long, was
-    /// refused by a content filter, or that the account has no credit left.
+    /// Classifies a failed response by its HTTP status code and its body.
+    ///
+    /// The body is more precise than the status for a prompt that is too long, for content that was filtered, and for an account
+    /// without credit. A body that is no JSON, or of an unknown shape, is ignored: then the result is that of
+    /// [`from_http_status`](Self::from_http_status).
     ///
     /// ```
     /// use botticelli_obs::ErrorType;
@@ -68,22 +72,22 @@ impl ErrorType {
     }
 }
 
-/// The failure a body or event tells of.
+/// Returns the failure that a body or an event reports.
 pub(super) fn of(body: &Value) -> Option<ErrorType> {
     let error = error(body);
     if !error.is_null() {
         return Some(classify(error, ErrorType::Unknown));
     }
-    // Gemini answers a prompt it refuses with a success that has no candidates.
-    let is_refused = body["promptFeedback"]["blockReason"].is_string() && body["candidates"].is_null();
+    // Gemini answers a blocked prompt with status 200 and no candidates.
+    let is_blocked = body["promptFeedback"]["blockReason"].is_string() && body["candidates"].is_null();
     match body["status"].as_str().filter(|_| body["object"] == "response") {
         Some("failed") => Some(ErrorType::Unknown),
         Some("cancelled") => Some(ErrorType::Cancelled),
-        _ => is_refused.then_some(ErrorType::ContentFilter),
+        _ => is_blocked.then_some(ErrorType::ContentFilter),
     }
 }
 
-/// The error of a body; OpenAI's responses stream it as an event.
+/// Returns the error object of a body, or null. A stream of OpenAI's responses API reports it as an event of type `error`.
 fn error(body: &Value) -> &Value {
     match &body["error"] {
         error @ (Value::Object(_) | Value::String(_)) => error,
@@ -92,12 +96,19 @@ fn error(body: &Value) -> &Value {
     }
 }
 
-/// Classifies an error by its words, which may say more than the status, and by the status, which is more than a general word.
+/// Classifies an error. The first of these that is known wins:
+///
+/// 1. a specific code of the body, such as `context_length_exceeded`;
+/// 2. the HTTP status, `by_status`, which is `Unknown` where none is known;
+/// 3. a numeric `code` of the body, which is a status;
+/// 4. a general code of the body: `server_error` or `invalid_request_error`.
+///
+/// If that gives an invalid request or nothing, the message may name a more precise cause.
 fn classify(error: &Value, by_status: ErrorType) -> ErrorType {
-    let by_word = words(error).find_map(|word| find(WORDS, |known| word.eq_ignore_ascii_case(known)));
+    let by_code = codes(error).find_map(|code| find(CODES, |known| code.eq_ignore_ascii_case(known)));
     let by_number =
         || error["code"].as_u64().and_then(|code| u16::try_from(code).ok()).map(ErrorType::from_http_status);
-    let class = match by_word {
+    let class = match by_code {
         Some(class) if !matches!(class, ErrorType::InvalidRequest | ErrorType::ServerError) => class,
         general => [Some(by_status), by_number(), general]
             .into_iter()
@@ -112,13 +123,13 @@ fn classify(error: &Value, by_status: ErrorType) -> ErrorType {
     find(PHRASES, |phrase| message.contains(phrase)).unwrap_or(class)
 }
 
-/// The words of an error, the most precise first.
-fn words(error: &Value) -> impl Iterator<Item = &str> {
+/// Returns the codes of an error, the most precise first.
+fn codes(error: &Value) -> impl Iterator<Item = &str> {
     let details = error["details"].as_array().into_iter().flatten().map(|detail| &detail["reason"]);
-    let words = [&error["innererror"]["code"], &error["code"], &error["type"], &error["status"]];
-    details.chain(words).filter_map(Value::as_str)
+    let codes = [&error["innererror"]["code"], &error["code"], &error["type"], &error["status"]];
+    details.chain(codes).filter_map(Value::as_str)
 }
 
-fn find(table: &[(ErrorType, &[&str])], mut is_it: impl FnMut(&str) -> bool) -> Option<ErrorType> {
-    table.iter().find(|(_, words)| words.iter().any(|word| is_it(word))).map(|(class, _)| *class)
+fn find(table: &[(ErrorType, &[&str])], mut matches: impl FnMut(&str) -> bool) -> Option<ErrorType> {
+    table.iter().find(|(_, texts)| texts.iter().any(|text| matches(text))).map(|(class, _)| *class)
 }

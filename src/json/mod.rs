@@ -1,9 +1,16 @@
-//! What providers' JSON tells about a call: tokens, model, finish reasons, failures. Feature `json`.
+//! Reads tokens, model, finish reasons and failures from providers' JSON. Feature `json`.
 //!
-//! [`Response`] reads a whole body or one event of a stream, of OpenAI's chat completions (and the many APIs that are compatible with
-//! them) and responses, Anthropic's messages, Gemini's `generateContent`, and Ollama. Which one it is shows in the JSON itself.
-//! Tokens come out in the arithmetic of [`Usage`], whatever the provider's own is; what an event of a stream leaves out stays as
-//! an earlier one has told it.
+//! [`Response`] reads a whole body, or one event of a stream, of these APIs:
+//!
+//! - OpenAI's chat completions and embeddings, and the many APIs that are compatible with them;
+//! - OpenAI's responses;
+//! - Anthropic's messages;
+//! - Gemini's `generateContent`;
+//! - Ollama's own API.
+//!
+//! It recognises the API by the field names in the JSON. Tokens are converted to the arithmetic of [`Usage`]: the prompt includes
+//! cached tokens, the completion includes reasoning. In a stream, a field that an event leaves out keeps the value of an earlier
+//! event.
 //!
 //! ```
 //! use botticelli_obs::{LlmCall, json};
@@ -19,7 +26,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Where the status of a response says that the call has failed, [`ErrorType::from_http_response`] reads its body as well.
+//! For a response whose HTTP status is an error, use [`ErrorType::from_http_response`], which reads status and body.
 
 mod failure;
 mod tokens;
@@ -33,9 +40,9 @@ use crate::outcome::Outcome;
 use crate::usage::Usage;
 use tokens::Tokens;
 
-/// What a provider's JSON tells about a call; nothing else of it is kept.
+/// The facts about a call in a provider's JSON. Nothing else of the JSON is kept, in particular no text.
 ///
-/// It is an [`Outcome`], so that calls can be observed around futures of it and streams of it:
+/// It implements [`Outcome`], so [`LlmCall`] can observe a future or a stream of it:
 ///
 /// ```
 /// # #[cfg(feature = "testing")] {
@@ -67,17 +74,29 @@ pub struct Response {
 }
 
 impl Response {
-    /// Reads a body, an event of a stream, or an array of these; of JSON that is something else it tells nothing.
+    /// Reads a body, an event of a stream, or an array of these. From any other JSON it reads nothing; it never fails.
+    ///
+    /// ```
+    /// use botticelli_obs::Usage;
+    /// use botticelli_obs::json::{Response, Value};
+    ///
+    /// let body: Value = r#"{"model": "llama3.2", "done_reason": "stop", "prompt_eval_count": 26, "eval_count": 4}"#.parse()?;
+    /// let response = Response::read(&body);
+    /// assert_eq!(response.usage(), Some(Usage::new(26, 4)));
+    /// assert_eq!(response.model(), Some("llama3.2"));
+    /// assert!(response.finish_reasons().eq(["stop"]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read(json: &Value) -> Self {
         let mut response = Self::default();
         response.add(json);
         response
     }
 
-    /// Reads the next event of the same stream: what it tells replaces what earlier ones have told.
+    /// Reads the next event of the same stream. Its values replace those of earlier events; they do not add up.
     pub fn add(&mut self, json: &Value) {
         match json {
-            // Without server-sent events, Gemini streams one long array.
+            // Without server-sent events, Gemini streams one array of events.
             Value::Array(events) => events.iter().for_each(|event| self.add_event(event)),
             event => self.add_event(event),
         }
@@ -96,12 +115,12 @@ impl Response {
         self.failure = failure::of(body).or(self.failure);
     }
 
-    /// Returns the tokens used, if it says so.
+    /// Returns the tokens used, if the JSON has any token count. A count that is missing beside another one is 0.
     pub fn usage(&self) -> Option<Usage> {
         self.tokens.usage()
     }
 
-    /// Returns the model that answered.
+    /// Returns the model that answered, as the provider names it.
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }
@@ -111,12 +130,12 @@ impl Response {
         self.id.as_deref()
     }
 
-    /// Returns why generation stopped, in the provider's words, for each choice that did.
+    /// Returns the finish reason of each choice that has finished, in the provider's words.
     pub fn finish_reasons(&self) -> impl Iterator<Item = &str> {
         self.finish_reasons.iter().map(|(_, reason)| reason)
     }
 
-    /// Returns the class of failure, if it tells of one.
+    /// Returns the class of the failure, if the JSON reports one.
     pub fn failure(&self) -> Option<ErrorType> {
         self.failure
     }
@@ -124,6 +143,7 @@ impl Response {
 
 impl Outcome for Response {
     fn record_in(&self, call: &mut LlmCall) {
+        // An event may have only one of the two counts: the other one stays as recorded.
         let earlier = call.usage().map(Tokens::from).unwrap_or_default();
         if self.tokens != Tokens::default()
             && let Some(usage) = self.tokens.over(earlier).usage()
@@ -144,7 +164,23 @@ impl Outcome for Response {
 }
 
 impl LlmCall {
-    /// Records what a provider's JSON tells, a whole body or an event of a stream: see [`json`](crate::json).
+    /// Records tokens, models, finish reasons and failures from a provider's JSON: a whole body, or an event of a stream. See
+    /// [`json`](crate::json) for the APIs it reads.
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use botticelli_obs::{LlmCall, json, testing::Capture};
+    ///
+    /// let capture = Capture::new();
+    /// capture.run(|| {
+    ///     let mut call = LlmCall::start("ollama", "llama3.2");
+    ///     let body: json::Value = r#"{"done_reason": "stop", "prompt_eval_count": 26, "eval_count": 4}"#.parse().unwrap_or_default();
+    ///     call.record_json(&body);
+    ///     call.finish();
+    /// });
+    /// assert_eq!(capture.llm("ollama", "llama3.2").tokens(), 30);
+    /// # }
+    /// ```
     pub fn record_json(&mut self, json: &Value) {
         Response::read(json).record_in(self);
     }
@@ -154,7 +190,7 @@ fn text(json: &Value, name: &str) -> Option<Box<str>> {
     json[name].as_str().filter(|text| !text.is_empty()).map(Box::from)
 }
 
-/// Why each choice stopped, in the provider's words.
+/// Returns the finish reasons with the index of their choice.
 fn finish_reasons(body: &Value) -> impl Iterator<Item = (usize, &str)> {
     let of_choices = move |choices: &'static str, reason: &'static str| {
         let choices = body[choices].as_array().into_iter().flatten().enumerate();
@@ -164,13 +200,14 @@ fn finish_reasons(body: &Value) -> impl Iterator<Item = (usize, &str)> {
         })
     };
     let chat = of_choices("choices", "finish_reason").chain(of_choices("candidates", "finishReason"));
-    // Anthropic whole, Anthropic streamed, Ollama.
-    let only = [&body["stop_reason"], &body["delta"]["stop_reason"], &body["done_reason"]];
-    let only = only.into_iter().find_map(Value::as_str).or_else(|| reason_of_responses(body));
-    chat.chain(only.map(|reason| (0, reason)))
+    // Anthropic's body, Anthropic's stream, Ollama: they have a single choice.
+    let single = [&body["stop_reason"], &body["delta"]["stop_reason"], &body["done_reason"]];
+    let single = single.into_iter().find_map(Value::as_str).or_else(|| reason_of_responses(body));
+    chat.chain(single.map(|reason| (0, reason)))
 }
 
-/// OpenAI's responses have a status instead, which is the same for an answer and for the call of a tool.
+/// Returns the finish reason of OpenAI's responses API, which has a status instead. The status of a tool call is `completed` like
+/// that of an answer, so the output decides.
 fn reason_of_responses(body: &Value) -> Option<&str> {
     if body["object"] != "response" {
         return None;

@@ -1,10 +1,11 @@
-//! Token counts, in each provider's arithmetic.
+//! Reads token counts, and converts each provider's arithmetic to that of `Usage`.
 
 use serde_json::Value;
 
 use crate::usage::Usage;
 
-/// The tokens of a prompt and of a completion, each a [`Usage`] without the other: a stream may tell them at different times.
+/// The tokens of the prompt and of the completion. Each is a [`Usage`] in which the other is 0. They are separate because the
+/// events of a stream may report them at different times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tokens {
     prompt: Option<Usage>,
@@ -20,24 +21,24 @@ impl From<Usage> for Tokens {
 }
 
 impl Tokens {
-    /// Reads those of a body.
+    /// Reads the tokens of a body.
     pub(super) fn read(body: &Value) -> Self {
-        // Groq streams them in a field of its own.
+        // Groq's streams have them in `x_groq`.
         let usages = [&body["usage"], &body["x_groq"]["usage"]];
-        let told = usages.into_iter().map(|usage| {
+        let openai_like = usages.into_iter().map(|usage| {
             let chat = Self::of_chat_completions(usage);
             if chat == Self::default() { Self::of_messages_or_responses(usage) } else { chat }
         });
         let others = [Self::of_gemini(&body["usageMetadata"]), Self::of_ollama(body)];
-        told.chain(others).fold(Self::default(), Self::over)
+        openai_like.chain(others).fold(Self::default(), Self::over)
     }
 
-    /// Fills in what is not told here from earlier ones.
+    /// Fills missing counts from earlier ones.
     pub(super) fn over(self, earlier: Self) -> Self {
         Self { prompt: self.prompt.or(earlier.prompt), completion: self.completion.or(earlier.completion) }
     }
 
-    /// Both together, if anything is known.
+    /// Returns both counts as one usage, if any is known.
     pub(super) fn usage(self) -> Option<Usage> {
         match (self.prompt, self.completion) {
             (Some(prompt), Some(completion)) => Some(prompt.plus(completion)),
@@ -45,8 +46,10 @@ impl Tokens {
         }
     }
 
-    /// OpenAI's, where both numbers include their parts. Some compatible servers leave reasoning out of the completion and count it in
-    /// the total alone, as xAI's does.
+    /// Reads the usage of OpenAI's chat completions, where both counts include their parts.
+    ///
+    /// Some compatible servers, such as xAI's, count reasoning in the total but not in the completion. So the completion is at
+    /// least the total minus the prompt.
     fn of_chat_completions(usage: &Value) -> Self {
         let (prompt, total) = (count(usage, "prompt_tokens"), count(usage, "total_tokens"));
         let beyond_prompt = total.zip(prompt).map(|(total, prompt)| total.saturating_sub(prompt));
@@ -58,8 +61,8 @@ impl Tokens {
         }
     }
 
-    /// Anthropic's messages and OpenAI's responses use the same two names: Anthropic counts cached tokens beside `input_tokens`, OpenAI
-    /// among them.
+    /// Reads the usage of Anthropic's messages and of OpenAI's responses, which use the same names. Anthropic does not count
+    /// cached tokens in `input_tokens`, OpenAI does.
     fn of_messages_or_responses(usage: &Value) -> Self {
         let (read, written) = (count(usage, "cache_read_input_tokens"), count(usage, "cache_creation_input_tokens"));
         let prompt = count(usage, "input_tokens").map(|input| {
@@ -70,8 +73,8 @@ impl Tokens {
         Self { prompt, completion: count(usage, "output_tokens").map(|all| completion_of(all, reasoning)) }
     }
 
-    /// Gemini's prompt includes cached tokens but not the results of its own tools, the candidates exclude thoughts; the live API calls
-    /// the candidates a response.
+    /// Reads the usage of Gemini. Its prompt includes cached tokens but not the results of its own tools, and its candidates
+    /// exclude thoughts. The live API names the candidates `responseTokenCount`.
     fn of_gemini(usage: &Value) -> Self {
         let prompt = sum([count(usage, "promptTokenCount"), count(usage, "toolUsePromptTokenCount")]);
         let candidates = count(usage, "candidatesTokenCount").or(count(usage, "responseTokenCount"));
@@ -90,7 +93,7 @@ impl Tokens {
     }
 }
 
-/// A part never exceeds its whole.
+/// Builds the usage of a prompt. The prompt is at least the sum of its parts, even if the provider's numbers disagree.
 fn prompt_of(all: u64, read: Option<u64>, written: Option<u64>) -> Usage {
     let (read, written) = (read.unwrap_or(0), written.unwrap_or(0));
     Usage::new(all.max(read.saturating_add(written)), 0).with_cache_read(read).with_cache_write(written)
@@ -105,7 +108,7 @@ fn sum(counts: [Option<u64>; 2]) -> Option<u64> {
     counts.into_iter().flatten().reduce(u64::saturating_add)
 }
 
-/// A number that is not negative; proxies write some as `12.0`.
+/// Reads a count: a number that is not negative. Some proxies write integers as `12.0`.
 fn count(json: &Value, name: &str) -> Option<u64> {
     let number = &json[name];
     number.as_u64().or_else(|| number.as_f64().filter(|number| *number >= 0.0).map(|number| number as u64))

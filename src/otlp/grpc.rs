@@ -1,4 +1,4 @@
-//! The channel of OTLP/gRPC.
+//! The channel and the metadata of OTLP/gRPC.
 
 use std::io;
 
@@ -7,11 +7,13 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{CONNECT_TIMEOUT, Config};
 
-/// Opens a channel that connects when it is first used; it belongs to the runtime that is current, and panics without one.
+/// Creates a channel that connects on first use.
+///
+/// Its tasks run on the current tokio runtime; without one this panics.
 ///
 /// # Errors
 ///
-/// When the certificate can't be read or the roots of the system can't be had.
+/// When the certificate can't be read, or the system has no root certificates.
 pub(crate) fn channel(config: &Config) -> io::Result<Channel> {
     #[cfg(feature = "otlp-tls")]
     super::tls::check_roots(config)?;
@@ -30,7 +32,11 @@ pub(crate) fn channel(config: &Config) -> io::Result<Channel> {
     Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(config.timeout).connect_lazy())
 }
 
-/// Returns the headers as gRPC sends them.
+/// Returns the headers as gRPC metadata.
+///
+/// # Errors
+///
+/// When a name or value is no valid header.
 pub(crate) fn metadata(config: &Config) -> io::Result<MetadataMap> {
     let mut headers = http::HeaderMap::new();
     for (name, value) in &config.headers {

@@ -1,4 +1,4 @@
-//! The client of OTLP/HTTP.
+//! The HTTP client of OTLP/HTTP.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use super::{CONNECT_TIMEOUT, Config};
 ///
 /// # Errors
 ///
-/// When the certificate can't be read or the roots of the system can't be had.
+/// When the certificate can't be read, or the system has no root certificates.
 pub(crate) fn client(config: &Config) -> io::Result<reqwest::Client> {
     let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(config.timeout);
     #[cfg(feature = "otlp-tls")]
@@ -24,11 +24,11 @@ pub(crate) fn client(config: &Config) -> io::Result<reqwest::Client> {
     client.build().map_err(io::Error::other)
 }
 
-/// Begins a client that trusts the roots of the system, for other questions than those of OTLP.
+/// Returns the builder of a client that trusts the system's root certificates, for requests other than OTLP.
 ///
 /// # Errors
 ///
-/// When the roots of the system can't be had.
+/// When the TLS configuration can't be built.
 #[cfg(feature = "cli")]
 pub(crate) fn builder() -> io::Result<reqwest::ClientBuilder> {
     Ok(reqwest::Client::builder().tls_backend_preconfigured(tls::client_config(None)?))

@@ -1,4 +1,4 @@
-//! The way to an OTLP endpoint: where it is, and the connection to it.
+//! OTLP endpoints: their configuration, and the connection to them.
 
 #[cfg(feature = "otlp-grpc")]
 pub(crate) mod grpc;
@@ -12,11 +12,17 @@ mod tls;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 use std::{fmt, time::Duration};
 
-/// How long connecting may take. Without a limit a host that drops packets holds an export for two minutes.
+/// The limit for connecting. Without one, a host that drops packets delays an export for about two minutes.
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The transport of OTLP.
+/// Selects the transport of OTLP. Defaults to [`Grpc`](Self::Grpc) where it is compiled in.
+///
+/// ```
+/// use botticelli_obs::{Builder, OtlpProtocol};
+///
+/// let builder = Builder::new().with_otlp_protocol(OtlpProtocol::Grpc).with_otlp_endpoint("http://localhost:4317");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OtlpProtocol {
@@ -26,18 +32,19 @@ pub enum OtlpProtocol {
     HttpProtobuf,
 }
 
-/// What an exporter is built from; every value is valid.
+/// The configuration of an endpoint. It is validated: endpoint and headers can be parsed.
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) protocol: OtlpProtocol,
-    /// The whole URL, path included.
+    /// The whole URL, including the path.
     pub(crate) endpoint: String,
-    /// Header names are lower-case; values may be secrets.
+    /// The headers of every request. Names are lower-case; values may be secrets.
     pub(crate) headers: Vec<(String, String)>,
+    /// The limit for one request.
     pub(crate) timeout: Duration,
     pub(crate) gzip: bool,
-    /// The roots to trust instead of the system's, as PEM.
+    /// Root certificates to trust instead of the system's, as PEM.
     #[cfg_attr(not(feature = "otlp-tls"), expect(dead_code, reason = "refused where TLS is not compiled in"))]
     pub(crate) certificate: Option<Vec<u8>>,
 }
@@ -56,7 +63,7 @@ impl fmt::Display for Config {
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the headers: they hold keys.
+        // Not derived: headers hold keys and must not be logged.
         fmt::Display::fmt(self, f)
     }
 }

@@ -1,4 +1,4 @@
-//! One request to an OTLP endpoint, and its answer.
+//! Sends single requests to an OTLP endpoint and reads the answers.
 
 use std::fmt;
 use std::future::Future;
@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest
 
 use super::{Config, OtlpProtocol};
 
-/// A connection that is made when it is first used; it belongs to a runtime.
+/// A client of one endpoint, which connects on first use. It must be used on the runtime on which it was created.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
     config: Config,
@@ -25,14 +25,14 @@ enum Transport {
     Http(reqwest::Client),
 }
 
-/// Why a request was not taken.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The endpoint does not know this signal, and never will.
+    /// The endpoint does not support this signal. A retry is useless.
     UnknownSignal,
-    /// So many data points were not taken, and would not be if they were sent again.
+    /// The endpoint rejected this number of data points. OTLP forbids to send them again.
     Rejected(i64),
-    /// Anything else, which may pass.
+    /// Any other failure, which may be temporary.
     Failed(String),
 }
 
@@ -47,11 +47,11 @@ impl fmt::Display for Refusal {
 }
 
 impl Sender {
-    /// Prepares a connection on the runtime that is current; panics without one.
+    /// Creates a sender on the current tokio runtime; OTLP/gRPC panics without one.
     ///
     /// # Errors
     ///
-    /// When the certificate can't be read or the roots of the system can't be had.
+    /// When the certificate can't be read, or the system has no root certificates.
     pub(crate) fn new(config: &Config) -> io::Result<Self> {
         let transport = match config.protocol {
             #[cfg(feature = "otlp-grpc")]
@@ -64,17 +64,17 @@ impl Sender {
         Ok(Self { config: config.clone(), transport })
     }
 
-    /// Sends spans, within the time-out of the endpoint.
+    /// Sends spans, within the timeout of the endpoint.
     ///
     /// # Errors
     ///
-    /// When they were not taken.
+    /// When the request failed or timed out.
     #[cfg(feature = "cli")]
     pub(crate) async fn traces(
         &self,
         request: ExportTraceServiceRequest,
     ) -> Result<ExportTraceServiceResponse, Refusal> {
-        self.in_time(async {
+        self.within_timeout(async {
             match &self.transport {
                 Transport::Grpc(channel) => grpc::traces(&self.config, channel.clone(), request).await,
                 Transport::Http(client) => http::post(&self.config, client, request).await,
@@ -83,14 +83,14 @@ impl Sender {
         .await
     }
 
-    /// Sends metrics, within the time-out of the endpoint.
+    /// Sends metrics, within the timeout of the endpoint.
     ///
     /// # Errors
     ///
-    /// When they were not taken.
+    /// When the request failed or timed out, or the endpoint rejected data points.
     pub(crate) async fn metrics(&self, request: ExportMetricsServiceRequest) -> Result<(), Refusal> {
         let answer: ExportMetricsServiceResponse = self
-            .in_time(async {
+            .within_timeout(async {
                 match &self.transport {
                     #[cfg(feature = "otlp-grpc")]
                     Transport::Grpc(channel) => grpc::metrics(&self.config, channel.clone(), request).await,
@@ -105,8 +105,8 @@ impl Sender {
         }
     }
 
-    async fn in_time<T>(&self, sending: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-        let limited = tokio::time::timeout(self.config.timeout, sending);
+    async fn within_timeout<T>(&self, request: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        let limited = tokio::time::timeout(self.config.timeout, request);
         limited.await.unwrap_or_else(|_| Err(Refusal::Failed(format!("no answer within {:?}", self.config.timeout))))
     }
 }
@@ -153,15 +153,16 @@ mod grpc {
     }
 
     fn refusal(status: &Status) -> Refusal {
-        // A server that does not know gzip answers with the same code.
+        // A server that does not support gzip answers with the code `Unimplemented` too.
         let is_encoding = status.message().contains("compress") || status.message().contains("encoding");
         match status.code() {
-            // tonic's words (0.14) for an answer that is HTTP's and not gRPC's: a server of OTLP/HTTP says 404 to gRPC.
+            // The text of tonic 0.14 for an answer that is not gRPC. A server of OTLP/HTTP answers gRPC requests with status 404.
             _ if status.message().contains("mapped from HTTP status code") => {
                 Refusal::Failed("the endpoint does not speak gRPC; OTLP/HTTP has another port".to_owned())
             }
             Code::Unimplemented if !is_encoding => Refusal::UnknownSignal,
-            // What a server says may hold secrets; where there was none, the transport's own words help.
+            // The server's message is not shown: it may repeat secrets. A status without metadata and with a source comes from the
+            // transport, whose error is safe and says more.
             code if status.metadata().is_empty() && std::error::Error::source(status).is_some() => {
                 let mut innermost: &dyn std::error::Error = status;
                 while let Some(source) = innermost.source() {
@@ -185,6 +186,7 @@ mod http {
 
     use super::{Config, Refusal};
 
+    /// Posts a message as protobuf and decodes the answer.
     pub(super) async fn post<T: Message + Default>(
         config: &Config,
         client: &reqwest::Client,
@@ -209,7 +211,7 @@ mod http {
                 Err(Refusal::UnknownSignal)
             }
             status if status.is_success() => {
-                // An answer that is not protobuf is still a yes.
+                // The request succeeded even if the body of the answer is no protobuf.
                 Ok(T::decode(answer.bytes().await.map_err(failed)?).unwrap_or_default())
             }
             status => Err(Refusal::Failed(format!("HTTP status {status}"))),
@@ -217,7 +219,8 @@ mod http {
     }
 
     fn failed(error: reqwest::Error) -> Refusal {
-        // Without the URL, which is told beside it, and down to the system's own words.
+        // The innermost source is the system's error. The URL is left out: the caller shows the endpoint, and the URL may hold
+        // secrets.
         let error = error.without_url();
         let mut innermost: &dyn std::error::Error = &error;
         while let Some(source) = innermost.source() {

@@ -1,10 +1,16 @@
-//! Whom `https://` endpoints are trusted by.
+//! Root certificates for `https://` endpoints.
 
 use std::io;
 
 use super::Config;
 
-/// Refuses an `https://` endpoint where there is nothing to trust: every export would fail, and not say why.
+/// Checks that an `https://` endpoint has at least one root certificate.
+///
+/// Without the check every export would fail later, with an error that does not name the cause.
+///
+/// # Errors
+///
+/// When no certificate is configured and the system has none.
 pub(super) fn check_roots(config: &Config) -> io::Result<()> {
     let has_roots = !config.endpoint.starts_with("https:")
         || config.certificate.is_some()
@@ -13,7 +19,14 @@ pub(super) fn check_roots(config: &Config) -> io::Result<()> {
     if has_roots { Ok(()) } else { Err(io::Error::new(io::ErrorKind::NotFound, message)) }
 }
 
-/// The same provider and roots as the gRPC transport has; nothing depends on a provider the process may have set.
+/// Builds a TLS configuration with the given certificates, or else with the system's.
+///
+/// Cryptography and roots are the same as in the gRPC transport. The provider is passed explicitly, because the process may have
+/// installed another default one, or none.
+///
+/// # Errors
+///
+/// When `certificate` is no valid PEM.
 #[cfg(feature = "otlp-http")]
 pub(super) fn client_config(certificate: Option<&[u8]>) -> io::Result<rustls::ClientConfig> {
     use std::sync::Arc;
@@ -30,7 +43,7 @@ pub(super) fn client_config(certificate: Option<&[u8]>) -> io::Result<rustls::Cl
             }
         }
         None => {
-            // A few unreadable certificates among the system's are usual.
+            // Unreadable certificates are skipped: many systems have some.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }

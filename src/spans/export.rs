@@ -1,4 +1,4 @@
-//! The exporter as the batch thread sees it: counted, and quiet.
+//! An exporter that counts what it exports, and logs failures at most once a minute.
 
 use std::mem;
 use std::sync::Arc;
@@ -9,86 +9,90 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-use super::queue::Account;
+use super::queue::SpanCounts;
 use crate::worker::mark_own_thread;
 
-/// How often a backend that is away is reported.
+/// The minimum time between two log lines about lost spans.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// An exporter whose every export is booked, and reported when it fails, once a minute at most.
+/// Counts the result of every export of the inner exporter, and logs failures.
 #[derive(Debug)]
-pub(super) struct Observed<E> {
+pub(super) struct CountingExporter<E> {
     inner: E,
+    /// The backend, as log lines name it.
     target: String,
-    account: Arc<Account>,
-    trouble: Mutex<Trouble>,
+    counts: Arc<SpanCounts>,
+    losses: Mutex<Losses>,
 }
 
+/// Decides when lost spans are logged.
 #[derive(Debug, Default)]
-struct Trouble {
-    /// Also of trouble that is over: a backend that comes and goes is no reason for a line each time.
-    reported: Option<Instant>,
+struct Losses {
+    /// When the last loss was logged. A success does not clear it, so that a backend that fails now and then is logged at most once
+    /// in [`REPORT_INTERVAL`].
+    last_report: Option<Instant>,
     unreported: u64,
-    /// Whether the last word was that the backend takes nothing.
-    is_open: bool,
+    /// Whether a loss was logged and no success after it.
+    is_failing: bool,
 }
 
-impl Trouble {
-    /// Adds lost spans; returns how many to report, if it is time to.
-    fn lose(&mut self, spans: u64, now: Instant) -> Option<u64> {
+impl Losses {
+    /// Adds lost spans. Returns how many to log now, those since the last report included.
+    fn add(&mut self, spans: u64, now: Instant) -> Option<u64> {
         self.unreported += spans;
-        if self.reported.is_some_and(|reported| now.duration_since(reported) < REPORT_INTERVAL) {
+        if self.last_report.is_some_and(|last| now.duration_since(last) < REPORT_INTERVAL) {
             return None;
         }
-        self.reported = Some(now);
-        self.is_open = true;
+        self.last_report = Some(now);
+        self.is_failing = true;
         Some(mem::take(&mut self.unreported))
     }
 }
 
-impl<E> Observed<E> {
-    pub(super) fn new(inner: E, target: String, account: Arc<Account>) -> Self {
-        Self { inner, target, account, trouble: Mutex::default() }
+impl<E> CountingExporter<E> {
+    pub(super) fn new(inner: E, target: String, counts: Arc<SpanCounts>) -> Self {
+        Self { inner, target, counts, losses: Mutex::default() }
     }
 
-    fn trouble(&self) -> MutexGuard<'_, Trouble> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    fn losses(&self) -> MutexGuard<'_, Losses> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report_success(&self) {
-        // The lock is not held while something is logged.
-        if mem::take(&mut self.trouble().is_open) {
+        // The lock is released before the log line is written: no lock is held while a subscriber runs.
+        let is_over = mem::take(&mut self.losses().is_failing);
+        if is_over {
             tracing::info!(target: "botticelli_obs", "traces: {} takes spans again", self.target);
         }
     }
 
     fn report_loss(&self, error: &OTelSdkError, spans: u64) {
-        // What a shutdown has given up, it has reported.
+        // The shutdown has reported these spans already.
         if spans == 0 {
             return;
         }
-        let lost = self.trouble().lose(spans, Instant::now());
+        let lost = self.losses().add(spans, Instant::now());
         let Some(lost) = lost else { return };
         tracing::warn!(
             target: "botticelli_obs",
-            "traces: {} takes no spans, {lost} lost: {error}; the program goes on, and so do the tries",
+            "traces: {} takes no spans, {lost} lost: {error}; the program goes on, later spans are still sent",
             self.target
         );
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Observed<E> {
+impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        // The batch thread is the SDK's, but its work is ours.
+        // The SDK starts the batch thread. Spans of its HTTP stack must not be exported either.
         mark_own_thread();
         let spans = batch.len() as u64;
         let result = self.inner.export(batch).await;
         match &result {
             Ok(()) => {
-                self.account.book_exported(spans);
+                self.counts.record_exported(spans);
                 self.report_success();
             }
-            Err(error) => self.report_loss(error, self.account.book_failed(spans)),
+            Err(error) => self.report_loss(error, self.counts.record_failed(spans)),
         }
         result
     }
@@ -107,14 +111,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_are_reported_at_once_and_then_once_a_minute_with_all_that_came_between() {
-        let mut trouble = Trouble::default();
+    fn losses_are_reported_at_once_and_then_once_a_minute_in_sum() {
+        let mut losses = Losses::default();
         let start = Instant::now();
-        let mut lose = |second, spans| trouble.lose(spans, start + Duration::from_secs(second));
-        assert_eq!(lose(0, 5), Some(5));
-        assert_eq!((lose(1, 1), lose(30, 2), lose(59, 3)), (None, None, None));
-        assert_eq!(lose(60, 4), Some(10));
-        assert_eq!(lose(119, 1), None);
-        assert_eq!(lose(1_000, 1), Some(2));
+        let mut add = |second, spans| losses.add(spans, start + Duration::from_secs(second));
+        assert_eq!(add(0, 5), Some(5));
+        assert_eq!((add(1, 1), add(30, 2), add(59, 3)), (None, None, None));
+        assert_eq!(add(60, 4), Some(10));
+        assert_eq!(add(119, 1), None);
+        assert_eq!(add(1_000, 1), Some(2));
     }
 }

@@ -10,8 +10,12 @@ use tracing_subscriber::layer::{Context, Filter};
 use crate::call;
 use crate::worker::is_own_thread;
 
-/// Call spans always; the program's own by the directives; those of the crate's own threads never: the exporter's HTTP stack
-/// would trace itself, while the same stack used by the program is wanted.
+/// Selects the spans and events to export:
+///
+/// - nothing from the threads of this crate: the exporter's HTTP stack would trace its own exports. The target can't tell them
+///   apart, because the program may use the same HTTP stack, whose spans are wanted;
+/// - every call span, whatever the directives are;
+/// - everything else by the directives.
 pub(super) struct SpanFilter {
     directives: EnvFilter,
 }
@@ -32,12 +36,12 @@ impl<S: Subscriber> Filter<S> for SpanFilter {
         if interest.is_never() && metadata.target() != call::TARGET {
             return interest;
         }
-        // Never "always": it depends on the thread.
+        // Not `always`, which would skip `enabled` and with it the check of the thread.
         Interest::sometimes()
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        // Call spans are of level INFO.
+        // Call spans have the level INFO. A lower hint would disable them before `enabled` is asked.
         Filter::<S>::max_level_hint(&self.directives).map(|level| level.max(LevelFilter::INFO))
     }
 

@@ -14,20 +14,28 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-/// How log lines look.
+/// Sets the format of the log output on standard error. Defaults to [`Text`](Self::Text).
+///
+/// ```
+/// use botticelli_obs::{Builder, LogFormat};
+///
+/// let builder = Builder::new().with_log_format(LogFormat::Json);
+/// assert_eq!(LogFormat::default(), LogFormat::Text);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LogFormat {
-    /// A line of text an event: time, level, target, message, fields.
+    /// `text`: one line for each event, with time, level, target, message and fields. In colour on a terminal, unless `NO_COLOR` is
+    /// set.
     #[default]
     Text,
-    /// A JSON object an event, with `trace_id` and `span_id` inside an exported span.
+    /// `json`: one JSON object on a line for each event, with `trace_id` and `span_id` inside a span that is exported.
     Json,
-    /// No log output.
+    /// `off`: no log output.
     Off,
 }
 
-/// What the log output is built from; every value is valid.
+/// The settings of the log output. They are validated: the layer can always be built from them.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) format: LogFormat,
@@ -41,10 +49,11 @@ impl Default for Config {
     }
 }
 
-/// Put before the program's directives, so that naming one of these crates in them still shows it.
+/// Directives that silence two crates. They come first: a later directive for the same crate wins, so a program can show them
+/// again.
 ///
-/// A backend that is away makes OpenTelemetry log two lines a batch, and a peer that talks nonsense makes the listener log
-/// one a connection. The pipelines report both themselves, at most once a minute.
+/// OpenTelemetry logs two lines for each batch that fails, and the listener logs one for each connection that does not speak
+/// HTTP. The pipelines report both themselves, at most once a minute.
 const QUIET: &str = "opentelemetry=off,metrics_exporter_prometheus=off";
 
 /// Returns the layer that writes log lines, or `None` when they are off.
@@ -65,7 +74,7 @@ pub(crate) fn layer(config: &Config) -> Option<Box<dyn Layer<Registry> + Send + 
     }
 }
 
-/// A text line without the fields of the spans around it: those of a call alone would fill two lines.
+/// Formats a text line without the fields of the enclosing spans: the fields of a call span alone would fill two lines.
 struct TextLine;
 
 impl<S, N> FormatEvent<S, N> for TextLine
@@ -87,7 +96,7 @@ where
     }
 }
 
-/// The terminal's colour of a level, as `tracing-subscriber` has it.
+/// Returns the ANSI colour of a level, the same as in `tracing-subscriber`.
 fn colour(level: &Level) -> u8 {
     match *level {
         Level::ERROR => 31,
@@ -98,7 +107,7 @@ fn colour(level: &Level) -> u8 {
     }
 }
 
-/// Formats no span fields, since no line shows them.
+/// Formats no span fields: [`TextLine`] does not print them.
 struct NoFields;
 
 impl<'writer> FormatFields<'writer> for NoFields {
@@ -107,7 +116,7 @@ impl<'writer> FormatFields<'writer> for NoFields {
     }
 }
 
-/// A JSON line with the ids of the span it belongs to.
+/// Formats a JSON line with the ids of the current span.
 struct JsonLine(Format<Json, SystemTime>);
 
 impl<S, N> FormatEvent<S, N> for JsonLine
@@ -117,7 +126,7 @@ where
 {
     fn format_event(&self, cx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let span = OtelContext::map_current(|cx| cx.span().span_context().clone());
-        // An event that names its parent does not belong to the current span.
+        // An event with an explicit parent (`parent: …`) does not belong to the current span.
         if !span.is_valid() || !event.is_contextual() {
             return self.0.format_event(cx, writer, event);
         }

@@ -1,4 +1,7 @@
-//! The traces pipeline: spans, through the subscriber's layer, to a backend such as Jaeger; and the log output beside it.
+//! The traces pipeline and the log output.
+//!
+//! A span goes from the subscriber's layer (`filter`) through the bounded queue (`queue`) and the counting exporter (`export`) to a
+//! backend such as Jaeger (`otlp`) or to standard output (`stdout`).
 
 mod export;
 mod filter;
@@ -28,12 +31,12 @@ use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::worker::{Worker, wait_for};
-use export::Observed;
+use export::CountingExporter;
 use filter::SpanFilter;
-use queue::{Account, Gate};
+use queue::{BoundedProcessor, SpanCounts};
 pub use sampler::Sampler;
 
-/// What the pipeline is built from; every value is valid.
+/// The settings of the pipeline. They are validated: only the system can refuse a start.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) backend: Backend,
@@ -43,7 +46,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) batch: Batch,
     pub(crate) propagators: Vec<Propagator>,
-    /// Resource attributes, `service.name` among them.
+    /// Resource attributes, including `service.name`.
     pub(crate) resource: Vec<(String, String)>,
 }
 
@@ -55,13 +58,13 @@ pub(crate) enum Backend {
     Otlp(crate::otlp::Config),
 }
 
-/// Limits of one span, `OTEL_SPAN_*_LIMIT`.
+/// The limits of one span (`OTEL_SPAN_*_LIMIT`). The defaults are those of the OpenTelemetry specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) attributes: u32,
     pub(crate) events: u32,
     pub(crate) links: u32,
-    /// The longest attribute value, in characters.
+    /// The maximum length of an attribute value, in characters; `None` for no limit.
     pub(crate) value_length: Option<usize>,
 }
 
@@ -71,12 +74,15 @@ impl Default for Limits {
     }
 }
 
-/// Batching, `OTEL_BSP_*`.
+/// The batching of spans (`OTEL_BSP_*`). The defaults are those of the OpenTelemetry specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
+    /// The time between two exports, unless a batch is full before.
     pub(crate) delay: Duration,
     pub(crate) export_timeout: Duration,
+    /// The maximum number of spans that wait for their export.
     pub(crate) queue: usize,
+    /// The maximum number of spans in one export.
     pub(crate) size: usize,
 }
 
@@ -86,7 +92,7 @@ impl Default for Batch {
     }
 }
 
-/// A way to carry a trace over process borders.
+/// A format that carries the trace context from one process to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Propagator {
     TraceContext,
@@ -96,37 +102,37 @@ pub(crate) enum Propagator {
 /// The running pipeline.
 pub(crate) struct Pipeline {
     provider: SdkTracerProvider,
-    account: Arc<Account>,
+    counts: Arc<SpanCounts>,
     config: Config,
     worker: Option<Worker>,
 }
 
 impl Pipeline {
-    /// Builds exporter, queue and provider; its health is counted by the recorder.
+    /// Starts the exporter, the queue and the provider. `recorder` counts the spans exported and dropped.
     ///
     /// # Errors
     ///
-    /// When the system gives no thread, or the exporter can't be built, as for a certificate that can't be read.
-    pub(crate) fn start(config: &Config, health: &dyn Recorder) -> io::Result<Self> {
+    /// When the system can't start a thread, or the exporter can't be built, such as with a certificate that can't be read.
+    pub(crate) fn start(config: &Config, recorder: &dyn Recorder) -> io::Result<Self> {
         let worker = Worker::start("botticelli-obs-traces")?;
-        let account = Arc::new(Account::new(health));
+        let counts = Arc::new(SpanCounts::new(recorder));
         let provider = match &config.backend {
-            Backend::Stdout => provider(config, &account, stdout::Exporter),
+            Backend::Stdout => provider(config, &counts, stdout::Exporter),
             #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
             Backend::Otlp(otlp) => {
                 let limit = otlp.timeout.min(config.batch.export_timeout);
-                provider(config, &account, otlp::exporter(otlp, limit, &worker)?)
+                provider(config, &counts, otlp::exporter(otlp, limit, &worker)?)
             }
         };
-        Ok(Self { provider, account, config: config.clone(), worker: Some(worker) })
+        Ok(Self { provider, counts, config: config.clone(), worker: Some(worker) })
     }
 
-    /// Says where spans go.
+    /// Returns where spans go.
     pub(crate) fn backend(&self) -> &Backend {
         &self.config.backend
     }
 
-    /// Returns the layer that turns the program's spans into exported ones.
+    /// Returns the layer that exports spans of `tracing`.
     pub(crate) fn layer<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -134,7 +140,7 @@ impl Pipeline {
         layer(&self.provider, &self.config.filter)
     }
 
-    /// Makes the propagators the program's.
+    /// Sets the propagators of the process.
     pub(crate) fn set_propagators(&self) {
         let propagators =
             self.config.propagators.iter().map(|propagator| -> Box<dyn TextMapPropagator + Send + Sync> {
@@ -146,55 +152,56 @@ impl Pipeline {
         global::set_text_map_propagator(TextMapCompositePropagator::new(propagators.collect()));
     }
 
-    /// Exports what has ended, waiting at most until the deadline.
+    /// Exports the spans that have ended, and waits for it until the deadline.
     ///
     /// # Errors
     ///
-    /// How many spans were lost or are still waiting.
+    /// Returns how many spans were lost meanwhile or are still waiting.
     pub(crate) fn flush(&self, deadline: Instant) -> Result<(), Lost> {
-        let before = self.account.lost();
+        let before = self.counts.lost();
         let provider = self.provider.clone();
         let done = wait_for("botticelli-obs-flush", deadline, move || drain(&provider, deadline)).unwrap_or(false);
-        // What waits after all was done has ended meanwhile.
-        self.lost_since(before, if done { 0 } else { self.account.pending() })
+        // After a complete flush, spans that are pending now ended after it began: they are no loss.
+        self.lost_since(before, if done { 0 } else { self.counts.pending() })
     }
 
-    /// Exports what has ended and stops, waiting at most until the deadline.
+    /// Exports the spans that have ended, and stops the pipeline by the deadline.
     ///
     /// # Errors
     ///
-    /// How many spans were lost.
+    /// Returns how many spans were lost meanwhile.
     pub(crate) fn shutdown(mut self, deadline: Instant) -> Result<(), Lost> {
         self.stop(deadline)
     }
 
     fn stop(&mut self, deadline: Instant) -> Result<(), Lost> {
         let Some(worker) = self.worker.take() else { return Ok(()) };
-        let before = self.account.lost();
+        let before = self.counts.lost();
         let provider = self.provider.clone();
         wait_for("botticelli-obs-shutdown", deadline, move || {
             drain(&provider, deadline);
-            // The result says nothing about the last export; the account does.
+            // The result does not tell whether the last export succeeded; the counts do.
             let _ = provider.shutdown_with_timeout(deadline.saturating_duration_since(Instant::now()));
         });
-        self.account.close();
-        // If that thread still hangs, no more spans are made from here on all the same.
+        // After the deadline: spans that are still pending are lost, and so is every span that ends from now on.
+        self.counts.close();
+        // The thread above may still hang. This call makes the provider stop creating spans in any case.
         let _ = self.provider.shutdown_with_timeout(Duration::ZERO);
-        // The transport goes with its runtime, which ends whatever export is still hanging.
+        // Stops the runtime of the transport, which ends an export that still hangs.
         drop(worker);
         self.lost_since(before, 0)
     }
 
-    /// Says what was lost since the account stood at `before`.
+    /// Compares the lost spans with an earlier count.
     fn lost_since(&self, before: u64, waiting: u64) -> Result<(), Lost> {
-        match self.account.lost() - before {
+        match self.counts.lost() - before {
             0 if waiting == 0 => Ok(()),
             lost => Err(Lost { lost, waiting }),
         }
     }
 }
 
-/// Builds the layer that turns the spans that pass the filter into spans of the provider.
+/// Builds the layer that turns the spans which pass the filter into spans of the provider.
 pub(crate) fn layer<S>(provider: &SdkTracerProvider, filter: &str) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -223,34 +230,36 @@ pub(crate) struct Lost {
     pub(crate) waiting: u64,
 }
 
-/// Has every span exported that has ended before; says whether that was done in time, with whatever success.
+/// Exports every span that has ended. Returns whether the queue was emptied before the deadline, even if exports failed.
 fn drain(provider: &SdkTracerProvider, deadline: Instant) -> bool {
     while Instant::now() < deadline {
-        // An error is that of the last export, or of the SDK, which gives up after 5 s: either way the next try knows more.
+        // An error means that the last export failed, or that the SDK gave up after its 5 s. In both cases another flush is
+        // needed to know whether the queue is empty.
         if provider.force_flush().is_ok() {
             return true;
         }
-        // Never in a hot loop.
+        // Keeps a flush that fails at once from occupying a core.
         thread::sleep(Duration::from_millis(1));
     }
     false
 }
 
-fn provider<E: SpanExporter + 'static>(config: &Config, account: &Arc<Account>, exporter: E) -> SdkTracerProvider {
-    let exporter = Observed::new(exporter, config.backend.to_string(), Arc::clone(account));
+fn provider<E: SpanExporter + 'static>(config: &Config, counts: &Arc<SpanCounts>, exporter: E) -> SdkTracerProvider {
+    let exporter = CountingExporter::new(exporter, config.backend.to_string(), Arc::clone(counts));
     let batch = BatchConfigBuilder::default()
         .with_scheduled_delay(config.batch.delay)
         .with_max_queue_size(config.batch.queue)
         .with_max_export_batch_size(config.batch.size)
         .build();
     let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batch).build();
-    let gate = Gate::new(processor, Arc::clone(account), config.batch.queue, config.limits.value_length);
+    let processor =
+        BoundedProcessor::new(processor, Arc::clone(counts), config.batch.queue, config.limits.value_length);
     let resource = Resource::builder_empty()
         .with_detector(Box::new(TelemetryResourceDetector))
         .with_attributes(config.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
         .build();
     SdkTracerProvider::builder()
-        .with_span_processor(gate)
+        .with_span_processor(processor)
         .with_sampler(config.sampler.to_sdk())
         .with_max_attributes_per_span(config.limits.attributes)
         .with_max_events_per_span(config.limits.events)

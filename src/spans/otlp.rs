@@ -1,4 +1,4 @@
-//! The OTLP transports, on the runtime of the pipeline's own.
+//! Exports spans by OTLP, on the pipeline's own runtime.
 
 use std::io;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use tokio::runtime::Handle;
 use crate::otlp::{Config, OtlpProtocol};
 use crate::worker::Worker;
 
-/// Builds the exporter, whose every export ends within the limit.
+/// Builds the exporter. Each export takes at most `limit`.
 ///
 /// # Errors
 ///
-/// When the certificate can't be read or the roots of the system can't be had.
+/// When the certificate can't be read, or the system has no root certificates.
 pub(super) fn exporter(config: &Config, limit: Duration, worker: &Worker) -> io::Result<Exporter> {
     let transport = match config.protocol {
         #[cfg(feature = "otlp-grpc")]
@@ -30,10 +30,10 @@ pub(super) fn exporter(config: &Config, limit: Duration, worker: &Worker) -> io:
     Ok(Exporter { transport: Arc::new(transport), limit, runtime: worker.handle().clone() })
 }
 
-/// Exports on the pipeline's runtime, with which a hanging export ends.
+/// Runs each export on the pipeline's runtime; dropping the runtime ends an export that hangs.
 ///
-/// The batch thread that asks has no runtime: there the pauses between tries would block, and a timer would panic that
-/// outlives its runtime.
+/// The SDK's batch thread has no runtime. There the pauses between two attempts would block the thread, and a timer that outlives
+/// its runtime would panic.
 #[derive(Debug)]
 pub(super) struct Exporter {
     transport: Arc<SpanExporter>,
@@ -52,7 +52,7 @@ impl trace::SpanExporter for Exporter {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        // Told before the first export, thus not shared yet.
+        // The SDK calls this before the first export, so the transport is not shared yet.
         if let Some(transport) = Arc::get_mut(&mut self.transport) {
             trace::SpanExporter::set_resource(transport, resource);
         }
@@ -73,7 +73,7 @@ mod grpc {
     use crate::otlp::grpc;
 
     pub(super) fn exporter(config: &Config, worker: &Worker) -> io::Result<SpanExporter> {
-        // The channel spawns its tasks on the runtime that is current while it is made, and panics without one.
+        // The channel spawns its tasks on the runtime that is current when it is built, and panics without one.
         let _entered = worker.handle().enter();
         let builder = SpanExporter::builder()
             .with_tonic()
@@ -116,6 +116,7 @@ mod http {
         .map_err(io::Error::other)
     }
 
+    /// Implements the client of the OTLP crate with this crate's version of `reqwest`.
     #[derive(Debug)]
     struct Client(reqwest::Client);
 

@@ -1,4 +1,4 @@
-//! The gate in front of the batch queue, and the account of every span that passes it.
+//! Bounds the batch queue and counts each sampled span: pending, exported or dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,14 +14,18 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use crate::catalog::METADATA;
 use crate::catalog::{self, Metric};
 
-/// The number of waiting spans once the account is closed: there is room for none.
+/// The value of `SpanCounts::pending` after `close`. It is above any capacity, so no span is admitted.
 const CLOSED: u64 = u64::MAX;
 
-/// Where each sampled span is: waiting, exported, or dropped; also on the /metrics page.
+/// Counts sampled spans as pending, exported or dropped, here and on the `/metrics` page.
+///
+/// Each span is counted exactly once as exported or dropped.
 #[derive(Debug)]
-pub(super) struct Account {
-    /// Spans that have ended and neither been exported nor lost, or `CLOSED`. One number, so that a span which ends during a
-    /// shutdown is given up either by that or by itself.
+pub(super) struct SpanCounts {
+    /// Spans that have ended and are neither exported nor dropped yet, or `CLOSED`.
+    ///
+    /// Count and state are one atomic: a span that ends during a shutdown is counted as lost either by `close` or by `admit`,
+    /// never by both.
     pending: AtomicU64,
     lost: AtomicU64,
     exported: Counter,
@@ -31,7 +35,7 @@ pub(super) struct Account {
     shut_down: Counter,
 }
 
-impl Account {
+impl SpanCounts {
     pub(super) fn new(recorder: &dyn Recorder) -> Self {
         let counter = |metric: &Metric, value: Option<&'static str>| {
             let label = metric.labels.first().zip(value).map(|(&name, value)| Label::from_static_parts(name, value));
@@ -48,7 +52,7 @@ impl Account {
         }
     }
 
-    /// Spans that have ended and neither been exported nor lost.
+    /// Returns the spans that have ended and are neither exported nor dropped yet.
     pub(super) fn pending(&self) -> u64 {
         match self.pending.load(Ordering::Acquire) {
             CLOSED => 0,
@@ -56,11 +60,12 @@ impl Account {
         }
     }
 
+    /// Returns the spans that were dropped, for whatever reason.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Acquire)
     }
 
-    /// Gives up what still waits, and whatever ends from now on.
+    /// Counts the pending spans as dropped, and every span that ends from now on.
     pub(super) fn close(&self) {
         let abandoned = match self.pending.swap(CLOSED, Ordering::AcqRel) {
             CLOSED => 0,
@@ -70,10 +75,10 @@ impl Account {
         self.shut_down.increment(abandoned);
     }
 
-    /// Books a span that has ended as waiting, or as dropped where so many wait already; says whether it waits.
+    /// Counts a span that has ended as pending, or as dropped when `capacity` spans are pending. Returns whether it is pending.
     fn admit(&self, capacity: u64) -> bool {
-        let room = |pending| (pending < capacity).then(|| pending + 1);
-        let reason = match self.pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, room) {
+        let one_more = |pending| (pending < capacity).then(|| pending + 1);
+        let reason = match self.pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more) {
             Ok(_) => return true,
             Err(CLOSED) => &self.shut_down,
             Err(_) => &self.queue_full,
@@ -83,13 +88,13 @@ impl Account {
         false
     }
 
-    /// Books a batch that the backend has taken.
-    pub(super) fn book_exported(&self, spans: u64) {
+    /// Counts a batch that the backend has taken.
+    pub(super) fn record_exported(&self, spans: u64) {
         self.exported.increment(self.settle(spans));
     }
 
-    /// Books a batch that was lost; returns how many of its spans nobody had given up before.
-    pub(super) fn book_failed(&self, spans: u64) -> u64 {
+    /// Counts a batch that the backend has not taken. Returns how many of its spans `close` has not counted before.
+    pub(super) fn record_failed(&self, spans: u64) -> u64 {
         let spans = self.settle(spans);
         self.lost.fetch_add(spans, Ordering::AcqRel);
         self.failures.increment(1);
@@ -97,46 +102,47 @@ impl Account {
         spans
     }
 
-    /// Takes spans off the waiting ones; none, if a shutdown has given them up already.
+    /// Subtracts spans from the pending ones and returns how many; 0 after `close`, which has counted them already.
     fn settle(&self, spans: u64) -> u64 {
-        let rest = |pending: u64| (pending != CLOSED).then(|| pending.saturating_sub(spans));
-        let before = self.pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, rest);
+        let remaining = |pending: u64| (pending != CLOSED).then(|| pending.saturating_sub(spans));
+        let before = self.pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, remaining);
         before.map_or(0, |pending| pending.min(spans))
     }
 }
 
-/// Lets no more spans into the batch queue than it holds, so that none is dropped there unseen.
+/// Passes at most `capacity` pending spans to the batch processor, whose queue holds as many. So the processor never drops a span
+/// itself, and every drop is counted here.
 #[derive(Debug)]
-pub(super) struct Gate<P> {
+pub(super) struct BoundedProcessor<P> {
     inner: P,
-    account: Arc<Account>,
+    counts: Arc<SpanCounts>,
     capacity: u64,
     value_length: Option<usize>,
 }
 
-impl<P> Gate<P> {
-    pub(super) fn new(inner: P, account: Arc<Account>, capacity: usize, value_length: Option<usize>) -> Self {
-        Self { inner, account, capacity: capacity as u64, value_length }
+impl<P> BoundedProcessor<P> {
+    pub(super) fn new(inner: P, counts: Arc<SpanCounts>, capacity: usize, value_length: Option<usize>) -> Self {
+        Self { inner, counts, capacity: capacity as u64, value_length }
     }
 }
 
-impl<P: SpanProcessor> SpanProcessor for Gate<P> {
+impl<P: SpanProcessor> SpanProcessor for BoundedProcessor<P> {
     fn on_start(&self, span: &mut Span, cx: &Context) {
         self.inner.on_start(span, cx);
     }
 
     fn on_end(&self, mut span: SpanData) {
-        if !span.span_context.is_sampled() || !self.account.admit(self.capacity) {
+        if !span.span_context.is_sampled() || !self.counts.admit(self.capacity) {
             return;
         }
-        if is_error_by_log_line(&span) {
+        if is_error_only_by_log_line(&span) {
             span.status = Status::Unset;
         }
         if let Some(length) = self.value_length {
             let events = span.events.events.iter_mut().flat_map(|event| &mut event.attributes);
             let links = span.links.links.iter_mut().flat_map(|link| &mut link.attributes);
             for attribute in span.attributes.iter_mut().chain(events).chain(links) {
-                cut(attribute, length);
+                truncate(attribute, length);
             }
         }
         self.inner.on_end(span);
@@ -155,12 +161,12 @@ impl<P: SpanProcessor> SpanProcessor for Gate<P> {
     }
 }
 
-/// Whether a span is an error only because a line of level ERROR was logged inside it.
+/// Whether a span has the status "error" only because an event of level ERROR was logged inside it.
 ///
-/// `tracing-opentelemetry` sets the status for any such line, also where the program went on and succeeded. A failed call has
-/// its `error.type`; another span is meant if there is a description, as of `#[instrument(err)]`, which looks like a line that
-/// has no message but a field `error`.
-fn is_error_by_log_line(span: &SpanData) -> bool {
+/// `tracing-opentelemetry` sets the status for every such event, even if the operation succeeded afterwards. Two kinds of spans
+/// are real errors: a call span with the attribute `error.type`, and another span whose status has a description, which
+/// `#[instrument(err)]` sets by an event with a field `error` and no message.
+fn is_error_only_by_log_line(span: &SpanData) -> bool {
     let Status::Error { description } = &span.status else { return false };
     let has = |key: &str| span.attributes.iter().any(|attribute| attribute.key.as_str() == key);
     let logged = |event: &Event| {
@@ -169,20 +175,20 @@ fn is_error_by_log_line(span: &SpanData) -> bool {
             .iter()
             .any(|attribute| attribute.key.as_str() == "level" && attribute.value.as_str() == "ERROR")
     };
-    let is_meant = has("error.type") || !has("gen_ai.operation.name") && !description.is_empty();
-    !is_meant && span.events.events.iter().any(logged)
+    let is_real_error = has("error.type") || !has("gen_ai.operation.name") && !description.is_empty();
+    !is_real_error && span.events.events.iter().any(logged)
 }
 
-/// Cuts strings to a number of characters: the SDK has no such limit.
-fn cut(attribute: &mut KeyValue, length: usize) {
-    let cut = |text: &mut StringValue| {
+/// Truncates strings to `length` characters. The SDK has no such limit.
+fn truncate(attribute: &mut KeyValue, length: usize) {
+    let truncate = |text: &mut StringValue| {
         if let Some((end, _)) = text.as_str().char_indices().nth(length) {
             *text = StringValue::from(text.as_str()[..end].to_owned());
         }
     };
     match &mut attribute.value {
-        Value::String(text) => cut(text),
-        Value::Array(Array::String(texts)) => texts.iter_mut().for_each(cut),
+        Value::String(text) => truncate(text),
+        Value::Array(Array::String(texts)) => texts.iter_mut().for_each(truncate),
         _ => {}
     }
 }

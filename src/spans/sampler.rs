@@ -1,24 +1,34 @@
-//! Which traces are exported.
+//! The sampler: which traces are exported.
 
 use opentelemetry_sdk::trace::Sampler as SdkSampler;
 
-/// Which traces are exported, by the names of the OpenTelemetry specification (`OTEL_TRACES_SAMPLER`).
+/// Selects the traces to export. The names are those of `OTEL_TRACES_SAMPLER` in the [OpenTelemetry specification].
 ///
-/// Ratios are from 0.0, no trace, to 1.0, every trace.
+/// A ratio is the share of the traces to export: from 0.0 (none) to 1.0 (all). Ratios beyond are an error of `install`. The
+/// `parentbased_*` samplers apply only to traces that begin in this process; for others they follow the decision of the caller,
+/// which comes with the trace context.
+///
+/// ```
+/// use botticelli_obs::{Builder, Sampler};
+///
+/// let builder = Builder::new().with_sampler(Sampler::ParentBasedTraceIdRatio(0.1)); // a tenth of the traces
+/// ```
+///
+/// [OpenTelemetry specification]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Sampler {
-    /// `always_on`: every trace.
+    /// `always_on`: all traces.
     AlwaysOn,
-    /// `always_off`: none.
+    /// `always_off`: no traces.
     AlwaysOff,
     /// `traceidratio`: this share of the traces.
     TraceIdRatio(f64),
-    /// `parentbased_always_on`, the default: as the caller decided, else every trace.
+    /// `parentbased_always_on`, the default: as the caller decided, otherwise all traces.
     ParentBasedAlwaysOn,
-    /// `parentbased_always_off`: as the caller decided, else none.
+    /// `parentbased_always_off`: as the caller decided, otherwise no traces.
     ParentBasedAlwaysOff,
-    /// `parentbased_traceidratio`: as the caller decided, else this share of the traces.
+    /// `parentbased_traceidratio`: as the caller decided, otherwise this share of the traces.
     ParentBasedTraceIdRatio(f64),
 }
 

@@ -1,4 +1,4 @@
-//! Spans on standard output, for a look without any backend.
+//! Prints spans on standard output, for use without a backend.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -8,7 +8,7 @@ use opentelemetry::trace::{SpanId, Status};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-/// Writes a line a span. Unlike `opentelemetry-stdout` it does not panic when standard output is closed.
+/// Writes one line for each span. Unlike `opentelemetry-stdout` it does not panic when standard output is closed.
 #[derive(Debug)]
 pub(super) struct Exporter;
 
@@ -23,7 +23,7 @@ impl SpanExporter for Exporter {
     }
 }
 
-/// `span chat gpt-4o client 1.234s error trace=… id=… parent=… key=value…`
+/// Formats a span: `span "chat gpt-4o" client 1.234s error trace=… id=… parent=… key="value"…`
 fn line(span: &SpanData) -> String {
     let took = span.end_time.duration_since(span.start_time).unwrap_or(Duration::ZERO);
     let status = match span.status {

@@ -1,6 +1,6 @@
-//! A provider library, instrumented: a client of Ollama that depends on the facade of `botticelli_obs` and nothing else.
+//! An instrumented provider library: a client of Ollama that depends only on the facade of `botticelli_obs`.
 //!
-//! What becomes of its metrics and spans is for the program to say. Where the program installs nothing, they cost nothing.
+//! The program decides what happens to its metrics and spans. If it installs nothing, nothing is recorded.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -15,28 +15,28 @@ pub struct Ollama {
     server: String,
 }
 
-/// What the model has answered.
+/// The answer of a model.
 #[derive(Debug)]
 pub struct Reply {
     /// The text.
     pub text: String,
-    told: Response,
+    response: Response,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Error {
-    /// The server could not be reached, or went away.
+    /// The server could not be reached, or closed the connection.
     Io(io::Error),
-    /// It has refused, with this status and body.
+    /// The server refused the request, with this status and body.
     Refused(u16, Vec<u8>),
-    /// It has answered something else.
+    /// The answer is not that of an Ollama server.
     Malformed,
 }
 
 impl Outcome for Reply {
     fn record_in(&self, call: &mut LlmCall) {
-        self.told.record_in(call);
+        self.response.record_in(call);
     }
 }
 
@@ -51,27 +51,27 @@ impl ClassifyError for Error {
 }
 
 impl Ollama {
-    /// Creates a client that will ask this model, among others.
+    /// Creates a client of a server, and declares a model that it will call.
     pub fn new(server: &str, model: &str) -> Self {
         botticelli_obs::declare("ollama", model);
         Self { server: server.to_owned() }
     }
 
-    /// Asks a model.
+    /// Sends a prompt to a model and returns its answer.
     ///
     /// # Errors
     ///
-    /// When the server can't be reached, refuses, or answers something else.
+    /// When the server can't be reached, refuses the request, or sends a malformed answer.
     #[llm_call(provider = "ollama", model = model, operation = "text_completion")]
     pub fn generate(&self, model: &str, prompt: &str) -> Result<Reply, Error> {
         let (model, prompt) = (Value::from(model), Value::from(prompt));
         let body = self.post("/api/generate", &format!(r#"{{"model":{model},"prompt":{prompt},"stream":false}}"#))?;
         let json: Value = String::from_utf8_lossy(&body).parse().map_err(|_| Error::Malformed)?;
         let text = json["response"].as_str().ok_or(Error::Malformed)?.to_owned();
-        Ok(Reply { text, told: Response::read(&json) })
+        Ok(Reply { text, response: Response::read(&json) })
     }
 
-    /// HTTP 1.0, where a body ends with its connection.
+    /// Posts a request by HTTP 1.0, in which the end of the connection ends the body.
     fn post(&self, path: &str, body: &str) -> Result<Vec<u8>, Error> {
         let Self { server } = self;
         let length = body.len();
@@ -101,7 +101,7 @@ impl fmt::Display for Error {
         match self {
             Self::Io(error) => write!(f, "the server can't be reached: {error}"),
             Self::Refused(status, body) => write!(f, "status {status}: {}", String::from_utf8_lossy(body)),
-            Self::Malformed => f.write_str("the server has answered something that is no answer"),
+            Self::Malformed => f.write_str("the server's answer is malformed"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the library records, by the test kit.
+//! Tests what the library records, with the test kit.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use provider_example::Ollama;
 
 const MODEL: &str = "llama3.2";
 
-/// A server that answers one request with this.
+/// Starts a server that answers one request.
 fn server(status: &str, body: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let server = listener.local_addr().expect("it has an address").to_string();
@@ -55,13 +55,13 @@ fn refusal_is_recorded_with_its_class() {
 }
 
 #[test]
-fn answer_that_is_none_is_a_decode_error() {
+fn malformed_answer_is_a_decode_error() {
     let capture = generate(&server("200 OK", "<html>"));
     assert_eq!(capture.llm("ollama", MODEL).errors_of(ErrorType::Decode), 1);
 }
 
 #[test]
-fn server_that_is_away_is_network() {
+fn unreachable_server_is_a_network_error() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let server = listener.local_addr().expect("it has an address").to_string();
     drop(listener);

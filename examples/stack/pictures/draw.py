@@ -1,9 +1,9 @@
-"""Draws the dashboards of this stack from a Prometheus that has data, where no Grafana is at hand.
+"""Draws the dashboards of this stack from a Prometheus that has data, without Grafana.
 
     python3 -m venv venv && venv/bin/pip install matplotlib
     venv/bin/python draw.py http://localhost:9090 --minutes 60
 
-Reads the dashboards' JSON, asks their queries with the variables replaced as Grafana does, and plots the answers in the
+Reads the dashboards' JSON, runs their queries with the variables replaced as in Grafana, and plots the results in the
 dashboards' layout. The result resembles Grafana; it is not a screenshot of it.
 """
 
