@@ -45,7 +45,7 @@ fn write_label(text: &mut String, name: &str, value: &str) {
 /// The labels of one series: a set that other series share, and at most one more label of a closed set of values.
 ///
 /// A pair of provider and model has some thirty series. What they have in common is kept once.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Labels {
     set: Arc<LabelSet>,
     third: Option<(&'static str, &'static str)>,

@@ -140,3 +140,6 @@ impl Values {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ fn exposure(family: &Family, format: Format, taken: &HashSet<String>) -> Exposur
 
 impl Family {
     /// Returns the most bytes that its text can have.
-    fn longest(&self, format: Format) -> usize {
+    pub(super) fn longest(&self, format: Format) -> usize {
         let about = &self.about;
         let (lines, bounds, exemplars) = match &self.values {
             Values::Counters { exemplars, .. } => (1, 0, exemplars.len()),

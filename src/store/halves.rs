@@ -118,7 +118,7 @@ impl Update<'_> {
         let before = count.fetch_add(more, Ordering::Relaxed);
         if before.checked_add(more).is_none() {
             // No reader has seen the number that has wrapped: it waits for the end of this update.
-            count.store(u64::MAX, Ordering::Relaxed);
+            count.fetch_max(u64::MAX, Ordering::Relaxed);
         }
     }
 
