@@ -85,12 +85,17 @@ impl Halves {
             looked += 1;
             if looked % SPINS == 0 { yield_now() } else { spin_loop() }
         }
+        // Nobody else touches this half until it is in use again, so that plain loads and stores do.
         half.ended.store(0, Ordering::Relaxed);
         for (count, total) in half.counts.iter().zip(&mut totals.counts) {
-            let count = count.swap(0, Ordering::Relaxed);
-            *total = total.saturating_add(count);
+            let more = count.load(Ordering::Relaxed);
+            if more > 0 {
+                count.store(0, Ordering::Relaxed);
+                *total = total.saturating_add(more);
+            }
         }
-        let sum = totals.sum + f64::from_bits(half.sum.swap(0, Ordering::Relaxed));
+        let sum = totals.sum + f64::from_bits(half.sum.load(Ordering::Relaxed));
+        half.sum.store(0, Ordering::Relaxed);
         if sum.is_finite() {
             totals.sum = sum;
         } else {

@@ -40,7 +40,12 @@ fn a_reader_sees_all_of_an_update_or_nothing() {
         assert_eq!((first, sum), (second, first as f64));
         assert!(first == 0 || first == 3);
         recorder.join().expect("it ends");
-        assert_eq!(read(&halves), (3, 3, 3.0));
+        // Both halves are used again.
+        for updates in 1..=3 {
+            assert_eq!(read(&halves).0, 3 * updates);
+            add(&halves, 3);
+        }
+        assert_eq!(read(&halves), (12, 12, 12.0));
     });
 }
 
