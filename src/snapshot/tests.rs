@@ -201,7 +201,11 @@ fn a_counter_beside_a_family_of_its_name_is_unknown_in_openmetrics() {
 fn a_histogram_with_negative_samples_keeps_its_series_in_openmetrics() {
     for (bounds, sum) in [(&[-1.0, 1.0][..], 3.0), (&[0.5, 1.0][..], -3.0)] {
         let page = openmetrics(&of([histogram("t", bounds, &[1, 1, 1], sum)]));
-        for start in ["# TYPE t_bucket unknown\nt_bucket{le=\"", "# TYPE t_sum unknown\nt_sum ", "# TYPE t_count unknown\nt_count 3"] {
+        for start in [
+            "# TYPE t_bucket unknown\nt_bucket{le=\"",
+            "# TYPE t_sum unknown\nt_sum ",
+            "# TYPE t_count unknown\nt_count 3",
+        ] {
             assert!(page.contains(start), "{page}");
         }
     }
