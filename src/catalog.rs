@@ -27,7 +27,7 @@ impl MetricKind {
 }
 
 /// One metric of the catalogue, see [`METRICS`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Metric {
     /// The name in code, such as `llm.requests`.

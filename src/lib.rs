@@ -110,6 +110,7 @@ pub mod testing;
 #[cfg(feature = "install")]
 mod textfile;
 mod usage;
+mod word;
 #[cfg(feature = "install")]
 mod worker;
 
@@ -129,6 +130,7 @@ pub use outcome::{LlmResponse, Outcome};
 pub use series::declare;
 pub use tracing;
 pub use usage::Usage;
+pub use word::ParseError;
 #[cfg(feature = "install")]
 pub use {
     install::{

@@ -98,7 +98,7 @@ impl Facts {
     /// Adds those of a later try: tokens add up, of everything else the last word counts.
     fn add(&mut self, later: Self) {
         self.usage = match (self.usage, later.usage) {
-            (Some(usage), Some(more)) => Some(usage.plus(more)),
+            (Some(usage), Some(more)) => Some(usage + more),
             (usage, more) => more.or(usage),
         };
         self.error = later.error;

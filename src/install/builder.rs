@@ -14,8 +14,19 @@ use crate::otlp::OtlpProtocol;
 use crate::scrape::{ExtraRecorder, PageRecorder};
 use crate::spans::Sampler;
 use crate::spans::logs::LogFormat;
+use crate::word::words;
 
 /// Where spans go.
+///
+/// Parsed from the words the OpenTelemetry specification has for `OTEL_TRACES_EXPORTER`, `otlp`, `console` and `none` in any case,
+/// and displayed as them.
+///
+/// ```
+/// use botticelli_obs::TraceExporter;
+///
+/// assert_eq!("console".parse(), Ok(TraceExporter::Stdout));
+/// assert_eq!(TraceExporter::Otlp.to_string(), "otlp");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TraceExporter {
@@ -27,7 +38,18 @@ pub enum TraceExporter {
     None,
 }
 
+words! { TraceExporter: "otlp" = Otlp, "console" = Stdout, "none" = None }
+
 /// What happens when a pipeline can't start.
+///
+/// Parsed from the words of `BOTTICELLI_OBS_ON_FAILURE`, `fail` and `degrade` in any case, and displayed as them.
+///
+/// ```
+/// use botticelli_obs::FailurePolicy;
+///
+/// assert_eq!("degrade".parse(), Ok(FailurePolicy::Degrade));
+/// assert_eq!(FailurePolicy::Fail.to_string(), "fail");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailurePolicy {
@@ -37,6 +59,8 @@ pub enum FailurePolicy {
     /// The pipeline stays off, with one line of level ERROR and `botticelli_obs_pipeline_up{pipeline} 0`.
     Degrade,
 }
+
+words! { FailurePolicy: "fail" = Fail, "degrade" = Degrade }
 
 /// Where the page is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! What `main` touches: environment and code, through one plan, to the running pipelines.
 
+mod address;
 mod builder;
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+mod endpoint;
 mod environment;
 mod error;
 mod globals;

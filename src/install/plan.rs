@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use super::builder::{Builder, FailurePolicy, Listen, TraceExporter};
 use super::environment::Environment;
 use super::error::InstallError;
-use super::setting;
+use super::setting::Setting;
 use crate::scrape;
-use crate::spans::logs::{self, LogFormat};
+use crate::spans::logs;
 use crate::spans::{self, Backend, Batch, Limits, Propagator, Sampler};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
@@ -57,12 +57,9 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn policy(&self) -> Result<FailurePolicy, InstallError> {
-        let words = [("fail", FailurePolicy::Fail), ("degrade", FailurePolicy::Degrade)];
         match self.builder.failure_policy {
             Some(policy) => Ok(policy),
-            None => Ok(self
-                .variable("BOTTICELLI_OBS_ON_FAILURE", |name, value| setting::word(name, value, &words))?
-                .unwrap_or_default()),
+            None => Ok(self.variable("BOTTICELLI_OBS_ON_FAILURE", Setting::parse)?.unwrap_or_default()),
         }
     }
 
@@ -73,16 +70,10 @@ impl Resolver<'_> {
         let exporters = self.metrics_exporters()?;
         let builder = self.builder;
         let allowed = match builder.networks.as_slice() {
-            [] => self.variable("BOTTICELLI_OBS_ALLOWED_NETWORKS", |name, value| {
-                let networks = setting::list(name, value)?.into_iter();
-                networks.map(|network| setting::network(name, network)).collect::<Result<Vec<_>, _>>()
-            })?,
+            [] => self.variable("BOTTICELLI_OBS_ALLOWED_NETWORKS", Setting::networks)?.unwrap_or_default(),
             networks => {
-                Some(networks.iter().map(|network| setting::network("add_allowed_network", network)).collect::<Result<
-                    Vec<_>,
-                    _,
-                >>(
-                )?)
+                let networks = networks.iter().map(|network| Setting::new("add_allowed_network", network).network());
+                networks.collect::<Result<_, _>>()?
             }
         };
         let buckets = builder.buckets.iter();
@@ -90,38 +81,43 @@ impl Resolver<'_> {
         // Checked even when there is no page: a typing error must not wait for the day somebody switches it on.
         let config = scrape::Config {
             listen: self.listen()?.filter(|_| exporters.prometheus),
-            allowed: allowed.unwrap_or_default(),
+            allowed,
             buckets: buckets
-                .map(|(metric, bounds)| Ok((metric.clone(), setting::bounds(metric, bounds)?)))
+                .map(|(metric, bounds)| Ok((metric.clone(), Setting::new("with_buckets", metric).buckets(bounds)?)))
                 .collect::<Result<_, InstallError>>()?,
-            global_labels: labels.map(|(name, value)| setting::global_label(name, value)).collect::<Result<_, _>>()?,
-            max_series: setting::max_series(builder.max_series)?,
+            global_labels: labels
+                .map(|(name, value)| Ok((Setting::new("add_global_label", name).label_name()?, value.clone())))
+                .collect::<Result<_, InstallError>>()?,
+            max_series: self.max_series()?,
             models: builder.models.clone(),
             target: self.resource()?,
         };
         Ok((exporters.prometheus || exporters.otlp).then_some(config))
     }
 
+    fn max_series(&self) -> Result<usize, InstallError> {
+        match self.builder.max_series {
+            Some(0) => Err(Setting::new("with_max_series", "0").invalid("there must be room for one series at least")),
+            series => Ok(series.unwrap_or(scrape::MAX_SERIES)),
+        }
+    }
+
     /// Where metrics go, by `OTEL_METRICS_EXPORTER`.
     fn metrics_exporters(&self) -> Result<MetricsExporters, InstallError> {
-        let name = "OTEL_METRICS_EXPORTER";
-        let Some(value) = self.environment.get(name)? else { return Ok(MetricsExporters::default()) };
-        let words = [("prometheus", "prometheus"), ("none", "none"), ("otlp", "otlp")];
-        let items = setting::list(name, value)?.into_iter();
-        let listed: Vec<&str> = items.map(|item| setting::word(name, item, &words)).collect::<Result<_, _>>()?;
+        let Some(setting) = self.environment.setting("OTEL_METRICS_EXPORTER")? else {
+            return Ok(MetricsExporters::default());
+        };
+        let listed = setting.words_or_none(&[("prometheus", "prometheus"), ("otlp", "otlp")])?;
         let exporters = MetricsExporters { prometheus: listed.contains(&"prometheus"), otlp: listed.contains(&"otlp") };
         if exporters.otlp && !CAN_PUSH {
             let why = "`otlp` needs the feature `otlp-metrics` of botticelli_obs, and `otlp-grpc` or `otlp-http`, which are not \
                        compiled in: add them, or let Prometheus scrape the program, with `prometheus`";
-            return Err(InstallError::invalid(name, value, why));
-        }
-        if listed.contains(&"none") && listed.len() > 1 {
-            return Err(InstallError::invalid(name, value, "`none` stands alone"));
+            return Err(setting.invalid(why));
         }
         let endpoint = self.environment.get("PROMETHEUS_ENDPOINT")?;
         if !exporters.prometheus && endpoint.is_some_and(|endpoint| !endpoint.eq_ignore_ascii_case("off")) {
-            let why = "PROMETHEUS_ENDPOINT is set, but `prometheus` is not in this list: unset one of the two";
-            return Err(InstallError::invalid(name, value, why));
+            return Err(setting
+                .invalid("PROMETHEUS_ENDPOINT is set, but `prometheus` is not in this list: unset one of the two"));
         }
         Ok(exporters)
     }
@@ -129,14 +125,14 @@ impl Resolver<'_> {
     fn listen(&self) -> Result<Option<String>, InstallError> {
         match &self.builder.listen {
             Listen::Off => return Ok(None),
-            Listen::At(endpoint) => return setting::listen("with_prometheus_endpoint", endpoint.trim()),
+            Listen::At(endpoint) => return Setting::new("with_prometheus_endpoint", endpoint.trim()).listen(),
             Listen::ByEnvironment => {}
         }
-        if let Some(listen) = self.variable("PROMETHEUS_ENDPOINT", setting::listen)? {
+        if let Some(listen) = self.variable("PROMETHEUS_ENDPOINT", Setting::listen)? {
             return Ok(listen);
         }
-        let host = self.variable("OTEL_EXPORTER_PROMETHEUS_HOST", setting::listen_host)?;
-        let port = self.variable("OTEL_EXPORTER_PROMETHEUS_PORT", setting::count::<u16>)?;
+        let host = self.variable("OTEL_EXPORTER_PROMETHEUS_HOST", Setting::listen_host)?;
+        let port = self.variable("OTEL_EXPORTER_PROMETHEUS_PORT", Setting::count::<u16>)?;
         Ok(Some(match (host, port) {
             (None, None) => DEFAULT_LISTEN.to_owned(),
             (host, port) => format!("{}:{}", host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(9464)),
@@ -151,9 +147,9 @@ impl Resolver<'_> {
         let (asked_by, exporter) = self.trace_exporter()?;
         // Checked even when nothing is exported, as the settings of the page are.
         let filter = match &self.builder.span_filter {
-            Some(filter) => setting::directives("with_span_filter", filter)?,
+            Some(filter) => Setting::new("with_span_filter", filter).directives()?,
             None => {
-                self.variable("BOTTICELLI_OBS_SPAN_FILTER", setting::directives)?.unwrap_or_else(|| "info".to_owned())
+                self.variable("BOTTICELLI_OBS_SPAN_FILTER", Setting::directives)?.unwrap_or_else(|| "info".to_owned())
             }
         };
         let sampler = self.sampler()?;
@@ -168,23 +164,26 @@ impl Resolver<'_> {
 
     /// Where spans go, and the name of the setting that says so.
     fn trace_exporter(&self) -> Result<(&'static str, TraceExporter), InstallError> {
-        const SPECIFIED: &[(&str, TraceExporter)] =
-            &[("otlp", TraceExporter::Otlp), ("console", TraceExporter::Stdout), ("none", TraceExporter::None)];
         const OWNERS: &[(&str, TraceExporter)] =
             &[("otlp", TraceExporter::Otlp), ("stdout", TraceExporter::Stdout), ("none", TraceExporter::None)];
         if let Some(exporter) = self.builder.trace_exporter {
             return Ok(("with_trace_exporter", exporter));
         }
-        for (name, words) in [("OTEL_TRACES_EXPORTER", SPECIFIED), ("OTEL_EXPORTER", OWNERS)] {
-            if let Some(exporter) = self.variable(name, |name, value| setting::word(name, value, words))? {
-                return Ok((name, exporter));
-            }
+        if let Some(exporter) = self.variable("OTEL_TRACES_EXPORTER", Setting::parse)? {
+            return Ok(("OTEL_TRACES_EXPORTER", exporter));
+        }
+        if let Some(exporter) = self.variable("OTEL_EXPORTER", |setting| setting.word(OWNERS))? {
+            return Ok(("OTEL_EXPORTER", exporter));
         }
         if self.builder.otlp_endpoint.is_some() {
             return Ok(("with_otlp_endpoint", TraceExporter::Otlp));
         }
-        let endpoint = self.environment.first(TRACES_ENDPOINTS)?;
-        Ok(endpoint.map_or(("default", TraceExporter::None), |(name, _)| (name, TraceExporter::Otlp)))
+        for &name in TRACES_ENDPOINTS {
+            if self.environment.get(name)?.is_some() {
+                return Ok((name, TraceExporter::Otlp));
+            }
+        }
+        Ok(("default", TraceExporter::None))
     }
 
     fn sampler(&self) -> Result<Sampler, InstallError> {
@@ -193,17 +192,15 @@ impl Resolver<'_> {
                 Sampler::TraceIdRatio(ratio) | Sampler::ParentBasedTraceIdRatio(ratio)
                     if !(0.0..=1.0).contains(&ratio) =>
                 {
-                    Err(InstallError::invalid("with_sampler", &ratio.to_string(), "not a ratio from 0.0 to 1.0"))
+                    let ratio = ratio.to_string();
+                    Err(Setting::new("with_sampler", &ratio).invalid("not a ratio from 0.0 to 1.0"))
                 }
                 sampler => Ok(sampler),
             };
         }
-        let argument =
-            self.variable("OTEL_TRACES_SAMPLER_ARG", |name, value| Ok((name.to_owned(), value.to_owned())))?;
-        let ratio = || argument.as_ref().map_or(Ok(1.0), |(name, value)| setting::ratio(name, value));
-        let sampler =
-            self.variable("OTEL_TRACES_SAMPLER", |name, value| setting::word(name, value, setting::SAMPLERS))?;
-        Ok(match sampler {
+        let argument = self.environment.setting("OTEL_TRACES_SAMPLER_ARG")?;
+        let ratio = || argument.map_or(Ok(1.0), Setting::ratio);
+        Ok(match self.variable("OTEL_TRACES_SAMPLER", Setting::parse)? {
             Some(Sampler::TraceIdRatio(_)) => Sampler::TraceIdRatio(ratio()?),
             Some(Sampler::ParentBasedTraceIdRatio(_)) => Sampler::ParentBasedTraceIdRatio(ratio()?),
             Some(sampler) => sampler,
@@ -214,29 +211,29 @@ impl Resolver<'_> {
     fn limits(&self) -> Result<Limits, InstallError> {
         let default = Limits::default();
         Ok(Limits {
-            attributes: self.variable("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", setting::count)?.unwrap_or(default.attributes),
-            events: self.variable("OTEL_SPAN_EVENT_COUNT_LIMIT", setting::count)?.unwrap_or(default.events),
-            links: self.variable("OTEL_SPAN_LINK_COUNT_LIMIT", setting::count)?.unwrap_or(default.links),
-            value_length: self.variable("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", setting::count)?,
+            attributes: self.variable("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", Setting::count)?.unwrap_or(default.attributes),
+            events: self.variable("OTEL_SPAN_EVENT_COUNT_LIMIT", Setting::count)?.unwrap_or(default.events),
+            links: self.variable("OTEL_SPAN_LINK_COUNT_LIMIT", Setting::count)?.unwrap_or(default.links),
+            value_length: self.variable("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", Setting::count)?,
         })
     }
 
     fn batch(&self) -> Result<Batch, InstallError> {
         let default = Batch::default();
         let size_name = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
-        let queue = self.variable("OTEL_BSP_MAX_QUEUE_SIZE", setting::positive)?.unwrap_or(default.queue);
-        let size = match self.variable(size_name, setting::positive)? {
+        let queue = self.variable("OTEL_BSP_MAX_QUEUE_SIZE", Setting::positive)?.unwrap_or(default.queue);
+        let size = match self.variable(size_name, Setting::positive)? {
             Some(size) if size > queue => {
                 let why = format!("larger than the queue of {queue} spans (OTEL_BSP_MAX_QUEUE_SIZE)");
-                return Err(InstallError::invalid(size_name, &size.to_string(), why));
+                return Err(Setting::new(size_name, &size.to_string()).invalid(why));
             }
             Some(size) => size,
             None => default.size.min(queue),
         };
         Ok(Batch {
-            delay: self.variable("OTEL_BSP_SCHEDULE_DELAY", setting::milliseconds)?.unwrap_or(default.delay),
+            delay: self.variable("OTEL_BSP_SCHEDULE_DELAY", Setting::milliseconds)?.unwrap_or(default.delay),
             export_timeout: self
-                .variable("OTEL_BSP_EXPORT_TIMEOUT", setting::milliseconds)?
+                .variable("OTEL_BSP_EXPORT_TIMEOUT", Setting::milliseconds)?
                 .unwrap_or(default.export_timeout),
             queue,
             size,
@@ -244,24 +241,17 @@ impl Resolver<'_> {
     }
 
     fn propagators(&self) -> Result<Vec<Propagator>, InstallError> {
-        let words =
-            [("tracecontext", Some(Propagator::TraceContext)), ("baggage", Some(Propagator::Baggage)), ("none", None)];
-        let listed = self.variable("OTEL_PROPAGATORS", |name, value| {
-            let items = setting::list(name, value)?.into_iter();
-            let listed: Vec<Option<Propagator>> =
-                items.map(|item| setting::word(name, item, &words)).collect::<Result<_, _>>()?;
-            if listed.contains(&None) && listed.len() > 1 {
-                return Err(InstallError::invalid(name, value, "`none` stands alone"));
+        let words = [("tracecontext", Propagator::TraceContext), ("baggage", Propagator::Baggage)];
+        let Some(listed) = self.variable("OTEL_PROPAGATORS", |setting| setting.words_or_none(&words))? else {
+            return Ok(words.map(|(_, propagator)| propagator).to_vec());
+        };
+        let mut propagators = Vec::new();
+        for propagator in listed {
+            if !propagators.contains(&propagator) {
+                propagators.push(propagator);
             }
-            let mut propagators = Vec::new();
-            for propagator in listed.into_iter().flatten() {
-                if !propagators.contains(&propagator) {
-                    propagators.push(propagator);
-                }
-            }
-            Ok(propagators)
-        })?;
-        Ok(listed.unwrap_or_else(|| vec![Propagator::TraceContext, Propagator::Baggage]))
+        }
+        Ok(propagators)
     }
 
     #[cfg(not(any(feature = "otlp-grpc", feature = "otlp-http")))]
@@ -272,42 +262,40 @@ impl Resolver<'_> {
     }
 
     fn logs(&self) -> Result<logs::Config, InstallError> {
-        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("off", LogFormat::Off)];
         let default = logs::Config::default();
         let format = match self.builder.log_format {
             Some(format) => Some(format),
-            None => self.variable("BOTTICELLI_OBS_LOG_FORMAT", |name, value| setting::word(name, value, &formats))?,
+            None => self.variable("BOTTICELLI_OBS_LOG_FORMAT", Setting::parse)?,
         };
         let filter = match &self.builder.log_filter {
-            Some(filter) => Some(setting::directives("with_log_filter", filter)?),
-            None => self.variable("RUST_LOG", setting::directives)?,
+            Some(filter) => Some(Setting::new("with_log_filter", filter).directives()?),
+            None => self.variable("RUST_LOG", Setting::directives)?,
         };
         Ok(logs::Config { format: format.unwrap_or(default.format), filter: filter.unwrap_or(default.filter) })
     }
 
     /// Where the totals of the run are added at its end.
     fn textfile(&self) -> Result<Option<PathBuf>, InstallError> {
-        let name = "BOTTICELLI_OBS_TEXTFILE";
-        let Some(path) = self.environment.get(name)? else { return Ok(None) };
+        let Some(setting) = self.environment.setting("BOTTICELLI_OBS_TEXTFILE")? else { return Ok(None) };
         if self.disabled()? {
             return Ok(None);
         }
         if self.environment.get("OTEL_METRICS_EXPORTER")?.is_some_and(|value| value.eq_ignore_ascii_case("none")) {
             let why = "there are no metrics to write, OTEL_METRICS_EXPORTER is `none`: unset one of the two";
-            return Err(InstallError::invalid(name, path, why));
+            return Err(setting.invalid(why));
         }
-        Ok(Some(PathBuf::from(path)))
+        Ok(Some(PathBuf::from(setting.value)))
     }
 
     fn disabled(&self) -> Result<bool, InstallError> {
-        Ok(self.variable("OTEL_SDK_DISABLED", setting::boolean)?.unwrap_or(false))
+        Ok(self.variable("OTEL_SDK_DISABLED", Setting::boolean)?.unwrap_or(false))
     }
 
     /// Resource attributes of the spans and labels of `target_info`; `service.name` comes first.
     fn resource(&self) -> Result<Vec<(String, String)>, InstallError> {
         let mut attributes: Vec<(String, String)> = Vec::new();
         // The last one of a key counts, on the page as in the spans.
-        for (key, value) in self.variable("OTEL_RESOURCE_ATTRIBUTES", setting::pairs)?.unwrap_or_default() {
+        for (key, value) in self.variable("OTEL_RESOURCE_ATTRIBUTES", Setting::pairs)?.unwrap_or_default() {
             attributes.retain(|(earlier, _)| *earlier != key);
             attributes.push((key, value));
         }
@@ -318,7 +306,7 @@ impl Resolver<'_> {
         let (listed_name, listed_instance) = (take("service.name"), take("service.instance.id"));
         let name = match &self.builder.service_name {
             Some(name) if name.trim().is_empty() => {
-                return Err(InstallError::invalid("with_service_name", name, "the name is blank"));
+                return Err(Setting::new("with_service_name", name).invalid("the name is blank"));
             }
             Some(name) => name.clone(),
             None => match self.environment.get("OTEL_SERVICE_NAME")? {
@@ -331,20 +319,20 @@ impl Resolver<'_> {
         Ok(own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(attributes).collect())
     }
 
-    fn variable<T>(
-        &self,
+    fn variable<'s, T>(
+        &'s self,
         name: &'static str,
-        parse: impl FnOnce(&str, &str) -> Result<T, InstallError>,
+        parse: impl FnOnce(Setting<'s>) -> Result<T, InstallError>,
     ) -> Result<Option<T>, InstallError> {
         self.first(&[name], parse)
     }
 
-    fn first<T>(
-        &self,
+    fn first<'s, T>(
+        &'s self,
         names: &[&'static str],
-        parse: impl FnOnce(&str, &str) -> Result<T, InstallError>,
+        parse: impl FnOnce(Setting<'s>) -> Result<T, InstallError>,
     ) -> Result<Option<T>, InstallError> {
-        self.environment.first(names)?.map(|(name, value)| parse(name, value)).transpose()
+        self.environment.first(names)?.map(parse).transpose()
     }
 }
 

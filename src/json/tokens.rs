@@ -40,7 +40,7 @@ impl Tokens {
     /// Both together, if anything is known.
     pub(super) fn usage(self) -> Option<Usage> {
         match (self.prompt, self.completion) {
-            (Some(prompt), Some(completion)) => Some(prompt.plus(completion)),
+            (Some(prompt), Some(completion)) => Some(prompt + completion),
             (prompt, completion) => prompt.or(completion),
         }
     }

@@ -12,11 +12,23 @@ mod tls;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 use std::{fmt, time::Duration};
 
+use crate::word::words;
+
 /// How long connecting may take. Without a limit a host that drops packets holds an export for two minutes.
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The transport of OTLP.
+///
+/// Parsed from the words the OpenTelemetry specification has for `OTEL_EXPORTER_OTLP_PROTOCOL`, `grpc` and `http/protobuf` in any
+/// case, and displayed as them; `http/json` is not supported.
+///
+/// ```
+/// use botticelli_obs::OtlpProtocol;
+///
+/// assert_eq!("http/protobuf".parse(), Ok(OtlpProtocol::HttpProtobuf));
+/// assert_eq!(OtlpProtocol::Grpc.to_string(), "grpc");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OtlpProtocol {
@@ -25,6 +37,8 @@ pub enum OtlpProtocol {
     /// OTLP/HTTP with protobuf bodies, usually on port 4318; needs the feature `otlp-http`.
     HttpProtobuf,
 }
+
+words! { OtlpProtocol: "grpc" = Grpc, "http/protobuf" = HttpProtobuf }
 
 /// What an exporter is built from; every value is valid.
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]

@@ -14,7 +14,18 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use crate::word::words;
+
 /// How log lines look.
+///
+/// Parsed from the words of `BOTTICELLI_OBS_LOG_FORMAT`, `text`, `json` and `off` in any case, and displayed as them.
+///
+/// ```
+/// use botticelli_obs::LogFormat;
+///
+/// assert_eq!("JSON".parse(), Ok(LogFormat::Json));
+/// assert_eq!(LogFormat::Off.to_string(), "off");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LogFormat {
@@ -26,6 +37,8 @@ pub enum LogFormat {
     /// No log output.
     Off,
 }
+
+words! { LogFormat: "text" = Text, "json" = Json, "off" = Off }
 
 /// What the log output is built from; every value is valid.
 #[derive(Clone, Debug)]

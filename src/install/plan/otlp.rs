@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Resolver;
 use crate::install::error::InstallError;
-use crate::install::setting;
+use crate::install::setting::Setting;
 use crate::otlp::{Config, OtlpProtocol};
 #[cfg(feature = "otlp-metrics")]
 use crate::push;
@@ -18,7 +18,7 @@ impl Resolver<'_> {
             return Ok(None);
         }
         // Checked even when nothing is pushed, as the settings of the page are.
-        let interval = self.variable("OTEL_METRIC_EXPORT_INTERVAL", setting::milliseconds)?;
+        let interval = self.variable("OTEL_METRIC_EXPORT_INTERVAL", Setting::milliseconds)?;
         if !self.metrics_exporters()?.otlp {
             return Ok(None);
         }
@@ -40,31 +40,30 @@ impl Resolver<'_> {
             OtlpProtocol::Grpc => "http://localhost:4317",
             OtlpProtocol::HttpProtobuf => "http://localhost:4318",
         };
-        let (name, endpoint) = match (self.own_of_metrics(signal.endpoints)?, &self.builder.otlp_endpoint) {
+        let endpoint = match (self.own_of_metrics(signal.endpoints)?, &self.builder.otlp_endpoint) {
             (Some(own), _) => own,
-            (None, Some(endpoint)) => ("with_otlp_endpoint", endpoint.trim()),
-            (None, None) => self.environment.first(signal.endpoints)?.unwrap_or(("default", default)),
+            (None, Some(endpoint)) => Setting::new("with_otlp_endpoint", endpoint.trim()),
+            (None, None) => self.environment.first(signal.endpoints)?.unwrap_or(Setting::new("default", default)),
         };
-        let path = (name != signal.endpoints[0]).then_some(signal.path);
-        let timeout = self.first(signal.timeouts, setting::milliseconds)?;
+        let path = (endpoint.name != signal.endpoints[0]).then_some(signal.path);
+        let timeout = self.first(signal.timeouts, Setting::milliseconds)?;
         let compressions = [("gzip", true), ("none", false)];
-        let gzip = self.first(signal.compressions, |name, value| setting::word(name, value, &compressions))?;
-        let headers = self.first(signal.headers, setting::headers)?;
-        let certificate = self.first(signal.certificates, |name, path| {
+        let gzip = self.first(signal.compressions, |setting| setting.word(&compressions))?;
+        let headers = self.first(signal.headers, Setting::headers)?;
+        let certificate = self.first(signal.certificates, |setting| {
             if !cfg!(feature = "otlp-tls") {
-                let why = "needs the feature `otlp-tls` of botticelli_obs, which is not compiled in";
-                return Err(InstallError::invalid(name, path, why));
+                return Err(setting.invalid("needs the feature `otlp-tls` of botticelli_obs, which is not compiled in"));
             }
-            let pem = std::fs::read(path).map_err(|error| InstallError::invalid(name, path, error))?;
+            let pem = std::fs::read(setting.value).map_err(|error| setting.invalid(error))?;
             if pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE) {
                 Ok(pem)
             } else {
-                Err(InstallError::invalid(name, path, "the file holds no certificate in PEM form"))
+                Err(setting.invalid("the file holds no certificate in PEM form"))
             }
         })?;
         Ok(Config {
             protocol,
-            endpoint: setting::otlp_endpoint(name, endpoint, protocol, path)?,
+            endpoint: endpoint.otlp_endpoint(protocol, path)?,
             headers: headers.unwrap_or_default(),
             timeout: timeout.unwrap_or(Duration::from_secs(10)),
             gzip: gzip.unwrap_or(false),
@@ -73,21 +72,20 @@ impl Resolver<'_> {
     }
 
     fn otlp_protocol(&self, signal: &Signal) -> Result<OtlpProtocol, InstallError> {
-        let words = [("grpc", OtlpProtocol::Grpc), ("http/protobuf", OtlpProtocol::HttpProtobuf)];
-        let compiled = |name: &str, protocol| {
-            let (feature, shown, compiled) = match protocol {
-                OtlpProtocol::Grpc => ("otlp-grpc", "grpc", cfg!(feature = "otlp-grpc")),
-                OtlpProtocol::HttpProtobuf => ("otlp-http", "http/protobuf", cfg!(feature = "otlp-http")),
+        let compiled = |name: &str, protocol: OtlpProtocol| {
+            let (feature, compiled) = match protocol {
+                OtlpProtocol::Grpc => ("otlp-grpc", cfg!(feature = "otlp-grpc")),
+                OtlpProtocol::HttpProtobuf => ("otlp-http", cfg!(feature = "otlp-http")),
             };
             if compiled {
                 return Ok(protocol);
             }
             let why = format!("needs the feature `{feature}` of botticelli_obs, which is not compiled in");
-            Err(InstallError::invalid(name, shown, why))
+            Err(Setting::new(name, &protocol.to_string()).invalid(why))
         };
-        let read = |name: &str, value: &str| compiled(name, setting::word(name, value, &words)?);
-        if let Some((name, value)) = self.own_of_metrics(signal.protocols)? {
-            return read(name, value);
+        let read = |setting: Setting<'_>| compiled(setting.name, setting.parse()?);
+        if let Some(own) = self.own_of_metrics(signal.protocols)? {
+            return read(own);
         }
         if let Some(protocol) = self.builder.otlp_protocol {
             return compiled("with_otlp_protocol", protocol);
@@ -97,7 +95,7 @@ impl Resolver<'_> {
     }
 
     /// Returns the variable of metrics alone, which comes before the code: that speaks of every signal.
-    fn own_of_metrics(&self, names: &'static [&'static str; 2]) -> Result<Option<(&'static str, &str)>, InstallError> {
+    fn own_of_metrics(&self, names: &'static [&'static str; 2]) -> Result<Option<Setting<'_>>, InstallError> {
         if names[0].contains("_METRICS_") { self.environment.first(&names[..1]) } else { Ok(None) }
     }
 }
