@@ -149,7 +149,8 @@ mod tests {
             format!("{:?} {model:?} {id:?} {:?}", response.usage(), response.finish_reason())
         }
         let boxed: Box<dyn LlmResponse> = Box::new(Full);
-        for text in [told(&Full), told(boxed), told(Box::new(Full)), told(Arc::new(Full)), told(&&Arc::new(Full))] {
+        let boxed_again: Box<Arc<dyn LlmResponse>> = Box::new(Arc::new(Full));
+        for text in [told(&Full), told(boxed), told(Box::new(Full)), told(Arc::new(Full)), told(&boxed_again)] {
             assert_eq!(text, told(Full));
         }
     }

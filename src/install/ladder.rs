@@ -76,7 +76,8 @@ impl TraceGuard {
 pub(super) fn recorder(builder: Builder) -> Result<(PageRecorder, PageHandle), InstallError> {
     let plan = Plan::resolve(&builder, &Environment::of_process())?;
     // The program has asked for the recorder in so many words, and has a route of its own for the page.
-    let config = scrape::Config { listen: None, ..plan.metrics?.unwrap_or_default() };
+    plan.faults.into_result_of("metrics")?;
+    let config = scrape::Config { listen: None, ..plan.metrics.unwrap_or_default() };
     let pipeline = run::start_metrics(&config, &mut { builder.recorders })?;
     Ok((pipeline.recorder().clone(), PageHandle { pipeline: Arc::new(pipeline) }))
 }
@@ -85,7 +86,9 @@ pub(super) fn trace_layer<S>(builder: Builder) -> Result<(Box<dyn Layer<S> + Sen
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    let Some(config) = Plan::resolve(&builder, &Environment::of_process())?.traces? else {
+    let plan = Plan::resolve(&builder, &Environment::of_process())?;
+    plan.faults.into_result_of("traces")?;
+    let Some(config) = plan.traces else {
         return Ok((Identity::new().boxed(), TraceGuard { pipeline: None }));
     };
     let pipeline = metrics::with_recorder(|recorder| run::start_traces(&config, recorder))?;

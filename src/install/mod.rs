@@ -6,6 +6,7 @@ mod builder;
 mod endpoint;
 mod environment;
 mod error;
+mod fault;
 mod globals;
 mod ladder;
 mod plan;

@@ -10,6 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::builder::{Builder, FailurePolicy};
 use super::environment::Environment;
 use super::error::InstallError;
+use super::fault::{Fault, Faults};
 use super::globals;
 use super::plan::Plan;
 use super::telemetry::Telemetry;
@@ -29,27 +30,27 @@ pub(super) fn install(builder: Builder) -> Result<Telemetry, InstallError> {
 fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
     let plan = Plan::resolve(&builder, &Environment::of_process())?;
     let without_subscriber = builder.without_subscriber;
-    let mut failures = Failures { policy: plan.policy, without_subscriber, degraded: Vec::new() };
+    let mut failures = Failures::new(plan.policy, without_subscriber, plan.faults)?;
 
-    let log_config = failures.or_else("logs", plan.logs, logs::Config::default)?;
-    let metrics = match failures.or_else("metrics", plan.metrics, || Some(scrape::Config::default()))? {
+    // Where its settings are wrong, the page is left to `render`, which says so.
+    let config = plan.metrics.or_else(|| failures.faults.stop("metrics").then(scrape::Config::default));
+    let metrics = match config {
         Some(config) => failures.start_metrics(config, builder.recorders)?,
         None => None,
     };
-    let config = failures.or_else("traces", plan.traces, || None)?;
-    let textfile = match failures.or_else("textfile", plan.textfile, || None)?.filter(|_| metrics.is_some()) {
+    let textfile = match plan.textfile.filter(|_| metrics.is_some()) {
         Some(path) => failures.or_else("textfile", open_textfile(&path).map(Some), || None)?,
         None => None,
     };
     #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-    let push = match (failures.or_else("push", plan.push, || None)?, &metrics) {
+    let push = match (plan.push, &metrics) {
         (Some(config), Some(metrics)) => {
             let started = start_push(config, metrics).map(Some);
             failures.or_else("push", started, || None)?
         }
         _ => None,
     };
-    let traces = match config.as_ref().filter(|_| !without_subscriber) {
+    let traces = match plan.traces.as_ref().filter(|_| !without_subscriber) {
         Some(config) => {
             let started = match &metrics {
                 Some(metrics) => start_traces(config, metrics.recorder()),
@@ -67,7 +68,7 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
         Ok(())
     } else {
         let mut layers = Vec::from_iter(traces.as_ref().map(spans::Pipeline::layer));
-        layers.extend(logs::layer(&log_config));
+        layers.extend(logs::layer(&plan.logs));
         layers.extend(builder.layers);
         if layers.is_empty() { Ok(()) } else { globals::set_subscriber(Registry::default().with(layers)) }
     };
@@ -150,10 +151,20 @@ pub(super) fn start_traces(
 struct Failures {
     policy: FailurePolicy,
     without_subscriber: bool,
-    degraded: Vec<(&'static str, InstallError)>,
+    faults: Faults,
 }
 
 impl Failures {
+    /// Begins with the settings that can't be used.
+    fn new(policy: FailurePolicy, without_subscriber: bool, faults: Faults) -> Result<Self, InstallError> {
+        let mut failures = Self { policy, without_subscriber, faults: Faults::default() };
+        match policy {
+            FailurePolicy::Fail => faults.into_result()?,
+            FailurePolicy::Degrade => failures.faults = faults,
+        }
+        Ok(failures)
+    }
+
     /// Returns the value, or under `Degrade` a stand-in with the error kept for later.
     fn or_else<T>(
         &mut self,
@@ -161,13 +172,9 @@ impl Failures {
         result: Result<T, InstallError>,
         stand_in: impl FnOnce() -> T,
     ) -> Result<T, InstallError> {
-        match (result, self.policy) {
-            (Ok(value), _) => Ok(value),
-            (Err(error), FailurePolicy::Fail) => Err(error),
-            (Err(error), FailurePolicy::Degrade) => {
-                self.degraded.push((pipeline, error));
-                Ok(stand_in())
-            }
+        match self.policy {
+            FailurePolicy::Fail => result,
+            FailurePolicy::Degrade => Ok(self.faults.keep(&[pipeline], result).unwrap_or_else(stand_in)),
         }
     }
 
@@ -191,11 +198,11 @@ impl Failures {
     /// Says where each pipeline goes, or why it doesn't; also on the page.
     fn announce(&self, telemetry: &Telemetry) {
         let Telemetry { metrics, traces, textfile, .. } = telemetry;
-        let is_up = |pipeline| self.degraded.iter().all(|(degraded, _)| *degraded != pipeline);
-        for (pipeline, error) in &self.degraded {
-            let instead = match *pipeline {
-                "logs" => "logs are as by default".to_owned(),
-                pipeline => format!("the program goes on without {pipeline}"),
+        let is_up = |pipeline| !self.faults.stop(pipeline);
+        for Fault { error, pipelines } in self.faults.iter() {
+            let instead = match pipelines.as_slice() {
+                ["logs"] => "logs are as by default".to_owned(),
+                pipelines => format!("the program goes on without {}", pipelines.join(" and ")),
             };
             tracing::error!(target: "botticelli_obs", "{error:?}; {instead}");
         }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::Resolver;
+#[cfg(feature = "otlp-metrics")]
+use super::Shared;
 use crate::install::error::InstallError;
 use crate::install::setting::Setting;
 use crate::otlp::{Config, OtlpProtocol};
@@ -13,20 +15,17 @@ use crate::spans::Backend;
 impl Resolver<'_> {
     /// Where metrics are pushed.
     #[cfg(feature = "otlp-metrics")]
-    pub(super) fn push(&self) -> Result<Option<push::Config>, InstallError> {
-        if self.disabled()? {
-            return Ok(None);
-        }
-        // Checked even when nothing is pushed, as the settings of the page are.
+    pub(super) fn push(&self, shared: &Shared, listen: Option<String>) -> Result<Option<push::Config>, InstallError> {
+        // Checked also when nothing is pushed, as the settings of the page are.
         let interval = self.variable("OTEL_METRIC_EXPORT_INTERVAL", Setting::milliseconds)?;
-        if !self.metrics_exporters()?.otlp {
+        if !shared.exporters.otlp {
             return Ok(None);
         }
         Ok(Some(push::Config {
             otlp: self.otlp_config(&METRICS)?,
             interval: interval.unwrap_or(Duration::from_secs(60)),
-            resource: self.resource()?,
-            listen: self.metrics()?.and_then(|page| page.listen),
+            resource: shared.resource.clone(),
+            listen,
         }))
     }
 

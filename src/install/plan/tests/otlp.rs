@@ -1,5 +1,7 @@
 //! The variables of the OTLP exporter.
 
+#[cfg(feature = "otlp-metrics")]
+use super::Environment;
 use super::{Builder, InstallError, Plan, Variable, backend, names, plan, plan_of, spans};
 use crate::OtlpProtocol;
 use crate::otlp::Config;
@@ -77,7 +79,7 @@ const fn pushed(variable: Variable, beside: &'static [(&'static str, &'static st
 
 #[cfg(feature = "otlp-metrics")]
 fn push(plan: &Plan) -> Option<&crate::push::Config> {
-    plan.push.as_ref().expect("the push's settings are valid").as_ref()
+    plan.push.as_ref()
 }
 
 /// Where OTLP goes: that of the metrics, if they are pushed.
@@ -456,4 +458,19 @@ fn a_certificate_is_a_pem_file_for_a_build_with_tls() {
     assert_eq!(otlp(&plan.expect("valid")).certificate.as_deref(), Some(certificate.as_bytes()));
     #[cfg(not(feature = "otlp-tls"))]
     assert!(names(name, plan).contains("`otlp-tls`"));
+}
+
+#[cfg(feature = "otlp-metrics")]
+#[test]
+fn a_variable_of_both_signals_is_one_fault() {
+    let variables = [
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_METRICS_EXPORTER", "prometheus,otlp"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+    ];
+    let plan = Plan::resolve(&Builder::new(), &Environment::from_iter(variables)).expect("the policy is valid");
+    let faults: Vec<_> = plan.faults.iter().collect();
+    let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+    assert_eq!(fault.pipelines, ["traces", "push"]);
+    assert!(plan.metrics.is_some() && plan.traces.is_none() && plan.push.is_none());
 }
