@@ -59,7 +59,7 @@
 //! - `otlp-grpc`, default: export of spans by OTLP/gRPC.
 //! - `otlp-http`: export of spans by OTLP/HTTP with protobuf bodies.
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
-//! - `otlp-metrics`: metrics pushed by OTLP, over either.
+//! - `otlp-metrics`: metrics pushed by OTLP; it brings gRPC with it, and `otlp-http` the other transport.
 //! - `cli`: the program `botticelli-obs`, and `doctor()`.
 //! - `macros`, default: `#[llm_call]`.
 //! - `json`: tokens, finish reasons and failures read out of what OpenAI, Anthropic, Gemini and Ollama answer.
@@ -95,7 +95,7 @@ mod outcome;
 mod page;
 #[cfg(feature = "http")]
 pub mod propagation;
-#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+#[cfg(feature = "otlp-metrics")]
 mod push;
 mod recorder;
 #[cfg(feature = "install")]

@@ -158,7 +158,8 @@ impl Builder {
         self
     }
 
-    /// Sets the transport of OTLP. Defaults to `OTEL_EXPORTER_OTLP_PROTOCOL`, then gRPC where it is compiled in.
+    /// Sets the transport of OTLP. Defaults to `OTEL_EXPORTER_OTLP_PROTOCOL`, then gRPC; in a build with the
+    /// feature `otlp-http` and without `otlp-grpc`, HTTP.
     pub fn with_otlp_protocol(mut self, protocol: OtlpProtocol) -> Self {
         self.otlp_protocol = Some(protocol);
         self

@@ -18,7 +18,6 @@ pub struct InstallError {
 enum Kind {
     AlreadyInstalled,
     InvalidSetting,
-    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     WrongPort,
     Start,
     ForeignRecorder,
@@ -41,7 +40,6 @@ impl InstallError {
     }
 
     /// An endpoint with the port of the other transport.
-    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     pub(super) fn wrong_port(name: &str, value: &str, why: impl fmt::Display) -> Self {
         Self { kind: Kind::WrongPort, ..Self::invalid(name, value, why) }
     }
@@ -87,12 +85,7 @@ impl InstallError {
 
     /// Whether a variable or a builder option has a value that can't be used.
     pub fn is_invalid_setting(&self) -> bool {
-        match self.kind {
-            Kind::InvalidSetting => true,
-            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-            Kind::WrongPort => true,
-            _ => false,
-        }
+        matches!(self.kind, Kind::InvalidSetting | Kind::WrongPort)
     }
 
     /// Whether a pipeline could not start, as when the port is taken.

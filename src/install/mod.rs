@@ -2,7 +2,6 @@
 
 mod address;
 mod builder;
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 mod endpoint;
 mod environment;
 mod error;
@@ -10,6 +9,7 @@ mod fault;
 mod globals;
 mod ladder;
 mod plan;
+mod push;
 mod run;
 mod setting;
 mod telemetry;

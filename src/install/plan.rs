@@ -1,7 +1,6 @@
 //! What to install: code before environment before default.
 
 mod metrics;
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 mod otlp;
 mod resource;
 mod traces;
@@ -12,6 +11,7 @@ use super::builder::{Builder, FailurePolicy};
 use super::environment::Environment;
 use super::error::InstallError;
 use super::fault::Faults;
+use super::push;
 use super::setting::Setting;
 use crate::spans::logs;
 use crate::{scrape, spans};
@@ -24,8 +24,7 @@ pub(crate) struct Plan {
     pub(crate) traces: Option<spans::Config>,
     /// Those by default, where a fault stops them.
     pub(crate) logs: logs::Config,
-    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-    pub(crate) push: Option<crate::push::Config>,
+    pub(crate) push: Option<push::Config>,
     pub(crate) textfile: Option<PathBuf>,
     pub(crate) policy: FailurePolicy,
     /// The settings that can't be used. What is wrong with one pipeline says nothing about the others.
@@ -43,16 +42,7 @@ impl Plan {
         let policy = resolver.policy()?;
         let mut faults = Faults::default();
         let logs = faults.keep(&["logs"], resolver.logs()).unwrap_or_default();
-        let mut plan = Self {
-            metrics: None,
-            traces: None,
-            logs,
-            #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-            push: None,
-            textfile: None,
-            policy,
-            faults,
-        };
+        let mut plan = Self { metrics: None, traces: None, logs, push: None, textfile: None, policy, faults };
         if plan.faults.keep(ALL, resolver.disabled()) == Some(false) {
             plan.add_pipelines(&resolver);
         }
@@ -69,11 +59,8 @@ impl Plan {
         self.metrics = faults.keep_pipeline("metrics", resolver.metrics(&shared));
         self.traces = faults.keep_pipeline("traces", resolver.traces(&shared));
         self.textfile = faults.keep_pipeline("textfile", resolver.textfile(&shared));
-        #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-        {
-            let listen = self.metrics.as_ref().and_then(|page| page.listen.clone());
-            self.push = faults.keep_pipeline("push", resolver.push(&shared, listen));
-        }
+        let listen = self.metrics.as_ref().and_then(|page| page.listen.clone());
+        self.push = faults.keep_pipeline("push", resolver.push(&shared, listen));
     }
 }
 
@@ -83,7 +70,7 @@ const METRICS: &[&str] = if CAN_PUSH { &["metrics", "push"] } else { &["metrics"
 /// The pipelines that rest on the settings of the process.
 const ALL: &[&str] = if CAN_PUSH { &["metrics", "traces", "push"] } else { &["metrics", "traces"] };
 
-const CAN_PUSH: bool = cfg!(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")));
+const CAN_PUSH: bool = cfg!(feature = "otlp-metrics");
 
 /// What several pipelines rest on.
 #[derive(Debug)]

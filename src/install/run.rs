@@ -13,6 +13,7 @@ use super::error::InstallError;
 use super::fault::{Fault, Faults};
 use super::globals;
 use super::plan::Plan;
+use super::push;
 use super::telemetry::Telemetry;
 use crate::scrape::{self, ExtraRecorder};
 use crate::spans::{self, logs};
@@ -42,7 +43,6 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
         Some(path) => failures.or_else("textfile", open_textfile(&path).map(Some), || None)?,
         None => None,
     };
-    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
     let push = match (plan.push, &metrics) {
         (Some(config), Some(metrics)) => {
             let started = start_push(config, metrics).map(Some);
@@ -82,13 +82,7 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
     if let Some(traces) = &traces {
         traces.set_propagators();
     }
-    let telemetry = Telemetry {
-        traces,
-        #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-        push,
-        textfile,
-        metrics,
-    };
+    let telemetry = Telemetry { traces, push, textfile, metrics };
     failures.announce(&telemetry);
     // At once, so that an endpoint that takes no metrics is told of while somebody looks.
     drop(telemetry.begin_push());
@@ -120,11 +114,9 @@ pub(super) fn start_metrics(
     })
 }
 
-#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-fn start_push(config: crate::push::Config, metrics: &scrape::Pipeline) -> Result<crate::push::Pipeline, InstallError> {
+fn start_push(config: push::Config, metrics: &scrape::Pipeline) -> Result<push::Pipeline, InstallError> {
     let message = format!("push: can't start the export, {}", config.otlp);
-    crate::push::Pipeline::start(config, Box::new(metrics.renderer()), metrics.recorder())
-        .map_err(|error| InstallError::start(message, error))
+    push::start(config, metrics).map_err(|error| InstallError::start(message, error))
 }
 
 fn open_textfile(path: &Path) -> Result<TextFile, InstallError> {
@@ -197,7 +189,7 @@ impl Failures {
 
     /// Says where each pipeline goes, or why it doesn't; also on the page.
     fn announce(&self, telemetry: &Telemetry) {
-        let Telemetry { metrics, traces, textfile, .. } = telemetry;
+        let Telemetry { metrics, traces, push, textfile } = telemetry;
         let is_up = |pipeline| !self.faults.stop(pipeline);
         for Fault { error, pipelines } in self.faults.iter() {
             let instead = match pipelines.as_slice() {
@@ -226,7 +218,7 @@ impl Failures {
             ),
             None => {}
         }
-        if let Some(push) = telemetry.push() {
+        if let Some(push) = push {
             tracing::info!(target: "botticelli_obs", "push: metrics by {push}");
         }
         if let Some(textfile) = textfile {

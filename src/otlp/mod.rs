@@ -1,21 +1,21 @@
 //! The way to an OTLP endpoint: where it is, and the connection to it.
 
-#[cfg(feature = "otlp-grpc")]
+#[cfg(feature = "_grpc")]
 pub(crate) mod grpc;
 #[cfg(feature = "otlp-http")]
 pub(crate) mod http;
-#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+#[cfg(feature = "otlp-metrics")]
 pub(crate) mod send;
-#[cfg(all(feature = "otlp-tls", any(feature = "otlp-grpc", feature = "otlp-http")))]
+#[cfg(all(feature = "otlp-tls", feature = "_otlp"))]
 mod tls;
 
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
 use crate::word::words;
 
 /// How long connecting may take. Without a limit a host that drops packets holds an export for two minutes.
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+#[cfg(feature = "_otlp")]
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The transport of OTLP.
@@ -32,7 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OtlpProtocol {
-    /// OTLP/gRPC, usually on port 4317; needs the feature `otlp-grpc`.
+    /// OTLP/gRPC, usually on port 4317; needs the feature `otlp-grpc`, or `otlp-metrics`.
     Grpc,
     /// OTLP/HTTP with protobuf bodies, usually on port 4318; needs the feature `otlp-http`.
     HttpProtobuf,
@@ -40,11 +40,45 @@ pub enum OtlpProtocol {
 
 words! { OtlpProtocol: "grpc" = Grpc, "http/protobuf" = HttpProtobuf }
 
+/// A transport that is compiled in; without any of them this type has no values, and nothing is exported by OTLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    #[cfg(feature = "_grpc")]
+    Grpc,
+    #[cfg(feature = "otlp-http")]
+    Http,
+}
+
+impl Transport {
+    /// Returns the transport of a protocol, or the feature that is missing.
+    pub(crate) fn of(protocol: OtlpProtocol) -> Result<Self, &'static str> {
+        match protocol {
+            #[cfg(feature = "_grpc")]
+            OtlpProtocol::Grpc => Ok(Self::Grpc),
+            #[cfg(not(feature = "_grpc"))]
+            OtlpProtocol::Grpc => Err("otlp-grpc"),
+            #[cfg(feature = "otlp-http")]
+            OtlpProtocol::HttpProtobuf => Ok(Self::Http),
+            #[cfg(not(feature = "otlp-http"))]
+            OtlpProtocol::HttpProtobuf => Err("otlp-http"),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "_grpc")]
+            Self::Grpc => "gRPC",
+            #[cfg(feature = "otlp-http")]
+            Self::Http => "HTTP",
+        }
+    }
+}
+
 /// What an exporter is built from; every value is valid.
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 #[derive(Clone)]
+#[cfg_attr(not(feature = "_otlp"), expect(dead_code, reason = "there is no value without a transport"))]
 pub(crate) struct Config {
-    pub(crate) protocol: OtlpProtocol,
+    pub(crate) transport: Transport,
     /// The whole URL, path included.
     pub(crate) endpoint: String,
     /// Header names are lower-case; values may be secrets.
@@ -56,18 +90,12 @@ pub(crate) struct Config {
     pub(crate) certificate: Option<Vec<u8>>,
 }
 
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self.protocol {
-            OtlpProtocol::Grpc => "gRPC",
-            OtlpProtocol::HttpProtobuf => "HTTP",
-        };
-        write!(f, "OTLP/{transport} to {}", self.endpoint)
+        write!(f, "OTLP/{} to {}", self.transport.name(), self.endpoint)
     }
 }
 
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Without the headers: they hold keys.

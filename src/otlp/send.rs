@@ -8,18 +8,17 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceReq
 #[cfg(feature = "cli")]
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 
-use super::{Config, OtlpProtocol};
+use super::{Config, Transport};
 
 /// A connection that is made when it is first used; it belongs to a runtime.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
     config: Config,
-    transport: Transport,
+    connection: Connection,
 }
 
 #[derive(Clone, Debug)]
-enum Transport {
-    #[cfg(feature = "otlp-grpc")]
+enum Connection {
     Grpc(tonic::transport::Channel),
     #[cfg(feature = "otlp-http")]
     Http(reqwest::Client),
@@ -53,15 +52,12 @@ impl Sender {
     ///
     /// When the certificate can't be read or the roots of the system can't be had.
     pub(crate) fn new(config: &Config) -> io::Result<Self> {
-        let transport = match config.protocol {
-            #[cfg(feature = "otlp-grpc")]
-            OtlpProtocol::Grpc => Transport::Grpc(super::grpc::channel(config)?),
+        let connection = match config.transport {
+            Transport::Grpc => Connection::Grpc(super::grpc::channel(config)?),
             #[cfg(feature = "otlp-http")]
-            OtlpProtocol::HttpProtobuf => Transport::Http(super::http::client(config)?),
-            #[cfg(not(all(feature = "otlp-grpc", feature = "otlp-http")))]
-            other => return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other:?} is not compiled in"))),
+            Transport::Http => Connection::Http(super::http::client(config)?),
         };
-        Ok(Self { config: config.clone(), transport })
+        Ok(Self { config: config.clone(), connection })
     }
 
     /// Sends spans, within the time-out of the endpoint.
@@ -75,9 +71,9 @@ impl Sender {
         request: ExportTraceServiceRequest,
     ) -> Result<ExportTraceServiceResponse, Refusal> {
         self.in_time(async {
-            match &self.transport {
-                Transport::Grpc(channel) => grpc::traces(&self.config, channel.clone(), request).await,
-                Transport::Http(client) => http::post(&self.config, client, request).await,
+            match &self.connection {
+                Connection::Grpc(channel) => grpc::traces(&self.config, channel.clone(), request).await,
+                Connection::Http(client) => http::post(&self.config, client, request).await,
             }
         })
         .await
@@ -91,11 +87,10 @@ impl Sender {
     pub(crate) async fn metrics(&self, request: ExportMetricsServiceRequest) -> Result<(), Refusal> {
         let answer: ExportMetricsServiceResponse = self
             .in_time(async {
-                match &self.transport {
-                    #[cfg(feature = "otlp-grpc")]
-                    Transport::Grpc(channel) => grpc::metrics(&self.config, channel.clone(), request).await,
+                match &self.connection {
+                    Connection::Grpc(channel) => grpc::metrics(&self.config, channel.clone(), request).await,
                     #[cfg(feature = "otlp-http")]
-                    Transport::Http(client) => http::post(&self.config, client, request).await,
+                    Connection::Http(client) => http::post(&self.config, client, request).await,
                 }
             })
             .await?;
@@ -111,7 +106,6 @@ impl Sender {
     }
 }
 
-#[cfg(feature = "otlp-grpc")]
 mod grpc {
     use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
     use tonic::codec::CompressionEncoding::Gzip;

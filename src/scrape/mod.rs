@@ -156,7 +156,7 @@ impl Pipeline {
     }
 
     /// Returns what renders the page for another pipeline.
-    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+    #[cfg(feature = "otlp-metrics")]
     pub(crate) fn renderer(&self) -> impl Fn() -> String + Send + use<> {
         let page = Arc::clone(&self.page);
         move || page.render()

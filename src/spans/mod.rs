@@ -3,7 +3,7 @@
 mod export;
 mod filter;
 pub(crate) mod logs;
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+#[cfg(feature = "_otlp")]
 mod otlp;
 mod queue;
 mod sampler;
@@ -51,7 +51,6 @@ pub(crate) struct Config {
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
     Stdout,
-    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     Otlp(crate::otlp::Config),
 }
 
@@ -112,11 +111,13 @@ impl Pipeline {
         let account = Arc::new(Account::new(health));
         let provider = match &config.backend {
             Backend::Stdout => provider(config, &account, stdout::Exporter),
-            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            #[cfg(feature = "_otlp")]
             Backend::Otlp(otlp) => {
                 let limit = otlp.timeout.min(config.batch.export_timeout);
                 provider(config, &account, otlp::exporter(otlp, limit, &worker)?)
             }
+            #[cfg(not(feature = "_otlp"))]
+            Backend::Otlp(otlp) => match otlp.transport {},
         };
         Ok(Self { provider, account, config: config.clone(), worker: Some(worker) })
     }
@@ -269,7 +270,6 @@ impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
-            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
             Self::Otlp(otlp) => otlp.fmt(f),
         }
     }

@@ -32,8 +32,8 @@ impl Resolver<'_> {
         let listed = setting.words_or_none(&[("prometheus", "prometheus"), ("otlp", "otlp")])?;
         let exporters = MetricsExporters { prometheus: listed.contains(&"prometheus"), otlp: listed.contains(&"otlp") };
         if exporters.otlp && !super::CAN_PUSH {
-            let why = "`otlp` needs the feature `otlp-metrics` of botticelli_obs, and `otlp-grpc` or `otlp-http`, which are not \
-                       compiled in: add them, or let Prometheus scrape the program, with `prometheus`";
+            let why = "`otlp` needs the feature `otlp-metrics` of botticelli_obs, which is not compiled in: add it, or let \
+                       Prometheus scrape the program, with `prometheus`";
             return Err(setting.invalid(why));
         }
         let endpoint = self.environment.get("PROMETHEUS_ENDPOINT")?;

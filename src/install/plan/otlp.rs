@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use super::Resolver;
-#[cfg(feature = "otlp-metrics")]
-use super::Shared;
+use super::{Resolver, Shared};
 use crate::install::error::InstallError;
+use crate::install::push;
 use crate::install::setting::Setting;
-use crate::otlp::{Config, OtlpProtocol};
-#[cfg(feature = "otlp-metrics")]
-use crate::push;
+use crate::otlp::{Config, OtlpProtocol, Transport};
 use crate::spans::Backend;
 
 impl Resolver<'_> {
@@ -29,12 +26,22 @@ impl Resolver<'_> {
         }))
     }
 
-    pub(super) fn otlp(&self, _asked_by: &str) -> Result<Backend, InstallError> {
+    #[cfg(not(feature = "otlp-metrics"))]
+    pub(super) fn push(&self, _: &Shared, _: Option<String>) -> Result<Option<push::Config>, InstallError> {
+        Ok(None)
+    }
+
+    pub(super) fn otlp(&self, asked_by: &str) -> Result<Backend, InstallError> {
+        if !cfg!(feature = "_otlp") {
+            let why = "OTLP needs the feature `otlp-grpc` or `otlp-http` of botticelli_obs, and neither is compiled in";
+            // Not shown: an endpoint may hold a password.
+            return Err(InstallError::invalid_secret(asked_by, why));
+        }
         Ok(Backend::Otlp(self.otlp_config(&TRACES)?))
     }
 
     fn otlp_config(&self, signal: &Signal) -> Result<Config, InstallError> {
-        let protocol = self.otlp_protocol(signal)?;
+        let (protocol, transport) = self.otlp_protocol(signal)?;
         let default = match protocol {
             OtlpProtocol::Grpc => "http://localhost:4317",
             OtlpProtocol::HttpProtobuf => "http://localhost:4318",
@@ -61,7 +68,7 @@ impl Resolver<'_> {
             }
         })?;
         Ok(Config {
-            protocol,
+            transport,
             endpoint: endpoint.otlp_endpoint(protocol, path)?,
             headers: headers.unwrap_or_default(),
             timeout: timeout.unwrap_or(Duration::from_secs(10)),
@@ -70,17 +77,13 @@ impl Resolver<'_> {
         })
     }
 
-    fn otlp_protocol(&self, signal: &Signal) -> Result<OtlpProtocol, InstallError> {
+    fn otlp_protocol(&self, signal: &Signal) -> Result<(OtlpProtocol, Transport), InstallError> {
         let compiled = |name: &str, protocol: OtlpProtocol| {
-            let (feature, compiled) = match protocol {
-                OtlpProtocol::Grpc => ("otlp-grpc", cfg!(feature = "otlp-grpc")),
-                OtlpProtocol::HttpProtobuf => ("otlp-http", cfg!(feature = "otlp-http")),
-            };
-            if compiled {
-                return Ok(protocol);
-            }
-            let why = format!("needs the feature `{feature}` of botticelli_obs, which is not compiled in");
-            Err(Setting::new(name, &protocol.to_string()).invalid(why))
+            let transport = Transport::of(protocol).map_err(|feature| {
+                let why = format!("needs the feature `{feature}` of botticelli_obs, which is not compiled in");
+                Setting::new(name, &protocol.to_string()).invalid(why)
+            })?;
+            Ok((protocol, transport))
         };
         let read = |setting: Setting<'_>| compiled(setting.name, setting.parse()?);
         if let Some(own) = self.own_of_metrics(signal.protocols)? {
@@ -89,8 +92,10 @@ impl Resolver<'_> {
         if let Some(protocol) = self.builder.otlp_protocol {
             return compiled("with_otlp_protocol", protocol);
         }
-        let default = if cfg!(feature = "otlp-grpc") { OtlpProtocol::Grpc } else { OtlpProtocol::HttpProtobuf };
-        Ok(self.first(signal.protocols, read)?.unwrap_or(default))
+        match self.first(signal.protocols, read)? {
+            Some(read) => Ok(read),
+            None => compiled("default", DEFAULT_PROTOCOL),
+        }
     }
 
     /// Returns the variable of metrics alone, which comes before the code: that speaks of every signal.
@@ -98,6 +103,13 @@ impl Resolver<'_> {
         if names[0].contains("_METRICS_") { self.environment.first(&names[..1]) } else { Ok(None) }
     }
 }
+
+/// gRPC, but for a build that asks for HTTP and not for gRPC.
+const DEFAULT_PROTOCOL: OtlpProtocol = if cfg!(feature = "otlp-http") && !cfg!(feature = "otlp-grpc") {
+    OtlpProtocol::HttpProtobuf
+} else {
+    OtlpProtocol::Grpc
+};
 
 /// What OTLP needs to know of a signal: its variables, its own before the one for all, and its path.
 struct Signal {

@@ -4,7 +4,7 @@
 
 mod code;
 mod metrics;
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+#[cfg(feature = "_otlp")]
 mod otlp;
 mod precedence;
 mod process;
@@ -39,7 +39,7 @@ impl Variable {
 /// All rows of all tables; a variable that means different things beside different others has several.
 fn variables() -> impl Iterator<Item = Variable> {
     let rows = [metrics::VARIABLES, traces::VARIABLES, process::VARIABLES].concat();
-    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    #[cfg(feature = "_otlp")]
     let rows = [rows.as_slice(), otlp::VARIABLES].concat();
     rows.into_iter()
 }

@@ -118,13 +118,6 @@ impl Resolver<'_> {
         }
         Ok(propagators)
     }
-
-    #[cfg(not(any(feature = "otlp-grpc", feature = "otlp-http")))]
-    fn otlp(&self, asked_by: &str) -> Result<Backend, InstallError> {
-        let why = "OTLP needs the feature `otlp-grpc` or `otlp-http` of botticelli_obs, and neither is compiled in";
-        // Not shown: an endpoint may hold a password.
-        Err(InstallError::invalid_secret(asked_by, why))
-    }
 }
 
 const TRACES_ENDPOINTS: &[&str] = &["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];

@@ -127,7 +127,7 @@ fn settings_of_a_page_that_the_environment_switches_off_are_checked_all_the_same
     assert!(plan_of(&Builder::new().with_buckets("m", [1.0]), off).expect("valid").metrics.is_none());
 }
 
-#[cfg(not(any(feature = "otlp-grpc", feature = "otlp-http")))]
+#[cfg(not(feature = "_otlp"))]
 #[test]
 fn export_without_a_transport_is_refused_by_the_name_of_what_asks_for_it() {
     names("with_trace_exporter", plan_of(&Builder::new().with_trace_exporter(TraceExporter::Otlp), []));

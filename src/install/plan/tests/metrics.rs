@@ -106,15 +106,15 @@ pub(super) const VARIABLES: &[Variable] = &[
             ("prometheus,", "prometheus"),
             ("none", "none"),
             ("NONE", "none"),
-            #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+            #[cfg(feature = "otlp-metrics")]
             ("OTLP", "otlp"),
-            #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+            #[cfg(feature = "otlp-metrics")]
             ("prometheus, otlp", "prometheus"),
         ],
         invalid: &[
-            #[cfg(not(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http"))))]
+            #[cfg(not(feature = "otlp-metrics"))]
             "otlp",
-            #[cfg(not(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http"))))]
+            #[cfg(not(feature = "otlp-metrics"))]
             "prometheus,otlp",
             "otlp,none",
             "console",
@@ -182,7 +182,7 @@ fn an_endpoint_beside_a_list_without_prometheus_is_refused() {
     }
 }
 
-#[cfg(not(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http"))))]
+#[cfg(not(feature = "otlp-metrics"))]
 #[test]
 fn push_of_metrics_is_refused_with_what_to_do_instead() {
     let text = names("OTEL_METRICS_EXPORTER", plan([("OTEL_METRICS_EXPORTER", "otlp")]));
