@@ -78,6 +78,8 @@ pub mod __private;
 mod buckets;
 mod call;
 mod catalog;
+#[cfg(feature = "otlp-metrics")]
+mod cause;
 mod client_error;
 #[cfg(feature = "cli")]
 mod doctor;
@@ -87,6 +89,7 @@ mod finish;
 mod install;
 #[cfg(feature = "json")]
 pub mod json;
+mod lock;
 mod macros;
 #[cfg(feature = "install")]
 mod otlp;
@@ -109,6 +112,8 @@ mod summary;
 pub mod testing;
 #[cfg(feature = "install")]
 mod textfile;
+#[cfg(feature = "install")]
+mod throttle;
 mod usage;
 mod word;
 #[cfg(feature = "install")]

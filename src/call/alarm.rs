@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard};
 use std::task::Waker;
 use std::thread;
 use std::time::Instant;
+
+use crate::lock::unpoisoned;
 
 /// When to wake, and a number that makes it unique.
 type Key = (Instant, u64);
@@ -26,7 +28,7 @@ static CLOCK: LazyLock<Option<&'static Clock>> = LazyLock::new(|| {
 
 impl Clock {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Waker>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.waiting.lock())
     }
 
     fn run(&self) {
@@ -34,7 +36,7 @@ impl Clock {
         loop {
             let now = Instant::now();
             waiting = match waiting.first_entry() {
-                None => self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                None => unpoisoned(self.changed.wait(waiting)),
                 Some(first) if first.key().0 <= now => {
                     let waker = first.remove();
                     // Wakers are the code of executors, which may set alarms in turn, or panic.
@@ -44,7 +46,7 @@ impl Clock {
                 }
                 Some(first) => {
                     let pause = first.key().0 - now;
-                    self.changed.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner).0
+                    unpoisoned(self.changed.wait_timeout(waiting, pause)).0
                 }
             };
         }

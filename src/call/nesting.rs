@@ -5,9 +5,10 @@
 
 use std::cell::RefCell;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Facts;
+use crate::lock::unpoisoned;
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
@@ -63,7 +64,7 @@ impl Frame {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Facts>> {
-        self.handed_up.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.handed_up.lock())
     }
 }
 

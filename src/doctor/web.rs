@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::cause::innermost;
+
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -50,13 +52,11 @@ impl Web {
 
 /// Without the URL, which may hold a password, and down to the system's own words.
 fn told(error: reqwest::Error) -> String {
-    let is_timeout = error.is_timeout();
-    let error = error.without_url();
-    let mut innermost: &dyn std::error::Error = &error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+    if error.is_timeout() {
+        format!("no answer within {TIMEOUT:?}")
+    } else {
+        innermost(&error.without_url()).to_string()
     }
-    if is_timeout { format!("no answer within {TIMEOUT:?}") } else { innermost.to_string() }
 }
 
 /// The address of a server that a variable names, or where it usually is.

@@ -113,6 +113,7 @@ mod grpc {
     use tonic::{Code, Request, Status};
 
     use super::{Config, ExportMetricsServiceRequest, ExportMetricsServiceResponse, Refusal};
+    use crate::cause::innermost;
     use crate::otlp::grpc::metadata;
 
     pub(super) async fn metrics(
@@ -157,11 +158,7 @@ mod grpc {
             Code::Unimplemented if !is_encoding => Refusal::UnknownSignal,
             // What a server says may hold secrets; where there was none, the transport's own words help.
             code if status.metadata().is_empty() && std::error::Error::source(status).is_some() => {
-                let mut innermost: &dyn std::error::Error = status;
-                while let Some(source) = innermost.source() {
-                    innermost = source;
-                }
-                Refusal::Failed(format!("{code:?}: {innermost}"))
+                Refusal::Failed(format!("{code:?}: {}", innermost(status)))
             }
             code => Refusal::Failed(format!("gRPC status {code:?}")),
         }
@@ -178,6 +175,7 @@ mod http {
     use reqwest::StatusCode;
 
     use super::{Config, Refusal};
+    use crate::cause::innermost;
 
     pub(super) async fn post<T: Message + Default>(
         config: &Config,
@@ -212,11 +210,6 @@ mod http {
 
     fn failed(error: reqwest::Error) -> Refusal {
         // Without the URL, which is told beside it, and down to the system's own words.
-        let error = error.without_url();
-        let mut innermost: &dyn std::error::Error = &error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        Refusal::Failed(innermost.to_string())
+        Refusal::Failed(innermost(&error.without_url()).to_string())
     }
 }

@@ -1,8 +1,7 @@
 //! The exporter as the batch thread sees it: counted, and quiet.
 
 use std::mem;
-use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
@@ -10,10 +9,9 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use super::queue::Account;
+use crate::lock::unpoisoned;
+use crate::throttle::Throttle;
 use crate::worker::mark_own_thread;
-
-/// How often a backend that is away is reported.
-const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// An exporter whose every export is booked, and reported when it fails, once a minute at most.
 #[derive(Debug)]
@@ -26,8 +24,7 @@ pub(super) struct Observed<E> {
 
 #[derive(Debug, Default)]
 struct Trouble {
-    /// Also of trouble that is over: a backend that comes and goes is no reason for a line each time.
-    reported: Option<Instant>,
+    throttle: Throttle,
     unreported: u64,
     /// Whether the last word was that the backend takes nothing.
     is_open: bool,
@@ -37,10 +34,9 @@ impl Trouble {
     /// Adds lost spans; returns how many to report, if it is time to.
     fn lose(&mut self, spans: u64, now: Instant) -> Option<u64> {
         self.unreported += spans;
-        if self.reported.is_some_and(|reported| now.duration_since(reported) < REPORT_INTERVAL) {
+        if !self.throttle.allow(now) {
             return None;
         }
-        self.reported = Some(now);
         self.is_open = true;
         Some(mem::take(&mut self.unreported))
     }
@@ -52,7 +48,7 @@ impl<E> Observed<E> {
     }
 
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.trouble.lock())
     }
 
     fn report_success(&self) {
