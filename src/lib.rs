@@ -60,7 +60,7 @@
 //! - `otlp-http`: export of spans by OTLP/HTTP with protobuf bodies.
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
 //! - `otlp-metrics`: metrics pushed by OTLP; it brings gRPC with it, and `otlp-http` the other transport.
-//! - `cli`: the program `botticelli-obs`, and `doctor()`.
+//! - `cli`: the program `botticelli-obs`, and the module `doctor`.
 //! - `macros`, default: `#[llm_call]`.
 //! - `json`: tokens, finish reasons and failures read out of what OpenAI, Anthropic, Gemini and Ollama answer.
 //! - `http`: `traceparent` and `baggage` on the headers of requests.
@@ -82,7 +82,7 @@ mod catalog;
 mod cause;
 mod client_error;
 #[cfg(feature = "cli")]
-mod doctor;
+pub mod doctor;
 mod error_type;
 mod finish;
 #[cfg(feature = "install")]
@@ -107,6 +107,8 @@ mod series;
 #[cfg(feature = "install")]
 mod spans;
 #[cfg(feature = "install")]
+pub mod subscriber;
+#[cfg(feature = "install")]
 mod summary;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -122,10 +124,15 @@ mod worker;
 #[cfg(feature = "macros")]
 #[doc = include_str!("llm_call.md")]
 pub use botticelli_obs_macros::llm_call;
-pub use call::{LlmCall, LlmCallBuilder, Observe, ObserveStream, ObservedStream};
+pub use call::{
+    LlmCall, LlmCallBuilder, Observe, ObserveStream, ObserveStreamWith, ObserveWith, ObservedStream, ObservedStreamWith,
+};
 pub use catalog::{METRICS, Metric, MetricKind};
 #[cfg(feature = "cli")]
-pub use doctor::{Diagnosis, Finding, Mistake, Verdict, doctor};
+pub use doctor::doctor;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use doctor::{Diagnosis, Finding, Mistake, Verdict};
 pub use error_type::{ClassifyError, ErrorType};
 pub use metrics::{
     self, Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit, counter,
@@ -133,6 +140,9 @@ pub use metrics::{
 };
 pub use outcome::{LlmResponse, Outcome};
 pub use series::declare;
+#[cfg(feature = "install")]
+#[doc(hidden)]
+pub use subscriber::{Layer, Registry};
 pub use tracing;
 pub use usage::Usage;
 pub use word::ParseError;
@@ -146,7 +156,6 @@ pub use {
     spans::Sampler,
     spans::logs::LogFormat,
     summary::{ModelSummary, Summary},
-    tracing_subscriber::{Layer, Registry},
 };
 
 #[cfg(any(doc, doctest))]

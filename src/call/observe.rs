@@ -15,44 +15,25 @@ use super::nesting::Frame;
 use crate::error_type::ErrorType;
 use crate::outcome::Outcome;
 
-/// Records how something turned out, at its end.
-pub trait Report<T> {
-    /// Records it into the call.
-    fn report(self, call: &mut LlmCall, output: &T);
-}
-
-/// Reports what the output says of itself.
-#[derive(Clone, Copy, Debug)]
-pub struct AsOutcome;
-
-impl<T: Outcome> Report<T> for AsOutcome {
-    fn report(self, call: &mut LlmCall, output: &T) {
-        output.record_in(call);
-    }
-}
-
-/// Reports what a closure says of a result.
-#[derive(Clone, Copy)]
-pub struct By<C>(C);
-
-impl<T, E, C: FnOnce(&mut LlmCall, Result<&T, &E>)> Report<Result<T, E>> for By<C> {
-    fn report(self, call: &mut LlmCall, output: &Result<T, E>) {
-        if output.is_err() {
-            // The closure may know better.
-            call.record_error(ErrorType::Unknown);
-        }
-        (self.0)(call, output.as_ref());
-    }
-}
-
 pin_project! {
-    /// A future around which a call is recorded, made by [`LlmCall::observe`] and [`LlmCall::observe_with`].
+    /// A future around which a call is recorded, made by [`LlmCall::observe`].
     #[must_use = "futures do nothing unless you `.await` or poll them"]
-    pub struct Observe<F, R = AsOutcome> {
+    pub struct Observe<F> {
         // Dropped before the call, so that calls inside it still hand up what they know.
         #[pin]
         future: F,
         observed: Observed,
+    }
+}
+
+pin_project! {
+    /// A future around which a call is recorded by a closure, made by [`LlmCall::observe_with`].
+    #[must_use = "futures do nothing unless you `.await` or poll them"]
+    pub struct ObserveWith<F, R> {
+        #[pin]
+        future: F,
+        observed: Observed,
+        // Taken when the future has ended.
         report: Option<R>,
     }
 }
@@ -80,6 +61,24 @@ impl Observed {
         };
         mem::forget(unwound);
         output
+    }
+
+    /// Polls the inside of the call; when it is ready, records its output and ends the call.
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        inside: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+        report: impl FnOnce(&mut LlmCall, &T),
+    ) -> Poll<T> {
+        let Poll::Ready(output) = self.run(|| inside(cx)) else {
+            self.wait(cx);
+            return Poll::Pending;
+        };
+        if let Some(call) = self.call() {
+            report(call, &output);
+        }
+        self.finish();
+        Poll::Ready(output)
     }
 
     /// The call, unless it has ended.
@@ -133,26 +132,49 @@ impl Drop for Unwound<'_> {
     }
 }
 
-impl<F: Future, R: Report<F::Output>> Future for Observe<F, R> {
+impl<F: Future<Output: Outcome>> Future for Observe<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let Poll::Ready(output) = this.observed.run(|| this.future.poll(cx)) else {
-            this.observed.wait(cx);
-            return Poll::Pending;
-        };
-        if let (Some(call), Some(report)) = (this.observed.call(), this.report.take()) {
-            report.report(call, &output);
-        }
-        this.observed.finish();
-        Poll::Ready(output)
+        this.observed.poll(cx, |cx| this.future.poll(cx), |call, output| output.record_in(call))
     }
 }
 
-impl<F, R> fmt::Debug for Observe<F, R> {
+impl<T, E, F, R> Future for ObserveWith<F, R>
+where
+    F: Future<Output = Result<T, E>>,
+    R: FnOnce(&mut LlmCall, Result<&T, &E>),
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.observed.poll(
+            cx,
+            |cx| this.future.poll(cx),
+            |call, output| {
+                if output.is_err() {
+                    // The closure may know better.
+                    call.record_error(ErrorType::Unknown);
+                }
+                if let Some(report) = this.report.take() {
+                    report(call, output.as_ref());
+                }
+            },
+        )
+    }
+}
+
+impl<F> fmt::Debug for Observe<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Observe").field("call", &self.observed.call).finish_non_exhaustive()
+    }
+}
+
+impl<F, R> fmt::Debug for ObserveWith<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObserveWith").field("call", &self.observed.call).finish_non_exhaustive()
     }
 }
 
@@ -171,7 +193,7 @@ impl LlmCall {
     /// # Ok(reply) }
     /// ```
     pub fn observe<F: Future<Output: Outcome>>(self, future: F) -> Observe<F> {
-        Observe { future, observed: Observed::new(self), report: Some(AsOutcome) }
+        Observe { future, observed: Observed::new(self) }
     }
 
     /// Records the call around a future of types that can't be taught to tell how it turned out.
@@ -189,12 +211,12 @@ impl LlmCall {
     /// reply.await?;
     /// # Ok(()) }
     /// ```
-    pub fn observe_with<F, T, E, C>(self, future: F, report: C) -> Observe<F, By<C>>
+    pub fn observe_with<F, T, E, R>(self, future: F, report: R) -> ObserveWith<F, R>
     where
         F: Future<Output = Result<T, E>>,
-        C: FnOnce(&mut LlmCall, Result<&T, &E>),
+        R: FnOnce(&mut LlmCall, Result<&T, &E>),
     {
-        Observe { future, observed: Observed::new(self), report: Some(By(report)) }
+        ObserveWith { future, observed: Observed::new(self), report: Some(report) }
     }
 
     /// Records the call around a function that blocks.

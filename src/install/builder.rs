@@ -225,8 +225,8 @@ impl Builder {
     }
 
     /// Adds a provider and model whose series are on the page from the start, see [`declare`](crate::declare).
-    pub fn add_model(mut self, provider: impl Into<String>, model: impl Into<String>) -> Self {
-        self.models.push((provider.into(), model.into()));
+    pub fn add_model(mut self, provider: impl AsRef<str>, model: impl AsRef<str>) -> Self {
+        self.models.push((provider.as_ref().to_owned(), model.as_ref().to_owned()));
         self
     }
 
@@ -247,7 +247,8 @@ impl Builder {
     /// # Errors
     ///
     /// When a setting can't be used, the port is taken, the process has another recorder or subscriber, or an earlier call
-    /// succeeded. Nothing is left behind then, and a later call can succeed.
+    /// succeeded. Nothing is left behind then, and a later call can succeed. The builder is used up in either case: layers and
+    /// recorders that were added to it are dropped with the error, so make new ones for the next call.
     pub fn install(self) -> Result<Telemetry, InstallError> {
         super::run::install(self)
     }
@@ -275,7 +276,8 @@ impl Builder {
     /// layer does nothing if no exporter is set; propagators are set for the process.
     ///
     /// ```
-    /// use botticelli_obs::{Builder, Registry};
+    /// use botticelli_obs::Builder;
+    /// use botticelli_obs::subscriber::Registry;
     /// use tracing_subscriber::layer::SubscriberExt;
     ///
     /// let (layer, guard) = Builder::new().trace_layer::<Registry>()?;

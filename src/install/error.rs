@@ -129,7 +129,7 @@ impl Error for InstallError {
 }
 
 /// What a flush or a shutdown could not bring to where it belongs: spans, or the metrics that are not scraped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlushError {
     lost: u64,
     waiting: u64,
@@ -138,8 +138,11 @@ pub struct FlushError {
 }
 
 impl FlushError {
+    /// What is missing before anything was found to be.
+    pub(super) const NOTHING: Self = Self { lost: 0, waiting: 0, metrics: None, textfile: None };
+
     pub(super) fn new(lost: u64, waiting: u64) -> Self {
-        Self { lost, waiting, ..Self::default() }
+        Self { lost, waiting, ..Self::NOTHING }
     }
 
     /// Adds what became of the metrics that are pushed.
@@ -154,7 +157,7 @@ impl FlushError {
 
     /// Returns an error if anything is missing.
     pub(super) fn into_result(self) -> Result<(), Self> {
-        if self == Self::default() { Ok(()) } else { Err(self) }
+        if self == Self::NOTHING { Ok(()) } else { Err(self) }
     }
 
     /// Returns how many spans are lost for good.

@@ -60,8 +60,8 @@ impl Telemetry {
         let deadline = deadline(timeout);
         let pushed = self.begin_push();
         let mut missing = match &self.traces {
-            Some(traces) => traces.flush(deadline).map_or_else(FlushError::from, |()| FlushError::default()),
-            None => FlushError::default(),
+            Some(traces) => traces.flush(deadline).map_or_else(FlushError::from, |()| FlushError::NOTHING),
+            None => FlushError::NOTHING,
         };
         missing.add_metrics(pushed(deadline));
         missing.into_result()
@@ -88,7 +88,7 @@ impl Telemetry {
 
     fn stop(&mut self, timeout: Duration) -> Result<(), FlushError> {
         let deadline = deadline(timeout);
-        let mut missing = FlushError::default();
+        let mut missing = FlushError::NOTHING;
         if let Some(traces) = self.traces.take() {
             // A trace backend that hangs must not cost the metrics their time, and they go out while it is waited for.
             drop(self.begin_push());
