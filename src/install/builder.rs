@@ -3,15 +3,10 @@
 use std::fmt;
 
 use metrics::Recorder;
-use tracing::Subscriber;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
-use super::error::InstallError;
-use super::ladder::{PageHandle, TraceGuard};
-use super::telemetry::Telemetry;
 use crate::otlp::OtlpProtocol;
-use crate::scrape::{ExtraRecorder, PageRecorder};
+use crate::scrape::ExtraRecorder;
 use crate::spans::Sampler;
 use crate::spans::logs::LogFormat;
 use crate::word::words;
@@ -122,14 +117,14 @@ impl Builder {
     }
 
     /// Sets where the page is served: `ip:port`, `host:port`, `[v6]:port`, `:port` or a port (on 127.0.0.1), `off`, or a
-    /// `SocketAddr`. Port 0 takes any free one, see [`Telemetry::metrics_addr`]. Defaults to `PROMETHEUS_ENDPOINT`, then
+    /// `SocketAddr`. Port 0 takes any free one, see [`Telemetry::metrics_addr`](crate::Telemetry::metrics_addr). Defaults to `PROMETHEUS_ENDPOINT`, then
     /// `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`, then `127.0.0.1:9464`.
     pub fn with_prometheus_endpoint(mut self, endpoint: impl fmt::Display) -> Self {
         self.listen = Listen::At(endpoint.to_string());
         self
     }
 
-    /// Opens no port: the page is only in [`Telemetry::render`].
+    /// Opens no port: the page is only in [`Telemetry::render`](crate::Telemetry::render).
     pub fn without_listener(mut self) -> Self {
         self.listen = Listen::Off;
         self
@@ -240,61 +235,6 @@ impl Builder {
     pub fn add_recorder(mut self, recorder: impl Recorder + Send + Sync + 'static) -> Self {
         self.recorders.push(Box::new(recorder));
         self
-    }
-
-    /// Installs the recorder and the subscriber of the process and starts the pipelines.
-    ///
-    /// # Errors
-    ///
-    /// When a setting can't be used, the port is taken, the process has another recorder or subscriber, or an earlier call
-    /// succeeded. Nothing is left behind then, and a later call can succeed. The builder is used up in either case: layers and
-    /// recorders that were added to it are dropped with the error, so make new ones for the next call.
-    pub fn install(self) -> Result<Telemetry, InstallError> {
-        super::run::install(self)
-    }
-
-    /// Builds the recorder and its page without touching the process' recorder, for a program that serves the page itself
-    /// or puts layers of its own around the recorder. What it records is neither pushed nor added to a text file. Upkeep runs on a thread that lives as long as the handle.
-    ///
-    /// ```
-    /// let (recorder, page) = botticelli_obs::Builder::new().recorder()?;
-    /// botticelli_obs::metrics::with_local_recorder(&recorder, || {
-    ///     botticelli_obs::llm_request!("ollama", "llama3.2");
-    /// });
-    /// assert!(page.render().contains(r#"llm_requests_total{provider="ollama",model="llama3.2"} 1"#));
-    /// # Ok::<(), botticelli_obs::InstallError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// When a setting of the metrics can't be used or the system gives no thread.
-    pub fn recorder(self) -> Result<(PageRecorder, PageHandle), InstallError> {
-        super::ladder::recorder(self)
-    }
-
-    /// Builds the layer that exports spans without touching the process' subscriber, for a program that has its own. The
-    /// layer does nothing if no exporter is set; propagators are set for the process.
-    ///
-    /// ```
-    /// use botticelli_obs::Builder;
-    /// use botticelli_obs::subscriber::Registry;
-    /// use tracing_subscriber::layer::SubscriberExt;
-    ///
-    /// let (layer, guard) = Builder::new().trace_layer::<Registry>()?;
-    /// let subscriber = Registry::default().with(layer);
-    /// # drop(subscriber);
-    /// # drop(guard);
-    /// # Ok::<(), botticelli_obs::InstallError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// When a setting of the traces can't be used or the exporter can't be built.
-    pub fn trace_layer<S>(self) -> Result<(Box<dyn Layer<S> + Send + Sync>, TraceGuard), InstallError>
-    where
-        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
-    {
-        super::ladder::trace_layer(self)
     }
 }
 

@@ -22,10 +22,19 @@ use crate::textfile::TextFile;
 /// Filled by the install that succeeded.
 static INSTALLED: OnceCell<()> = OnceCell::new();
 
-pub(super) fn install(builder: Builder) -> Result<Telemetry, InstallError> {
-    let mut telemetry = None;
-    INSTALLED.get_or_try_init(|| install_first(builder).map(|first| telemetry = Some(first)))?;
-    telemetry.ok_or_else(InstallError::already_installed)
+impl Builder {
+    /// Installs the recorder and the subscriber of the process and starts the pipelines.
+    ///
+    /// # Errors
+    ///
+    /// When a setting can't be used, the port is taken, the process has another recorder or subscriber, or an earlier call
+    /// succeeded. Nothing is left behind then, and a later call can succeed. The builder is used up in either case: layers and
+    /// recorders that were added to it are dropped with the error, so make new ones for the next call.
+    pub fn install(self) -> Result<Telemetry, InstallError> {
+        let mut telemetry = None;
+        INSTALLED.get_or_try_init(|| install_first(self).map(|first| telemetry = Some(first)))?;
+        telemetry.ok_or_else(InstallError::already_installed)
+    }
 }
 
 fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
