@@ -1,13 +1,24 @@
 //! The classes of failure a call can end in.
 
-use std::fmt;
+use std::sync::Arc;
+
+use crate::word::words;
 
 macro_rules! error_types {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
         /// Why a call did not succeed: the `error_type` label and the span's `error.type`.
         ///
-        /// A closed set, so that the label can never grow without bound.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        /// A closed set, so that the label can never grow without bound. It is displayed as the label value and parsed from it,
+        /// in any case; the order is that of the declaration.
+        ///
+        /// ```
+        /// use botticelli_obs::ErrorType;
+        ///
+        /// assert_eq!("rate_limit".parse(), Ok(ErrorType::RateLimit));
+        /// assert_eq!(ErrorType::RateLimit.to_string(), "rate_limit");
+        /// assert!(ErrorType::RateLimit < ErrorType::Unknown);
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum ErrorType {
             $($(#[doc = $doc])+ $variant,)+
@@ -24,6 +35,8 @@ macro_rules! error_types {
                 }
             }
         }
+
+        words! { ErrorType: $($name = $variant),+ }
     };
 }
 
@@ -87,12 +100,6 @@ impl ErrorType {
     }
 }
 
-impl fmt::Display for ErrorType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// Says which class of failure an error is.
 ///
 /// Implement it for a client's error, by its variants and status codes, never by its text.
@@ -110,9 +117,38 @@ impl fmt::Display for ErrorType {
 ///
 /// LlmCall::start("gemini", "gemini-2.5-flash").fail(&ApiError { status: 503 });
 /// ```
+///
+/// An error in a [`Box`] or an [`Arc`] has the class of what is in it, also as `Box<dyn ClassifyError>`:
+///
+/// ```
+/// use botticelli_obs::{ClassifyError, ErrorType};
+///
+/// let error: Box<dyn ClassifyError + Send + Sync> = Box::new(std::io::Error::from(std::io::ErrorKind::TimedOut));
+/// assert_eq!(ErrorType::from(&error), ErrorType::Timeout);
+/// ```
 pub trait ClassifyError {
     /// Returns the class of this error.
     fn error_type(&self) -> ErrorType;
+}
+
+/// For code whose errors are classes already.
+impl ClassifyError for ErrorType {
+    fn error_type(&self) -> ErrorType {
+        *self
+    }
+}
+
+impl<E: ClassifyError + ?Sized> ClassifyError for Box<E> {
+    fn error_type(&self) -> ErrorType {
+        (**self).error_type()
+    }
+}
+
+/// Streams that are shared give each reader the same error.
+impl<E: ClassifyError + ?Sized> ClassifyError for Arc<E> {
+    fn error_type(&self) -> ErrorType {
+        (**self).error_type()
+    }
 }
 
 impl<E: ClassifyError + ?Sized> From<&E> for ErrorType {

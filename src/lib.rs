@@ -59,8 +59,8 @@
 //! - `otlp-grpc`, default: export of spans by OTLP/gRPC.
 //! - `otlp-http`: export of spans by OTLP/HTTP with protobuf bodies.
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
-//! - `otlp-metrics`: metrics pushed by OTLP, over either.
-//! - `cli`: the program `botticelli-obs`, and `doctor()`.
+//! - `otlp-metrics`: metrics pushed by OTLP; it brings gRPC with it, and `otlp-http` the other transport.
+//! - `cli`: the program `botticelli-obs`, and the module `doctor`.
 //! - `macros`, default: `#[llm_call]`.
 //! - `json`: tokens, finish reasons and failures read out of what OpenAI, Anthropic, Gemini and Ollama answer.
 //! - `http`: `traceparent` and `baggage` on the headers of requests.
@@ -76,23 +76,26 @@
 pub mod __private;
 mod call;
 mod catalog;
+#[cfg(feature = "otlp-metrics")]
+mod cause;
 mod client_error;
 mod current;
 #[cfg(feature = "cli")]
-mod doctor;
+pub mod doctor;
 mod error_type;
 mod finish;
 #[cfg(feature = "install")]
 mod install;
 #[cfg(feature = "json")]
 pub mod json;
+mod lock;
 mod macros;
 #[cfg(feature = "install")]
 mod otlp;
 mod outcome;
 #[cfg(feature = "http")]
 pub mod propagation;
-#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+#[cfg(feature = "otlp-metrics")]
 mod push;
 mod record;
 #[cfg(feature = "install")]
@@ -105,22 +108,32 @@ mod spans;
 #[cfg(feature = "install")]
 mod store;
 #[cfg(feature = "install")]
+pub mod subscriber;
+#[cfg(feature = "install")]
 mod summary;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "install")]
 mod textfile;
+#[cfg(feature = "install")]
+mod throttle;
 mod usage;
+mod word;
 #[cfg(feature = "install")]
 mod worker;
 
 #[cfg(feature = "macros")]
 #[doc = include_str!("llm_call.md")]
 pub use botticelli_obs_macros::llm_call;
-pub use call::{LlmCall, LlmCallBuilder, Observe, ObserveStream, ObservedStream};
+pub use call::{
+    LlmCall, LlmCallBuilder, Observe, ObserveStream, ObserveStreamWith, ObserveWith, ObservedStream, ObservedStreamWith,
+};
 pub use catalog::{METRICS, Metric, MetricKind};
 #[cfg(feature = "cli")]
-pub use doctor::{Diagnosis, Finding, Mistake, Verdict, doctor};
+pub use doctor::doctor;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use doctor::{Diagnosis, Finding, Mistake, Verdict};
 pub use error_type::{ClassifyError, ErrorType};
 pub use metrics::{
     self, Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit, counter,
@@ -128,8 +141,12 @@ pub use metrics::{
 };
 pub use outcome::{LlmResponse, Outcome};
 pub use record::declare;
+#[cfg(feature = "install")]
+#[doc(hidden)]
+pub use subscriber::{Layer, Registry};
 pub use tracing;
 pub use usage::Usage;
+pub use word::ParseError;
 #[cfg(feature = "install")]
 pub use {
     install::{
@@ -140,7 +157,6 @@ pub use {
     spans::logs::LogFormat,
     store::MetricsRecorder,
     summary::{ModelSummary, Summary},
-    tracing_subscriber::{Layer, Registry},
 };
 
 /// The name of [`MetricsRecorder`] in 0.1.

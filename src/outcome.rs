@@ -1,5 +1,7 @@
 //! What a provider's types tell about a call.
 
+use std::sync::Arc;
+
 use crate::call::LlmCall;
 use crate::error_type::ClassifyError;
 use crate::usage::Usage;
@@ -19,6 +21,10 @@ use crate::usage::Usage;
 ///         self.tokens.map(|(prompt, completion)| Usage::new(prompt, completion))
 ///     }
 /// }
+///
+/// // References, `Box` and `Arc` tell what is behind them.
+/// let shared: std::sync::Arc<dyn LlmResponse> = std::sync::Arc::new(Reply { text: String::new(), tokens: Some((12, 30)) });
+/// assert_eq!(shared.usage(), Some(Usage::new(12, 30)));
 /// ```
 pub trait LlmResponse {
     /// Returns the tokens used, if it says so.
@@ -49,23 +55,29 @@ impl LlmResponse for () {}
 /// For code that returns the text alone.
 impl LlmResponse for String {}
 
-impl<T: LlmResponse + ?Sized> LlmResponse for &T {
-    fn usage(&self) -> Option<Usage> {
-        (**self).usage()
-    }
+macro_rules! responses_behind {
+    ($($pointer:ty),+) => {$(
+        impl<T: LlmResponse + ?Sized> LlmResponse for $pointer {
+            fn usage(&self) -> Option<Usage> {
+                (**self).usage()
+            }
 
-    fn response_model(&self) -> Option<&str> {
-        (**self).response_model()
-    }
+            fn response_model(&self) -> Option<&str> {
+                (**self).response_model()
+            }
 
-    fn response_id(&self) -> Option<&str> {
-        (**self).response_id()
-    }
+            fn response_id(&self) -> Option<&str> {
+                (**self).response_id()
+            }
 
-    fn finish_reason(&self) -> Option<&str> {
-        (**self).finish_reason()
-    }
+            fn finish_reason(&self) -> Option<&str> {
+                (**self).finish_reason()
+            }
+        }
+    )+};
 }
+
+responses_behind!(&T, Box<T>, Arc<T>);
 
 /// How a call, or a step of a stream, turned out: an [`LlmResponse`], or a `Result` of one and a [`ClassifyError`].
 ///
@@ -102,5 +114,52 @@ impl<T: Outcome, E: ClassifyError> Outcome for Result<T, E> {
             Ok(outcome) => outcome.record_in(call),
             Err(error) => call.record_error(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error_type::ErrorType;
+
+    struct Full;
+
+    impl LlmResponse for Full {
+        fn usage(&self) -> Option<Usage> {
+            Some(Usage::new(1, 2))
+        }
+
+        fn response_model(&self) -> Option<&str> {
+            Some("model")
+        }
+
+        fn response_id(&self) -> Option<&str> {
+            Some("id")
+        }
+
+        fn finish_reason(&self) -> Option<&str> {
+            Some("stop")
+        }
+    }
+
+    #[test]
+    fn pointers_tell_all_that_is_behind_them() {
+        fn told(response: impl LlmResponse) -> String {
+            let (model, id) = (response.response_model(), response.response_id());
+            format!("{:?} {model:?} {id:?} {:?}", response.usage(), response.finish_reason())
+        }
+        let boxed: Box<dyn LlmResponse> = Box::new(Full);
+        let boxed_again: Box<Arc<dyn LlmResponse>> = Box::new(Arc::new(Full));
+        for text in [told(&Full), told(boxed), told(Box::new(Full)), told(Arc::new(Full)), told(&boxed_again)] {
+            assert_eq!(text, told(Full));
+        }
+    }
+
+    #[test]
+    fn results_of_pointers_and_classes_are_outcomes() {
+        fn is_outcome<T: Outcome>() {}
+        is_outcome::<Result<Box<Full>, ErrorType>>();
+        is_outcome::<Result<Arc<Full>, Box<dyn ClassifyError + Send>>>();
+        is_outcome::<Result<(), Arc<std::io::Error>>>();
     }
 }

@@ -2,13 +2,12 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
-use pin_project_lite::pin_project;
 
 pub use crate::call::LlmCall;
-use crate::call::ObservedStream;
+use crate::call::ObservedStreamWith;
 use crate::error_type::{ClassifyError, ErrorType};
 use crate::outcome::Outcome;
 pub use crate::record::{duration, error, finished, request, tokens};
@@ -94,9 +93,7 @@ impl<T, R: Fn(&mut LlmCall, &T)> Reported<T, R> {
     pub fn new(value: T, report: R) -> Self {
         Self { value, report }
     }
-}
 
-impl<T, R> Reported<T, R> {
     /// The value.
     pub fn into_value(self) -> T {
         self.value
@@ -109,25 +106,18 @@ impl<T, R: Fn(&mut LlmCall, &T)> Outcome for Reported<T, R> {
     }
 }
 
-impl<E> ClassifyError for Reported<E, ErrorType> {
-    fn error_type(&self) -> ErrorType {
-        self.report
-    }
-}
-
 /// The error of what can't fail.
 #[derive(Debug)]
 pub enum Never {}
 
-impl ClassifyError for Never {
-    fn error_type(&self) -> ErrorType {
-        match *self {}
-    }
-}
-
 /// The result of opening a stream that is opened without fail.
 pub fn always<S>(stream: S) -> Result<S, Never> {
     Ok(stream)
+}
+
+/// The class of that error.
+pub fn never(never: &Never) -> ErrorType {
+    match *never {}
 }
 
 /// The stream of such a result.
@@ -146,92 +136,26 @@ where
     call.observe_sync(code)
 }
 
-/// `observe_stream` for a function that opens the stream without waiting.
-pub fn observe_opening<S, E>(call: LlmCall, open: impl FnOnce() -> Result<S, E>) -> Result<ObservedStream<S>, E>
+/// `LlmCall::observe_stream_with` for a function that opens the stream without waiting.
+pub fn observe_opening<S, E, R, C>(
+    call: LlmCall,
+    open: impl FnOnce() -> Result<S, E>,
+    report: R,
+    error_type: C,
+) -> Result<ObservedStreamWith<S, R>, E>
 where
-    S: Stream<Item: Outcome>,
-    E: ClassifyError,
+    S: Stream,
+    R: FnMut(&mut LlmCall, &S::Item),
+    C: FnOnce(&E) -> ErrorType,
 {
     let mut open = Some(open);
     let opening = poll_fn(|_| open.take().map_or(Poll::Pending, |open| Poll::Ready(open())));
-    let mut opening = pin!(call.observe_stream(opening));
+    let mut opening = pin!(call.observe_stream_with(opening, report).with_error_type(error_type));
     loop {
         // Ready at once.
         if let Poll::Ready(opened) = opening.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return opened;
         }
-    }
-}
-
-pin_project! {
-    /// A stream whose items are recorded by a closure.
-    #[derive(Debug)]
-    pub struct ReportItems<S, R> {
-        #[pin]
-        stream: S,
-        report: R,
-    }
-}
-
-impl<S: Stream, R: Fn(&mut LlmCall, &S::Item) + Clone> Stream for ReportItems<S, R> {
-    type Item = Reported<S::Item, R>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.project();
-        let item = ready!(this.stream.poll_next(cx));
-        Poll::Ready(item.map(|item| Reported::new(item, this.report.clone())))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.stream.size_hint()
-    }
-}
-
-/// Says how the items of an opened stream are recorded, and its error.
-pub fn report_items<S, E, R, C>(
-    opened: Result<S, E>,
-    report: R,
-    classify: C,
-) -> Result<ReportItems<S, R>, Reported<E, ErrorType>>
-where
-    S: Stream,
-    R: Fn(&mut LlmCall, &S::Item) + Clone,
-    C: FnOnce(&E) -> ErrorType,
-{
-    match opened {
-        Ok(stream) => Ok(ReportItems { stream, report }),
-        Err(value) => Err(Reported { report: classify(&value), value }),
-    }
-}
-
-pin_project! {
-    /// The items alone of a stream of [`Reported`] items.
-    #[derive(Debug)]
-    #[must_use = "streams do nothing unless polled"]
-    pub struct Items<S> {
-        #[pin]
-        stream: S,
-    }
-}
-
-impl<T, R, S: Stream<Item = Reported<T, R>>> Stream for Items<S> {
-    type Item = T;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let item = ready!(self.project().stream.poll_next(cx));
-        Poll::Ready(item.map(|item| item.value))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.stream.size_hint()
-    }
-}
-
-/// Takes away again what [`report_items`] has added.
-pub fn into_items<S, E>(opened: Result<S, Reported<E, ErrorType>>) -> Result<Items<S>, E> {
-    match opened {
-        Ok(stream) => Ok(Items { stream }),
-        Err(error) => Err(error.value),
     }
 }
 

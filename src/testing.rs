@@ -31,7 +31,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -44,6 +44,7 @@ use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::error_type::ErrorType;
+use crate::lock::unpoisoned;
 use crate::store::{self, MetricsRecorder};
 use crate::{catalog, spans};
 
@@ -477,7 +478,7 @@ struct Ended(Arc<Mutex<Vec<SpanData>>>);
 
 impl Ended {
     fn lock(&self) -> MutexGuard<'_, Vec<SpanData>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.lock())
     }
 }
 

@@ -1,5 +1,7 @@
 //! How many tokens a call used.
 
+use std::ops::Add;
+
 /// Tokens of one call, in the arithmetic of the OpenTelemetry GenAI conventions v1.41.1.
 ///
 /// The prompt includes what was read from or written to a cache, the completion includes reasoning. Anthropic reports the
@@ -12,7 +14,15 @@
 /// let usage = Usage::new(1_200, 300).with_cache_read(1_000).with_reasoning(120);
 /// assert_eq!(usage.total(), 1_500);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// Usages add up part by part, each capped at `u64::MAX`, as those of retries do:
+///
+/// ```
+/// # use botticelli_obs::Usage;
+/// let tries = [Usage::new(12, 0), Usage::new(12, 30)];
+/// assert_eq!(tries.into_iter().fold(Usage::default(), |sum, usage| sum + usage), Usage::new(24, 30));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Usage {
     prompt: u64,
     completion: u64,
@@ -82,9 +92,13 @@ impl Usage {
     pub(crate) const fn has_parts(&self) -> bool {
         self.cache_read | self.cache_write | self.reasoning != 0
     }
+}
 
-    /// Adds another usage to it, each part capped at `u64::MAX`.
-    pub(crate) const fn plus(self, more: Self) -> Self {
+/// Each part is capped at `u64::MAX`.
+impl Add for Usage {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
         Self {
             prompt: self.prompt.saturating_add(more.prompt),
             completion: self.completion.saturating_add(more.completion),
@@ -92,5 +106,20 @@ impl Usage {
             cache_write: self.cache_write.saturating_add(more.cache_write),
             reasoning: self.reasoning.saturating_add(more.reasoning),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_of_a_sum_is_capped() {
+        let most = Usage::new(u64::MAX, u64::MAX).with_cache_read(u64::MAX).with_cache_write(u64::MAX);
+        let most = most.with_reasoning(u64::MAX);
+        assert_eq!(most + most, most);
+        let one = Usage::new(1, 2).with_cache_read(3).with_cache_write(4).with_reasoning(5);
+        assert_eq!(one + one, Usage::new(2, 4).with_cache_read(6).with_cache_write(8).with_reasoning(10));
+        assert_eq!(one + Usage::default(), one);
     }
 }

@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use botticelli_obs::{
-    ClassifyError, ErrorType, LlmCall, Recorder, Usage, llm_duration, llm_error, llm_request, llm_tokens, metrics,
+    ClassifyError, ErrorType, LlmCall, Recorder, Usage, declare, llm_duration, llm_error, llm_request, llm_tokens,
+    metrics,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
@@ -406,4 +407,30 @@ fn types_cross_threads() {
         can_be_shared::<InstallError>();
         can_be_shared::<FlushError>();
     }
+}
+
+#[test]
+fn a_pair_is_anything_that_is_text() {
+    struct Model(&'static str);
+
+    impl AsRef<str> for Model {
+        fn as_ref(&self) -> &str {
+            self.0
+        }
+    }
+
+    let foreign = Foreign::new();
+    metrics::with_local_recorder(&foreign.recorder, || {
+        let (owned, shared): (String, Arc<str>) = ("gemini".to_owned(), "gemini-2.5-flash".into());
+        LlmCall::start("gemini", "gemini-2.5-flash").finish();
+        LlmCall::start(&owned, &shared).finish();
+        LlmCall::start(owned.clone(), Arc::clone(&shared)).finish();
+        LlmCall::start(std::borrow::Cow::Borrowed("gemini"), Model("gemini-2.5-flash")).finish();
+        LlmCall::builder("gemini", &Model("gemini-2.5-flash")).start().finish();
+        LlmCall::builder(&owned, &shared).start().finish();
+        declare(&owned, Model("gemini-2.5-flash"));
+        llm_request!(owned, Model("gemini-2.5-flash"));
+    });
+    let requests = foreign.values().into_iter().find(|(name, _)| name == "llm.requests");
+    assert_eq!(requests.map(|(_, value)| value), Some(7.0));
 }

@@ -104,7 +104,7 @@ impl Scene {
     fn enter(&self, script: &Script) -> (LlmCall, Self) {
         let (provider, model) = PAIRS[script.pair];
         let builder = LlmCall::builder(provider, model);
-        let call = if script.independent { builder.independent().start() } else { builder.start() };
+        let call = if script.independent { builder.without_nesting().start() } else { builder.start() };
         let mut log = self.log.lock();
         let is_whole = |enclosing: &&Enclosing| {
             let done = &log[enclosing.call];

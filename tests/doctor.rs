@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use botticelli_obs::{Builder, LlmCall, Mistake, Verdict};
+use botticelli_obs::doctor::{Mistake, Verdict};
+use botticelli_obs::{Builder, LlmCall};
 use serde_json::Value;
 use support::bot::Bot;
 use support::observers::{Grafana, Jaeger, PrometheusElsewhere};

@@ -148,7 +148,7 @@ fn any_timeout_will_do() {
         telemetry.shutdown(Duration::MAX).expect("nothing was lost");
         let (_, guard) = Builder::new()
             .with_trace_exporter(TraceExporter::Stdout)
-            .trace_layer::<botticelli_obs::Registry>()
+            .trace_layer::<botticelli_obs::subscriber::Registry>()
             .expect("a layer");
         guard.flush(Duration::MAX).expect("nothing was lost");
         guard.shutdown(Duration::MAX).expect("nothing was lost");

@@ -141,7 +141,7 @@ fn other_calls_inside_are_their_own() {
                 LlmCall::start("groq", "llama3.2").observe(async { Reply { tokens: 2 } }).await;
                 let embeddings = LlmCall::builder("groq", MODEL).with_operation("embeddings").start();
                 embeddings.observe(async { Reply { tokens: 4 } }).await;
-                let independent = LlmCall::builder("groq", MODEL).independent().start();
+                let independent = LlmCall::builder("groq", MODEL).without_nesting().start();
                 independent.observe(async { Reply { tokens: 8 } }).await;
                 Reply { tokens: 16 }
             })

@@ -218,7 +218,7 @@ fn memory_stays_flat_while_the_collector_is_away() {
     pushing(test, &endpoint, &[("OTEL_METRIC_EXPORT_INTERVAL", "1")], || {
         let telemetry = install();
         for model in 0..200 {
-            LlmCall::start("gemini", &format!("model-{model}")).finish();
+            LlmCall::start("gemini", format!("model-{model}")).finish();
         }
         let after = |exports: f64| {
             let page = || Page::parse(&telemetry.render());

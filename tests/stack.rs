@@ -358,7 +358,7 @@ fn the_sizes_that_scaling_reckons_with_are_real() {
         botticelli_obs::metrics::with_local_recorder(&recorder, || {
             for model in 0..models {
                 botticelli_obs::declare("openai", format!("a-model-{model:02}"));
-                botticelli_obs::LlmCall::start("openai", &format!("a-model-{model:02}")).finish();
+                botticelli_obs::LlmCall::start("openai", format!("a-model-{model:02}")).finish();
             }
         });
         let text = page.render();

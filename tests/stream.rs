@@ -217,3 +217,95 @@ fn stream_that_was_complete_in_time_may_end_later() {
 fn size_hint_is_that_of_the_stream() {
     assert_eq!(start().wrap_stream(stream::iter([TEXT, TEXT])).size_hint(), (2, Some(2)));
 }
+
+/// Types of another crate, which implement none of ours.
+mod foreign {
+    pub(super) struct Delta(pub(super) &'static str, pub(super) Option<u64>);
+
+    #[derive(Debug, PartialEq)]
+    pub(super) struct Trouble(pub(super) &'static str);
+}
+
+use foreign::{Delta, Trouble};
+
+fn report(call: &mut LlmCall, item: &Result<Delta, Trouble>) {
+    match item {
+        Ok(Delta(_, tokens)) => {
+            if let Some(tokens) = tokens {
+                call.record_usage(Usage::new(5, *tokens));
+            }
+        }
+        Err(Trouble("overloaded")) => call.record_error(ErrorType::Overloaded),
+        Err(_) => call.record_error(ErrorType::Unknown),
+    }
+}
+
+async fn open_foreign(
+    items: Vec<Result<Delta, Trouble>>,
+) -> Result<impl Stream<Item = Result<Delta, Trouble>>, Trouble> {
+    if items.is_empty() { Err(Trouble("refused")) } else { Ok(stream::iter(items)) }
+}
+
+#[test]
+fn foreign_items_are_recorded_by_a_closure() {
+    let capture = Capture::new();
+    let reader = async {
+        let items = vec![Ok(Delta("to be", None)), Ok(Delta("or not", Some(7)))];
+        let chunks = start().observe_stream_with(open_foreign(items), report).await.expect("it opens");
+        assert_eq!(chunks.size_hint(), (2, Some(2)));
+        chunks.map(|item| item.expect("a delta").0).collect::<Vec<_>>().await
+    };
+    assert_eq!(capture.observe(reader).now_or_never().expect("it is ready"), ["to be", "or not"]);
+    let llm = capture.llm("anthropic", MODEL);
+    assert_eq!(llm.requests(), 1);
+    assert_eq!(llm.errors(), 0);
+    assert_eq!(llm.tokens(), 12);
+    assert_eq!((llm.first_chunks().len(), llm.chunk_gaps().len()), (1, 1));
+}
+
+#[test]
+fn foreign_errors_are_classified_by_the_closures() {
+    let read = |items: Vec<Result<Delta, Trouble>>| {
+        let capture = Capture::new();
+        let reader = async {
+            let opening = start().observe_stream_with(open_foreign(items), report);
+            match opening.with_error_type(|Trouble(_)| ErrorType::Auth).await {
+                Ok(chunks) => chunks.count().await,
+                Err(Trouble(why)) => why.len(),
+            }
+        };
+        capture.observe(reader).now_or_never().expect("it is ready");
+        assert_eq!(capture.llm("anthropic", MODEL).requests(), 1);
+        capture
+    };
+    let broken = read(vec![Ok(Delta("", None)), Err(Trouble("overloaded"))]);
+    assert_eq!(broken.llm("anthropic", MODEL).errors_of(ErrorType::Overloaded), 1);
+    assert_eq!(broken.llm("anthropic", MODEL).first_chunks().len(), 1);
+    assert_eq!(broken.llm("anthropic", MODEL).chunk_gaps().len(), 0, "an error is no chunk");
+    assert_eq!(read(Vec::new()).llm("anthropic", MODEL).errors_of(ErrorType::Auth), 1);
+}
+
+#[test]
+fn failure_to_open_a_foreign_stream_is_unknown_unless_it_is_classified() {
+    let capture = Capture::new();
+    let opening = async { start().observe_stream_with(open_foreign(Vec::new()), report).await.err() };
+    assert_eq!(capture.observe(opening).now_or_never().expect("it is ready"), Some(Trouble("refused")));
+    assert_eq!(capture.llm("anthropic", MODEL).errors_of(ErrorType::Unknown), 1);
+}
+
+#[test]
+fn open_stream_of_foreign_items_is_wrapped_with_a_closure_that_counts() {
+    let capture = Capture::new();
+    let reader = async {
+        let mut tokens = 0;
+        let chunks = start().wrap_stream_with(stream::iter([1, 2, 3]), move |call, more: &u64| {
+            tokens += more;
+            call.record_usage(Usage::new(0, tokens));
+        });
+        chunks.take(2).count().await
+    };
+    assert_eq!(capture.observe(reader).now_or_never(), Some(2));
+    let llm = capture.llm("anthropic", MODEL);
+    assert_eq!(llm.tokens(), 3);
+    assert_eq!(llm.errors_of(ErrorType::Cancelled), 1, "the reader has left before the end");
+}

@@ -61,7 +61,7 @@ async fn spawned_code_is_captured_by_a_clone() {
 fn dropped_future_ends_its_spans_in_the_capture() {
     let capture = Capture::new();
     let outer = async {
-        let inner = LlmCall::builder("ollama", "llama3.2").independent().start();
+        let inner = LlmCall::builder("ollama", "llama3.2").without_nesting().start();
         inner.observe_with(future::pending::<Result<(), ()>>(), |_, _| {}).await
     };
     let call = capture.run(|| LlmCall::start("ollama", "llama3.2"));

@@ -53,29 +53,51 @@ impl Expansion<'_> {
     /// Generates the body of a blocking function.
     fn sync(&self, body: &Group) -> TokenStream {
         let Self { private, returns, .. } = self;
-        let (start, output) = (self.start(), &returns.output);
-        let reported = self.reported(&quote_spanned!(Span::mixed_site()=> (move || -> #output #body)()));
-        let observe = match returns.stream {
-            None => quote_spanned!(Span::mixed_site()=> observe_sync),
-            Some(_) => quote_spanned!(Span::mixed_site()=> observe_opening),
+        let (start, output, report) = (self.start(), &returns.output, self.report());
+        let value = quote_spanned!(Span::mixed_site()=> (move || -> #output #body)());
+        let observed = match &returns.stream {
+            None => quote_spanned! {Span::mixed_site()=>
+                #private::Reported::into_value(
+                    #private::observe_sync(call, move || #private::Reported::new(#value, #report))
+                )
+            },
+            Some(stream) => {
+                let (opening, error_type) = (self.opening(stream, &value), self.opening_error(stream));
+                self.opened(
+                    stream,
+                    &quote_spanned! {Span::mixed_site()=>
+                        #private::observe_opening(call, move || #opening, #report, #error_type)
+                    },
+                )
+            }
         };
-        let observed =
-            self.unreported(&quote_spanned!(Span::mixed_site()=> #private::#observe(call, move || #reported)));
         quote_spanned!(Span::mixed_site()=> let call = #start; #observed)
     }
 
     /// Generates the body of an async function or block.
     fn future(&self, body: &Group, capture: Option<Move>) -> TokenStream {
         let Self { private, returns, .. } = self;
-        let (start, body) = (self.start(), typed(body, &returns.output));
-        let reported = self.reported(&quote_spanned!(Span::mixed_site()=> async #capture { #body }.await));
-        let observe = match returns.stream {
-            None => quote_spanned!(Span::mixed_site()=> observe),
-            Some(_) => quote_spanned!(Span::mixed_site()=> observe_stream),
+        let (start, body, report) = (self.start(), typed(body, &returns.output), self.report());
+        let value = quote_spanned!(Span::mixed_site()=> async #capture { #body }.await);
+        let observed = match &returns.stream {
+            None => {
+                let reported = quote_spanned!(Span::mixed_site()=> #private::Reported::new(#value, #report));
+                quote_spanned! {Span::mixed_site()=>
+                    #private::Reported::into_value(#private::LlmCall::observe(call, async #capture { #reported }).await)
+                }
+            }
+            Some(stream) => {
+                let (opening, error_type) = (self.opening(stream, &value), self.opening_error(stream));
+                self.opened(
+                    stream,
+                    &quote_spanned! {Span::mixed_site()=>
+                        #private::LlmCall::observe_stream_with(call, async #capture { #opening }, #report)
+                            .with_error_type(#error_type)
+                            .await
+                    },
+                )
+            }
         };
-        let inside = quote_spanned!(Span::mixed_site()=> async #capture { #reported });
-        let observed =
-            self.unreported(&quote_spanned!(Span::mixed_site()=> #private::LlmCall::#observe(call, #inside).await));
         quote_spanned!(Span::mixed_site()=> let call = #start; #observed)
     }
 
@@ -95,33 +117,32 @@ impl Expansion<'_> {
         }
     }
 
-    /// Wraps a value together with the closure that records it, so that the call can observe it.
-    fn reported(&self, value: &TokenStream) -> TokenStream {
+    /// The stream in a `Result`, as what opens it.
+    fn opening(&self, stream: &Opened, value: &TokenStream) -> TokenStream {
         let private = &self.private;
-        let report = self.report();
-        match &self.returns.stream {
-            None => quote_spanned!(Span::mixed_site()=> #private::Reported::new(#value, #report)),
-            Some(Opened { ty, error: Some(error), .. }) => {
-                let classify = self.classify(error);
-                quote_spanned!(Span::mixed_site()=> #private::report_items::<#ty, _, _, _>(#value, #report, #classify))
-            }
-            Some(Opened { ty, error: None, .. }) => quote_spanned! {Span::mixed_site()=>
-                #private::report_items::<#ty, _, _, _>(#private::always(#value), #report, #private::classify())
-            },
+        match stream.error {
+            Some(_) => value.clone(),
+            None => quote_spanned!(Span::mixed_site()=> #private::always(#value)),
         }
     }
 
-    /// Unwraps the value again.
-    fn unreported(&self, observed: &TokenStream) -> TokenStream {
-        let Self { private, returns, .. } = self;
-        let Some(Opened { ty, error, is_opaque }) = &returns.stream else {
-            return quote_spanned!(Span::mixed_site()=> #private::Reported::into_value(#observed));
-        };
-        let mut opened = quote_spanned!(Span::mixed_site()=> #private::into_items(#observed));
-        if !is_opaque {
+    /// What classifies a failure to open the stream.
+    fn opening_error(&self, stream: &Opened) -> TokenStream {
+        let private = &self.private;
+        match &stream.error {
+            Some(error) => self.classify(error),
+            None => quote_spanned!(Span::mixed_site()=> #private::never),
+        }
+    }
+
+    /// The stream as the signature has it.
+    fn opened(&self, stream: &Opened, observed: &TokenStream) -> TokenStream {
+        let (private, ty) = (&self.private, &stream.ty);
+        let mut opened = observed.clone();
+        if !stream.is_opaque {
             opened = quote_spanned!(Span::mixed_site()=> #private::boxed::<#ty, _, _>(#opened));
         }
-        if error.is_none() {
+        if stream.error.is_none() {
             opened = quote_spanned!(Span::mixed_site()=> #private::opened(#opened));
         }
         opened

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use botticelli_obs::{Diagnosis, Finding, Verdict, doctor};
+use botticelli_obs::doctor::{Diagnosis, Finding, Verdict, doctor};
 use include_dir::{Dir, File, include_dir};
 
 static STACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/examples/stack");

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard};
 use std::task::Waker;
 use std::thread;
 use std::time::Instant;
+
+use crate::lock::unpoisoned;
 
 /// The time to wake, and a number that makes the key unique.
 type Key = (Instant, u64);
@@ -29,7 +31,7 @@ static TIMER: LazyLock<Option<&'static Timer>> = LazyLock::new(|| {
 
 impl Timer {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Waker>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.waiting.lock())
     }
 
     fn run(&self) {
@@ -37,7 +39,7 @@ impl Timer {
         loop {
             let now = Instant::now();
             waiting = match waiting.first_entry() {
-                None => self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                None => unpoisoned(self.changed.wait(waiting)),
                 Some(first) if first.key().0 <= now => {
                     let waker = first.remove();
                     // A waker is code of an executor: it may set another alarm, so the lock is released; and it may panic, which
@@ -48,7 +50,7 @@ impl Timer {
                 }
                 Some(first) => {
                     let pause = first.key().0 - now;
-                    self.changed.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner).0
+                    unpoisoned(self.changed.wait_timeout(waiting, pause)).0
                 }
             };
         }

@@ -101,7 +101,22 @@ impl<'a> LlmCallBuilder<'a> {
     }
 
     /// Makes it a call of its own, also inside a call of the same provider, model and operation.
-    pub fn independent(mut self) -> Self {
+    #[deprecated(since = "0.2.0", note = "renamed to `without_nesting`")]
+    pub fn independent(self) -> Self {
+        self.without_nesting()
+    }
+
+    /// Makes it a call of its own, also inside a call of the same provider, model and operation. Defaults to a part of that call.
+    ///
+    /// ```
+    /// use botticelli_obs::LlmCall;
+    ///
+    /// LlmCall::start("gemini", "gemini-2.5-flash").observe_sync(|| {
+    ///     // Counted beside the one around it, of which it would be a part.
+    ///     LlmCall::builder("gemini", "gemini-2.5-flash").without_nesting().start().finish();
+    /// });
+    /// ```
+    pub fn without_nesting(mut self) -> Self {
         self.independent = true;
         self
     }

@@ -20,8 +20,8 @@ use crate::usage::Usage;
 
 pub use builder::LlmCallBuilder;
 use nesting::Frame;
-pub use observe::Observe;
-pub use stream::{ObserveStream, ObservedStream};
+pub use observe::{Observe, ObserveWith};
+pub use stream::{ObserveStream, ObserveStreamWith, ObservedStream, ObservedStreamWith};
 
 /// The target of call spans, by which the span filter knows them.
 pub(crate) const TARGET: &str = "botticelli_obs::call";
@@ -54,7 +54,7 @@ pub(crate) const TARGET: &str = "botticelli_obs::call";
 /// Inside `observe*`, `wrap_stream` and `#[llm_call]`, a call of the same provider, model and operation is a part of the outer
 /// one: it is not counted, and hands up what the outer one lacks (usage, finish reason, response model, error class). Any other
 /// call, such as a fallback to another provider, is its own; so is one built with
-/// [`independent`](LlmCallBuilder::independent). What a task spawns is no longer inside.
+/// [`without_nesting`](LlmCallBuilder::without_nesting). What a task spawns is no longer inside.
 #[must_use = "a call that is dropped is recorded as cancelled: keep it and call `finish` or `fail`"]
 pub struct LlmCall {
     role: Role,
@@ -98,7 +98,7 @@ impl Facts {
     /// Adds those of a later try: tokens add up, of everything else the last word counts.
     fn add(&mut self, later: Self) {
         self.usage = match (self.usage, later.usage) {
-            (Some(usage), Some(more)) => Some(usage.plus(more)),
+            (Some(usage), Some(more)) => Some(usage + more),
             (usage, more) => more.or(usage),
         };
         self.error = later.error;
@@ -126,14 +126,17 @@ impl Facts {
 impl LlmCall {
     /// Starts a call to a model, as asked for, of a provider such as `gemini`, `anthropic` or `openai`.
     ///
-    /// Both become labels, so neither may hold ids or a user's text.
-    pub fn start(provider: &str, model: &str) -> Self {
-        Self::builder(provider, model).start()
+    /// Both become labels, so neither may hold ids or a user's text. They are anything that is `AsRef<str>`, here as everywhere.
+    pub fn start(provider: impl AsRef<str>, model: impl AsRef<str>) -> Self {
+        Self::builder(&provider, &model).start()
     }
 
     /// Returns a builder, for what else is known of the call before it starts.
-    pub fn builder<'a>(provider: &'a str, model: &'a str) -> LlmCallBuilder<'a> {
-        LlmCallBuilder::new(provider, model)
+    pub fn builder<'a>(
+        provider: &'a (impl AsRef<str> + ?Sized),
+        model: &'a (impl AsRef<str> + ?Sized),
+    ) -> LlmCallBuilder<'a> {
+        LlmCallBuilder::new(provider.as_ref(), model.as_ref())
     }
 
     fn new(role: Role, deadline: Option<Instant>) -> Self {

@@ -6,9 +6,10 @@
 
 use std::cell::RefCell;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Facts;
+use crate::lock::unpoisoned;
 
 thread_local! {
     /// The innermost call whose code is running on this thread.
@@ -66,7 +67,7 @@ impl Frame {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Facts>> {
-        self.inner_facts.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.inner_facts.lock())
     }
 }
 

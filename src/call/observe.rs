@@ -15,47 +15,30 @@ use super::nesting::Frame;
 use crate::error_type::ErrorType;
 use crate::outcome::Outcome;
 
-/// Records an output into the call that made it.
-pub trait Report<T> {
-    /// Records the output. It is called at most once, before the call ends.
-    fn report(self, call: &mut LlmCall, output: &T);
-}
-
-/// Records an output by its implementation of [`Outcome`].
-#[derive(Clone, Copy, Debug)]
-pub struct AsOutcome;
-
-impl<T: Outcome> Report<T> for AsOutcome {
-    fn report(self, call: &mut LlmCall, output: &T) {
-        output.record_in(call);
-    }
-}
-
-/// Records a result by a closure.
-#[derive(Clone, Copy)]
-pub struct By<C>(C);
-
-impl<T, E, C: FnOnce(&mut LlmCall, Result<&T, &E>)> Report<Result<T, E>> for By<C> {
-    fn report(self, call: &mut LlmCall, output: &Result<T, E>) {
-        if output.is_err() {
-            // First, so that the closure can replace it.
-            call.record_error(ErrorType::Unknown);
-        }
-        (self.0)(call, output.as_ref());
-    }
-}
-
 pin_project! {
-    /// A future that records a call around another future. Created by [`LlmCall::observe`] and [`LlmCall::observe_with`].
+    /// A future that records a call around another future. Created by [`LlmCall::observe`].
     ///
     /// The call ends when the future is ready; a future dropped before that is recorded as `cancelled`, or as `timeout` after the
     /// time limit of the call.
     #[must_use = "futures do nothing unless you `.await` or poll them"]
-    pub struct Observe<F, R = AsOutcome> {
+    pub struct Observe<F> {
         // Declared before the call, and so dropped before it: inner calls that end by the drop still pass their facts to this call.
         #[pin]
         future: F,
         observed: ObservedCall,
+    }
+}
+
+pin_project! {
+    /// A future that records a call around another future by a closure. Created by [`LlmCall::observe_with`].
+    ///
+    /// The call ends as with [`Observe`].
+    #[must_use = "futures do nothing unless you `.await` or poll them"]
+    pub struct ObserveWith<F, R> {
+        #[pin]
+        future: F,
+        observed: ObservedCall,
+        // Taken when the future has ended.
         report: Option<R>,
     }
 }
@@ -86,6 +69,24 @@ impl ObservedCall {
         };
         mem::forget(guard);
         output
+    }
+
+    /// Polls the inside of the call; when it is ready, records its output and ends the call.
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        inside: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+        report: impl FnOnce(&mut LlmCall, &T),
+    ) -> Poll<T> {
+        let Poll::Ready(output) = self.run(|| inside(cx)) else {
+            self.wait(cx);
+            return Poll::Pending;
+        };
+        if let Some(call) = self.call() {
+            report(call, &output);
+        }
+        self.finish();
+        Poll::Ready(output)
     }
 
     /// Returns the call, unless it has ended.
@@ -143,26 +144,49 @@ impl Drop for PanicGuard<'_> {
     }
 }
 
-impl<F: Future, R: Report<F::Output>> Future for Observe<F, R> {
+impl<F: Future<Output: Outcome>> Future for Observe<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let Poll::Ready(output) = this.observed.run(|| this.future.poll(cx)) else {
-            this.observed.wait(cx);
-            return Poll::Pending;
-        };
-        if let (Some(call), Some(report)) = (this.observed.call(), this.report.take()) {
-            report.report(call, &output);
-        }
-        this.observed.finish();
-        Poll::Ready(output)
+        this.observed.poll(cx, |cx| this.future.poll(cx), |call, output| output.record_in(call))
     }
 }
 
-impl<F, R> fmt::Debug for Observe<F, R> {
+impl<T, E, F, R> Future for ObserveWith<F, R>
+where
+    F: Future<Output = Result<T, E>>,
+    R: FnOnce(&mut LlmCall, Result<&T, &E>),
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.observed.poll(
+            cx,
+            |cx| this.future.poll(cx),
+            |call, output| {
+                if output.is_err() {
+                    // The closure may know better.
+                    call.record_error(ErrorType::Unknown);
+                }
+                if let Some(report) = this.report.take() {
+                    report(call, output.as_ref());
+                }
+            },
+        )
+    }
+}
+
+impl<F> fmt::Debug for Observe<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Observe").field("call", &self.observed.call).finish_non_exhaustive()
+    }
+}
+
+impl<F, R> fmt::Debug for ObserveWith<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObserveWith").field("call", &self.observed.call).finish_non_exhaustive()
     }
 }
 
@@ -184,7 +208,7 @@ impl LlmCall {
     /// # Ok(reply) }
     /// ```
     pub fn observe<F: Future<Output: Outcome>>(self, future: F) -> Observe<F> {
-        Observe { future, observed: ObservedCall::new(self), report: Some(AsOutcome) }
+        Observe { future, observed: ObservedCall::new(self) }
     }
 
     /// Records the call around a future by a closure, for types of other crates, for which the traits of this crate can't be
@@ -204,12 +228,12 @@ impl LlmCall {
     /// reply.await?;
     /// # Ok(()) }
     /// ```
-    pub fn observe_with<F, T, E, C>(self, future: F, report: C) -> Observe<F, By<C>>
+    pub fn observe_with<F, T, E, R>(self, future: F, report: R) -> ObserveWith<F, R>
     where
         F: Future<Output = Result<T, E>>,
-        C: FnOnce(&mut LlmCall, Result<&T, &E>),
+        R: FnOnce(&mut LlmCall, Result<&T, &E>),
     {
-        Observe { future, observed: ObservedCall::new(self), report: Some(By(report)) }
+        ObserveWith { future, observed: ObservedCall::new(self), report: Some(report) }
     }
 
     /// Records the call around a blocking function, which it runs at once on this thread. The call ends with the function.

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use super::settings::Settings;
 use super::{Finding, Mistake};
 use crate::otlp::send::{Refusal, Sender};
-use crate::otlp::{Config, OtlpProtocol};
+use crate::otlp::{Config, Transport};
 
 /// The limit for an answer. At most two requests follow each other, so a check fits into the limit of the whole examination.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -75,16 +75,12 @@ async fn send(config: &Config, signal: Signal) -> Result<(), Refusal> {
 /// Describes a failed request. If the endpoint answers the other transport, the protocol or the port is wrong.
 async fn diagnose_failure(check: &'static str, config: &Config, signal: Signal, refusal: &Refusal) -> Finding {
     let authority = config.endpoint.split('/').take(3).collect::<Vec<_>>().join("/");
-    let (other, endpoint, setting) = match (config.protocol, signal) {
-        (OtlpProtocol::Grpc, Signal::Traces) => {
-            (OtlpProtocol::HttpProtobuf, format!("{authority}/v1/traces"), "http/protobuf")
-        }
-        (OtlpProtocol::Grpc, Signal::Metrics) => {
-            (OtlpProtocol::HttpProtobuf, format!("{authority}/v1/metrics"), "http/protobuf")
-        }
-        (OtlpProtocol::HttpProtobuf, _) => (OtlpProtocol::Grpc, authority, "grpc"),
+    let (other, endpoint, setting) = match (config.transport, signal) {
+        (Transport::Grpc, Signal::Traces) => (Transport::Http, format!("{authority}/v1/traces"), "http/protobuf"),
+        (Transport::Grpc, Signal::Metrics) => (Transport::Http, format!("{authority}/v1/metrics"), "http/protobuf"),
+        (Transport::Http, _) => (Transport::Grpc, authority, "grpc"),
     };
-    let other = Config { protocol: other, endpoint, ..config.clone() };
+    let other = Config { transport: other, endpoint, ..config.clone() };
     if send(&other, signal).await.is_ok() {
         let found = format!("{config}: the endpoint speaks the other OTLP transport");
         let remedy = format!("set OTEL_EXPORTER_OTLP_PROTOCOL={setting}, or use the other port");

@@ -1,4 +1,15 @@
-//! The doctor: checks every step between a program and its dashboards.
+//! What is wrong between a program and its dashboards. Feature `cli`.
+//!
+//! [`doctor`] checks the way as the environment of this process describes it, as the program `botticelli-obs doctor` does:
+//!
+//! ```no_run
+//! use botticelli_obs::doctor::{Verdict, doctor};
+//!
+//! let diagnosis = doctor();
+//! for finding in diagnosis.findings().iter().filter(|finding| finding.verdict == Verdict::Broken) {
+//!     eprintln!("{finding}");
+//! }
+//! ```
 
 mod endpoint;
 mod jaeger;

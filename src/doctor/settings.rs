@@ -38,41 +38,14 @@ pub(super) fn check() -> (Settings, Vec<Finding>) {
     };
     match Plan::resolve(&Builder::new(), &environment) {
         Ok(plan) => {
-            // A setting that several pipelines share is reported once.
-            let mut report = |error| {
-                let finding = invalid_setting(&error);
-                if !findings.contains(&finding) {
-                    findings.push(finding);
-                }
-            };
-            settings.traces = match plan.traces {
-                Ok(Some(config)) => match config.backend {
-                    Backend::Otlp(otlp) => Some(otlp),
-                    Backend::Stdout => None,
-                },
-                Ok(None) => None,
-                Err(error) => {
-                    report(error);
-                    None
-                }
-            };
-            let metrics = plan.metrics.unwrap_or_else(|error| {
-                report(error);
-                None
+            findings.extend(plan.faults.iter().map(|fault| invalid_setting(&fault.error)));
+            settings.traces = plan.traces.and_then(|config| match config.backend {
+                Backend::Otlp(otlp) => Some(otlp),
+                Backend::Stdout => None,
             });
-            settings.push = plan.push.unwrap_or_else(|error| {
-                report(error);
-                None
-            });
-            if let Err(error) = plan.logs {
-                report(error);
-            }
-            match plan.textfile {
-                Ok(Some(path)) => findings.push(textfile(path)),
-                Ok(None) => {}
-                Err(error) => report(error),
-            }
-            if let Some(metrics) = metrics {
+            settings.push = plan.push;
+            findings.extend(plan.textfile.map(textfile));
+            if let Some(metrics) = plan.metrics {
                 let named = ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"];
                 let is_named = environment.first(&named).is_ok_and(|set| set.is_some());
                 settings.service = metrics.target.first().map(|(_, name)| name.clone()).filter(|_| is_named);

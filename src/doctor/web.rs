@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::cause::innermost;
+
 /// The limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -50,13 +52,11 @@ impl Web {
 
 /// Returns the innermost error message, which is the system's. The URL is left out, because it may contain a password.
 fn message(error: reqwest::Error) -> String {
-    let is_timeout = error.is_timeout();
-    let error = error.without_url();
-    let mut innermost: &dyn std::error::Error = &error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+    if error.is_timeout() {
+        format!("no answer within {TIMEOUT:?}")
+    } else {
+        innermost(&error.without_url()).to_string()
     }
-    if is_timeout { format!("no answer within {TIMEOUT:?}") } else { innermost.to_string() }
 }
 
 /// The URL of a server: the value of a variable, or a default.

@@ -3,19 +3,25 @@
 use std::fmt;
 
 use metrics::Recorder;
-use tracing::Subscriber;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
-use super::error::InstallError;
-use super::ladder::{MetricsHandle, TraceGuard};
-use super::telemetry::Telemetry;
 use crate::otlp::OtlpProtocol;
 use crate::spans::Sampler;
 use crate::spans::logs::LogFormat;
-use crate::store::{ExtraRecorder, MetricsRecorder};
+use crate::store::ExtraRecorder;
+use crate::word::words;
 
 /// Where spans go.
+///
+/// Parsed from the words the OpenTelemetry specification has for `OTEL_TRACES_EXPORTER`, `otlp`, `console` and `none` in any case,
+/// and displayed as them.
+///
+/// ```
+/// use botticelli_obs::TraceExporter;
+///
+/// assert_eq!("console".parse(), Ok(TraceExporter::Stdout));
+/// assert_eq!(TraceExporter::Otlp.to_string(), "otlp");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TraceExporter {
@@ -27,7 +33,18 @@ pub enum TraceExporter {
     None,
 }
 
+words! { TraceExporter: "otlp" = Otlp, "console" = Stdout, "none" = None }
+
 /// What happens when a pipeline can't start.
+///
+/// Parsed from the words of `BOTTICELLI_OBS_ON_FAILURE`, `fail` and `degrade` in any case, and displayed as them.
+///
+/// ```
+/// use botticelli_obs::FailurePolicy;
+///
+/// assert_eq!("degrade".parse(), Ok(FailurePolicy::Degrade));
+/// assert_eq!(FailurePolicy::Fail.to_string(), "fail");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailurePolicy {
@@ -37,6 +54,8 @@ pub enum FailurePolicy {
     /// The pipeline stays off, with one line of level ERROR and `botticelli_obs_pipeline_up{pipeline} 0`.
     Degrade,
 }
+
+words! { FailurePolicy: "fail" = Fail, "degrade" = Degrade }
 
 /// Where the page is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,14 +117,14 @@ impl Builder {
     }
 
     /// Sets where the page is served: `ip:port`, `host:port`, `[v6]:port`, `:port` or a port (on 127.0.0.1), `off`, or a
-    /// `SocketAddr`. Port 0 takes any free one, see [`Telemetry::metrics_addr`]. Defaults to `PROMETHEUS_ENDPOINT`, then
+    /// `SocketAddr`. Port 0 takes any free one, see [`Telemetry::metrics_addr`](crate::Telemetry::metrics_addr). Defaults to `PROMETHEUS_ENDPOINT`, then
     /// `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`, then `127.0.0.1:9464`.
     pub fn with_prometheus_endpoint(mut self, endpoint: impl fmt::Display) -> Self {
         self.listen = Listen::At(endpoint.to_string());
         self
     }
 
-    /// Opens no port: the page is only in [`Telemetry::render`].
+    /// Opens no port: the page is only in [`Telemetry::render`](crate::Telemetry::render).
     pub fn without_listener(mut self) -> Self {
         self.listen = Listen::Off;
         self
@@ -134,7 +153,8 @@ impl Builder {
         self
     }
 
-    /// Sets the transport of OTLP. Defaults to `OTEL_EXPORTER_OTLP_PROTOCOL`, then gRPC where it is compiled in.
+    /// Sets the transport of OTLP. Defaults to `OTEL_EXPORTER_OTLP_PROTOCOL`, then gRPC; in a build with the
+    /// feature `otlp-http` and without `otlp-grpc`, HTTP.
     pub fn with_otlp_protocol(mut self, protocol: OtlpProtocol) -> Self {
         self.otlp_protocol = Some(protocol);
         self
@@ -200,8 +220,8 @@ impl Builder {
     }
 
     /// Adds a provider and model whose series are on the page from the start, see [`declare`](crate::declare).
-    pub fn add_model(mut self, provider: impl Into<String>, model: impl Into<String>) -> Self {
-        self.models.push((provider.into(), model.into()));
+    pub fn add_model(mut self, provider: impl AsRef<str>, model: impl AsRef<str>) -> Self {
+        self.models.push((provider.as_ref().to_owned(), model.as_ref().to_owned()));
         self
     }
 
@@ -215,59 +235,6 @@ impl Builder {
     pub fn add_recorder(mut self, recorder: impl Recorder + Send + Sync + 'static) -> Self {
         self.recorders.push(Box::new(recorder));
         self
-    }
-
-    /// Installs the recorder and the subscriber of the process and starts the pipelines.
-    ///
-    /// # Errors
-    ///
-    /// When a setting can't be used, the port is taken, the process has another recorder or subscriber, or an earlier call
-    /// succeeded. Nothing is left behind then, and a later call can succeed.
-    pub fn install(self) -> Result<Telemetry, InstallError> {
-        super::run::install(self)
-    }
-
-    /// Builds the recorder and its page without touching the process' recorder, for a program that serves the page itself
-    /// or puts layers of its own around the recorder. What it records is neither pushed nor added to a text file.
-    ///
-    /// ```
-    /// let (recorder, page) = botticelli_obs::Builder::new().recorder()?;
-    /// botticelli_obs::metrics::with_local_recorder(&recorder, || {
-    ///     botticelli_obs::llm_request!("ollama", "llama3.2");
-    /// });
-    /// assert!(page.render().contains(r#"llm_requests_total{provider="ollama",model="llama3.2"} 1"#));
-    /// # Ok::<(), botticelli_obs::InstallError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// When a setting of the metrics can't be used or the system gives no thread.
-    pub fn recorder(self) -> Result<(MetricsRecorder, MetricsHandle), InstallError> {
-        super::ladder::recorder(self)
-    }
-
-    /// Builds the layer that exports spans without touching the process' subscriber, for a program that has its own. The
-    /// layer does nothing if no exporter is set; propagators are set for the process.
-    ///
-    /// ```
-    /// use botticelli_obs::{Builder, Registry};
-    /// use tracing_subscriber::layer::SubscriberExt;
-    ///
-    /// let (layer, guard) = Builder::new().trace_layer::<Registry>()?;
-    /// let subscriber = Registry::default().with(layer);
-    /// # drop(subscriber);
-    /// # drop(guard);
-    /// # Ok::<(), botticelli_obs::InstallError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// When a setting of the traces can't be used or the exporter can't be built.
-    pub fn trace_layer<S>(self) -> Result<(Box<dyn Layer<S> + Send + Sync>, TraceGuard), InstallError>
-    where
-        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
-    {
-        super::ladder::trace_layer(self)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 
 use super::error::InstallError;
+use super::setting::Setting;
 
 /// A copy of the variables the crate reads, so that one install sees one state of them.
 #[derive(Debug, Default)]
@@ -89,15 +90,24 @@ impl Environment {
         }
     }
 
+    /// Returns a variable with its name, or `None` if it is unset or blank.
+    ///
+    /// # Errors
+    ///
+    /// When its value is not Unicode.
+    pub(crate) fn setting<'a>(&'a self, name: &'static str) -> Result<Option<Setting<'a>>, InstallError> {
+        Ok(self.get(name)?.map(|value| Setting { name, value }))
+    }
+
     /// Returns the first of several variables that is set, with its name.
     ///
     /// # Errors
     ///
     /// When its value is not Unicode.
-    pub(crate) fn first<'a>(&'a self, names: &[&'static str]) -> Result<Option<(&'static str, &'a str)>, InstallError> {
+    pub(crate) fn first<'a>(&'a self, names: &[&'static str]) -> Result<Option<Setting<'a>>, InstallError> {
         for &name in names {
-            if let Some(value) = self.get(name)? {
-                return Ok(Some((name, value)));
+            if let Some(setting) = self.setting(name)? {
+                return Ok(Some(setting));
             }
         }
         Ok(None)

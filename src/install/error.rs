@@ -18,7 +18,6 @@ pub struct InstallError {
 enum Kind {
     AlreadyInstalled,
     InvalidSetting,
-    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     WrongPort,
     Start,
     ForeignRecorder,
@@ -41,7 +40,6 @@ impl InstallError {
     }
 
     /// An endpoint with the port of the other transport.
-    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     pub(super) fn wrong_port(name: &str, value: &str, why: impl fmt::Display) -> Self {
         Self { kind: Kind::WrongPort, ..Self::invalid(name, value, why) }
     }
@@ -87,12 +85,7 @@ impl InstallError {
 
     /// Whether a variable or a builder option has a value that can't be used.
     pub fn is_invalid_setting(&self) -> bool {
-        match self.kind {
-            Kind::InvalidSetting => true,
-            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-            Kind::WrongPort => true,
-            _ => false,
-        }
+        matches!(self.kind, Kind::InvalidSetting | Kind::WrongPort)
     }
 
     /// Whether a pipeline could not start, as when the port is taken.
@@ -136,7 +129,7 @@ impl Error for InstallError {
 }
 
 /// What a flush or a shutdown could not bring to where it belongs: spans, or the metrics that are not scraped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlushError {
     lost: u64,
     waiting: u64,
@@ -145,8 +138,11 @@ pub struct FlushError {
 }
 
 impl FlushError {
+    /// What is missing before anything was found to be.
+    pub(super) const NOTHING: Self = Self { lost: 0, waiting: 0, metrics: None, textfile: None };
+
     pub(super) fn new(lost: u64, waiting: u64) -> Self {
-        Self { lost, waiting, ..Self::default() }
+        Self { lost, waiting, ..Self::NOTHING }
     }
 
     /// Adds what became of the metrics that are pushed.
@@ -161,7 +157,7 @@ impl FlushError {
 
     /// Returns an error if anything is missing.
     pub(super) fn into_result(self) -> Result<(), Self> {
-        if self == Self::default() { Ok(()) } else { Err(self) }
+        if self == Self::NOTHING { Ok(()) } else { Err(self) }
     }
 
     /// Returns how many spans are lost for good.

@@ -75,22 +75,60 @@ impl TraceGuard {
     }
 }
 
-pub(super) fn recorder(builder: Builder) -> Result<(MetricsRecorder, MetricsHandle), InstallError> {
-    let plan = Plan::resolve(&builder, &Environment::of_process())?;
-    // The program has asked for the recorder in so many words, and has a route of its own for the page.
-    let config = scrape::Config { listen: None, ..plan.metrics?.unwrap_or_default() };
-    let pipeline = run::start_metrics(&config, &mut { builder.recorders })?;
-    Ok((pipeline.recorder().clone(), MetricsHandle { pipeline: Arc::new(pipeline) }))
-}
+impl Builder {
+    /// Builds the recorder and its page without touching the process' recorder, for a program that serves the page itself
+    /// or puts layers of its own around the recorder. What it records is neither pushed nor added to a text file.
+    ///
+    /// ```
+    /// let (recorder, page) = botticelli_obs::Builder::new().recorder()?;
+    /// botticelli_obs::metrics::with_local_recorder(&recorder, || {
+    ///     botticelli_obs::llm_request!("ollama", "llama3.2");
+    /// });
+    /// assert!(page.render().contains(r#"llm_requests_total{provider="ollama",model="llama3.2"} 1"#));
+    /// # Ok::<(), botticelli_obs::InstallError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When a setting of the metrics can't be used or the system gives no thread.
+    pub fn recorder(self) -> Result<(MetricsRecorder, MetricsHandle), InstallError> {
+        let plan = Plan::resolve(&self, &Environment::of_process())?;
+        plan.faults.into_result_of("metrics")?;
+        // Also with OTEL_METRICS_EXPORTER=none: the program asks for the recorder in code, and serves the page itself.
+        let config = scrape::Config { listen: None, ..plan.metrics.unwrap_or_default() };
+        let pipeline = run::start_metrics(&config, &mut { self.recorders })?;
+        Ok((pipeline.recorder().clone(), MetricsHandle { pipeline: Arc::new(pipeline) }))
+    }
 
-pub(super) fn trace_layer<S>(builder: Builder) -> Result<(Box<dyn Layer<S> + Send + Sync>, TraceGuard), InstallError>
-where
-    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
-{
-    let Some(config) = Plan::resolve(&builder, &Environment::of_process())?.traces? else {
-        return Ok((Identity::new().boxed(), TraceGuard { pipeline: None }));
-    };
-    let pipeline = metrics::with_recorder(|recorder| run::start_traces(&config, recorder))?;
-    pipeline.set_propagators();
-    Ok((pipeline.layer(), TraceGuard { pipeline: Some(pipeline) }))
+    /// Builds the layer that exports spans without touching the process' subscriber, for a program that has its own. The
+    /// layer does nothing if no exporter is set; propagators are set for the process.
+    ///
+    /// ```
+    /// use botticelli_obs::Builder;
+    /// use botticelli_obs::subscriber::Registry;
+    /// use tracing_subscriber::layer::SubscriberExt;
+    ///
+    /// let (layer, guard) = Builder::new().trace_layer::<Registry>()?;
+    /// let subscriber = Registry::default().with(layer);
+    /// # drop(subscriber);
+    /// # drop(guard);
+    /// # Ok::<(), botticelli_obs::InstallError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When a setting of the traces can't be used or the exporter can't be built.
+    pub fn trace_layer<S>(self) -> Result<(Box<dyn Layer<S> + Send + Sync>, TraceGuard), InstallError>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        let plan = Plan::resolve(&self, &Environment::of_process())?;
+        plan.faults.into_result_of("traces")?;
+        let Some(config) = plan.traces else {
+            return Ok((Identity::new().boxed(), TraceGuard { pipeline: None }));
+        };
+        let pipeline = metrics::with_recorder(|recorder| run::start_traces(&config, recorder))?;
+        pipeline.set_propagators();
+        Ok((pipeline.layer(), TraceGuard { pipeline: Some(pipeline) }))
+    }
 }

@@ -1,11 +1,15 @@
 //! What `main` touches: environment and code, through one plan, to the running pipelines.
 
+mod address;
 mod builder;
+mod endpoint;
 mod environment;
 mod error;
+mod fault;
 mod globals;
 mod ladder;
 mod plan;
+mod push;
 mod run;
 mod setting;
 mod telemetry;

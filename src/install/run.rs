@@ -10,8 +10,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::builder::{Builder, FailurePolicy};
 use super::environment::Environment;
 use super::error::InstallError;
+use super::fault::{Fault, Faults};
 use super::globals;
 use super::plan::Plan;
+use super::push;
 use super::telemetry::Telemetry;
 use crate::scrape;
 use crate::spans::{self, logs};
@@ -21,36 +23,44 @@ use crate::textfile::TextFile;
 /// Filled by the install that succeeded.
 static INSTALLED: OnceCell<()> = OnceCell::new();
 
-pub(super) fn install(builder: Builder) -> Result<Telemetry, InstallError> {
-    let mut telemetry = None;
-    INSTALLED.get_or_try_init(|| install_first(builder).map(|first| telemetry = Some(first)))?;
-    telemetry.ok_or_else(InstallError::already_installed)
+impl Builder {
+    /// Installs the recorder and the subscriber of the process and starts the pipelines.
+    ///
+    /// # Errors
+    ///
+    /// When a setting can't be used, the port is taken, the process has another recorder or subscriber, or an earlier call
+    /// succeeded. Nothing is left behind then, and a later call can succeed. The builder is used up in either case: layers and
+    /// recorders that were added to it are dropped with the error, so make new ones for the next call.
+    pub fn install(self) -> Result<Telemetry, InstallError> {
+        let mut telemetry = None;
+        INSTALLED.get_or_try_init(|| install_first(self).map(|first| telemetry = Some(first)))?;
+        telemetry.ok_or_else(InstallError::already_installed)
+    }
 }
 
 fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
     let plan = Plan::resolve(&builder, &Environment::of_process())?;
     let without_subscriber = builder.without_subscriber;
-    let mut failures = Failures { policy: plan.policy, without_subscriber, degraded: Vec::new() };
+    let mut failures = Failures::new(plan.policy, without_subscriber, plan.faults)?;
 
-    let log_config = failures.or_else("logs", plan.logs, logs::Config::default)?;
-    let metrics = match failures.or_else("metrics", plan.metrics, || Some(scrape::Config::default()))? {
+    // Where its settings are wrong, the page is left to `render`, which says so.
+    let config = plan.metrics.or_else(|| failures.faults.stop("metrics").then(scrape::Config::default));
+    let metrics = match config {
         Some(config) => failures.start_metrics(config, builder.recorders)?,
         None => None,
     };
-    let config = failures.or_else("traces", plan.traces, || None)?;
-    let textfile = match failures.or_else("textfile", plan.textfile, || None)?.filter(|_| metrics.is_some()) {
+    let textfile = match plan.textfile.filter(|_| metrics.is_some()) {
         Some(path) => failures.or_else("textfile", open_textfile(&path).map(Some), || None)?,
         None => None,
     };
-    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-    let push = match (failures.or_else("push", plan.push, || None)?, &metrics) {
+    let push = match (plan.push, &metrics) {
         (Some(config), Some(metrics)) => {
             let started = start_push(config, metrics).map(Some);
             failures.or_else("push", started, || None)?
         }
         _ => None,
     };
-    let traces = match config.as_ref().filter(|_| !without_subscriber) {
+    let traces = match plan.traces.as_ref().filter(|_| !without_subscriber) {
         Some(config) => {
             let started = match &metrics {
                 Some(metrics) => start_traces(config, metrics.recorder()),
@@ -68,7 +78,7 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
         Ok(())
     } else {
         let mut layers = Vec::from_iter(traces.as_ref().map(spans::Pipeline::layer));
-        layers.extend(logs::layer(&log_config));
+        layers.extend(logs::layer(&plan.logs));
         layers.extend(builder.layers);
         if layers.is_empty() { Ok(()) } else { globals::set_subscriber(Registry::default().with(layers)) }
     };
@@ -82,13 +92,7 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
     if let Some(traces) = &traces {
         traces.set_propagators();
     }
-    let telemetry = Telemetry {
-        traces,
-        #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-        push,
-        textfile,
-        metrics,
-    };
+    let telemetry = Telemetry { traces, push, textfile, metrics };
     failures.announce(&telemetry);
     // At once, so that an endpoint that takes no metrics is told of while somebody looks.
     drop(telemetry.begin_push());
@@ -120,12 +124,9 @@ pub(super) fn start_metrics(
     })
 }
 
-#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-fn start_push(config: crate::push::Config, metrics: &scrape::Pipeline) -> Result<crate::push::Pipeline, InstallError> {
+fn start_push(config: push::Config, metrics: &scrape::Pipeline) -> Result<push::Pipeline, InstallError> {
     let message = format!("push: can't start the export, {}", config.otlp);
-    let recorder = metrics.recorder().clone();
-    crate::push::Pipeline::start(config, Box::new(move || recorder.snapshot()), metrics.recorder())
-        .map_err(|error| InstallError::start(message, error))
+    push::start(config, metrics).map_err(|error| InstallError::start(message, error))
 }
 
 fn open_textfile(path: &Path) -> Result<TextFile, InstallError> {
@@ -152,10 +153,20 @@ pub(super) fn start_traces(
 struct Failures {
     policy: FailurePolicy,
     without_subscriber: bool,
-    degraded: Vec<(&'static str, InstallError)>,
+    faults: Faults,
 }
 
 impl Failures {
+    /// Begins with the settings that can't be used.
+    fn new(policy: FailurePolicy, without_subscriber: bool, faults: Faults) -> Result<Self, InstallError> {
+        let mut failures = Self { policy, without_subscriber, faults: Faults::default() };
+        match policy {
+            FailurePolicy::Fail => faults.into_result()?,
+            FailurePolicy::Degrade => failures.faults = faults,
+        }
+        Ok(failures)
+    }
+
     /// Returns the value, or under `Degrade` a stand-in with the error kept for later.
     fn or_else<T>(
         &mut self,
@@ -163,13 +174,9 @@ impl Failures {
         result: Result<T, InstallError>,
         stand_in: impl FnOnce() -> T,
     ) -> Result<T, InstallError> {
-        match (result, self.policy) {
-            (Ok(value), _) => Ok(value),
-            (Err(error), FailurePolicy::Fail) => Err(error),
-            (Err(error), FailurePolicy::Degrade) => {
-                self.degraded.push((pipeline, error));
-                Ok(stand_in())
-            }
+        match self.policy {
+            FailurePolicy::Fail => result,
+            FailurePolicy::Degrade => Ok(self.faults.keep(&[pipeline], result).unwrap_or_else(stand_in)),
         }
     }
 
@@ -192,12 +199,12 @@ impl Failures {
 
     /// Says where each pipeline goes, or why it doesn't; also on the page.
     fn announce(&self, telemetry: &Telemetry) {
-        let Telemetry { metrics, traces, textfile, .. } = telemetry;
-        let is_up = |pipeline| self.degraded.iter().all(|(degraded, _)| *degraded != pipeline);
-        for (pipeline, error) in &self.degraded {
-            let instead = match *pipeline {
-                "logs" => "logs are as by default".to_owned(),
-                pipeline => format!("the program goes on without {pipeline}"),
+        let Telemetry { metrics, traces, push, textfile } = telemetry;
+        let is_up = |pipeline| !self.faults.stop(pipeline);
+        for Fault { error, pipelines } in self.faults.iter() {
+            let instead = match pipelines.as_slice() {
+                ["logs"] => "logs are as by default".to_owned(),
+                pipelines => format!("the program goes on without {}", pipelines.join(" and ")),
             };
             tracing::error!(target: "botticelli_obs", "{error:?}; {instead}");
         }
@@ -221,7 +228,7 @@ impl Failures {
             ),
             None => {}
         }
-        if let Some(push) = telemetry.push() {
+        if let Some(push) = push {
             tracing::info!(target: "botticelli_obs", "push: metrics by {push}");
         }
         if let Some(textfile) = textfile {

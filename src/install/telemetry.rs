@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::error::FlushError;
+use super::push;
 use crate::snapshot::Snapshot;
 use crate::summary::Summary;
 use crate::textfile::TextFile;
@@ -18,8 +19,7 @@ use crate::{scrape, spans};
 #[must_use = "dropping this shuts the telemetry down: keep it until the program ends, as in `let telemetry = …`"]
 pub struct Telemetry {
     pub(super) traces: Option<spans::Pipeline>,
-    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-    pub(super) push: Option<crate::push::Pipeline>,
+    pub(super) push: Option<push::Pipeline>,
     pub(super) textfile: Option<TextFile>,
     pub(super) metrics: Option<scrape::Pipeline>,
 }
@@ -63,8 +63,8 @@ impl Telemetry {
         let deadline = deadline(timeout);
         let pushed = self.begin_push();
         let mut missing = match &self.traces {
-            Some(traces) => traces.flush(deadline).map_or_else(FlushError::from, |()| FlushError::default()),
-            None => FlushError::default(),
+            Some(traces) => traces.flush(deadline).map_or_else(FlushError::from, |()| FlushError::NOTHING),
+            None => FlushError::NOTHING,
         };
         missing.add_metrics(pushed(deadline));
         missing.into_result()
@@ -80,13 +80,22 @@ impl Telemetry {
         self.stop(timeout)
     }
 
+    /// Begins an export of the metrics where they are pushed; what it returns waits for its end.
+    pub(super) fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
+        let begun = self.push.as_ref().map(|push| (push.flush(), push.to_string()));
+        move |deadline| match begun {
+            Some((flush, to)) => flush.wait(deadline).map_err(|why| format!("the last metrics are not at {to}: {why}")),
+            None => Ok(()),
+        }
+    }
+
     fn stop(&mut self, timeout: Duration) -> Result<(), FlushError> {
         let deadline = deadline(timeout);
-        let mut missing = FlushError::default();
+        let mut missing = FlushError::NOTHING;
         if let Some(traces) = self.traces.take() {
             // A trace backend that hangs must not cost the metrics their time, and they go out while it is waited for.
             drop(self.begin_push());
-            let others = self.push().is_some() || self.textfile.is_some();
+            let others = self.push.is_some() || self.textfile.is_some();
             let share = if others { deadline.saturating_duration_since(Instant::now()) / 4 } else { Duration::ZERO };
             if let Err(lost) = traces.shutdown(deadline - share) {
                 missing = lost.into();
@@ -100,44 +109,10 @@ impl Telemetry {
             missing.add_textfile(why);
         }
         missing.add_metrics(pushed(deadline));
-        self.end_push();
+        self.push = None;
         self.metrics = None;
         missing.into_result()
     }
-}
-
-/// The metrics' way by OTLP, where it is compiled in.
-#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-impl Telemetry {
-    pub(super) fn push(&self) -> Option<&impl std::fmt::Display> {
-        self.push.as_ref()
-    }
-
-    /// Begins an export of the metrics; what it returns waits for its end.
-    pub(super) fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
-        let begun = self.push.as_ref().map(|push| (push.flush(), push.to_string()));
-        move |deadline| match begun {
-            Some((flush, to)) => flush.wait(deadline).map_err(|why| format!("the last metrics are not at {to}: {why}")),
-            None => Ok(()),
-        }
-    }
-
-    fn end_push(&mut self) {
-        self.push = None;
-    }
-}
-
-#[cfg(not(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http"))))]
-impl Telemetry {
-    pub(super) fn push(&self) -> Option<&str> {
-        None
-    }
-
-    pub(super) fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
-        |_| Ok(())
-    }
-
-    fn end_push(&mut self) {}
 }
 
 /// Adds the totals to the file; on a thread of its own, since a disk of the network may hang.

@@ -41,7 +41,7 @@ impl Tokens {
     /// Returns both counts as one usage, if any is known.
     pub(super) fn usage(self) -> Option<Usage> {
         match (self.prompt, self.completion) {
-            (Some(prompt), Some(completion)) => Some(prompt.plus(completion)),
+            (Some(prompt), Some(completion)) => Some(prompt + completion),
             (prompt, completion) => prompt.or(completion),
         }
     }

@@ -1,43 +1,85 @@
 //! OTLP endpoints: their configuration, and the connection to them.
 
-#[cfg(feature = "otlp-grpc")]
+#[cfg(feature = "_grpc")]
 pub(crate) mod grpc;
 #[cfg(feature = "otlp-http")]
 pub(crate) mod http;
-#[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
+#[cfg(feature = "otlp-metrics")]
 pub(crate) mod send;
-#[cfg(all(feature = "otlp-tls", any(feature = "otlp-grpc", feature = "otlp-http")))]
+#[cfg(all(feature = "otlp-tls", feature = "_otlp"))]
 mod tls;
 
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
+
+use crate::word::words;
 
 /// The limit for connecting. Without one, a host that drops packets delays an export for about two minutes.
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+#[cfg(feature = "_otlp")]
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Selects the transport of OTLP. Defaults to [`Grpc`](Self::Grpc) where it is compiled in.
 ///
-/// ```
-/// use botticelli_obs::{Builder, OtlpProtocol};
+/// Parsed from the words the OpenTelemetry specification has for `OTEL_EXPORTER_OTLP_PROTOCOL`, `grpc` and `http/protobuf` in any
+/// case, and displayed as them; `http/json` is not supported.
 ///
-/// let builder = Builder::new().with_otlp_protocol(OtlpProtocol::Grpc).with_otlp_endpoint("http://localhost:4317");
+/// ```
+/// use botticelli_obs::OtlpProtocol;
+///
+/// assert_eq!("http/protobuf".parse(), Ok(OtlpProtocol::HttpProtobuf));
+/// assert_eq!(OtlpProtocol::Grpc.to_string(), "grpc");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OtlpProtocol {
-    /// OTLP/gRPC, usually on port 4317; needs the feature `otlp-grpc`.
+    /// OTLP/gRPC, usually on port 4317; needs the feature `otlp-grpc`, or `otlp-metrics`.
     Grpc,
     /// OTLP/HTTP with protobuf bodies, usually on port 4318; needs the feature `otlp-http`.
     HttpProtobuf,
 }
 
+words! { OtlpProtocol: "grpc" = Grpc, "http/protobuf" = HttpProtobuf }
+
+/// A transport that is compiled in; without any of them this type has no values, and nothing is exported by OTLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    #[cfg(feature = "_grpc")]
+    Grpc,
+    #[cfg(feature = "otlp-http")]
+    Http,
+}
+
+impl Transport {
+    /// Returns the transport of a protocol, or the feature that is missing.
+    pub(crate) fn of(protocol: OtlpProtocol) -> Result<Self, &'static str> {
+        match protocol {
+            #[cfg(feature = "_grpc")]
+            OtlpProtocol::Grpc => Ok(Self::Grpc),
+            #[cfg(not(feature = "_grpc"))]
+            OtlpProtocol::Grpc => Err("otlp-grpc"),
+            #[cfg(feature = "otlp-http")]
+            OtlpProtocol::HttpProtobuf => Ok(Self::Http),
+            #[cfg(not(feature = "otlp-http"))]
+            OtlpProtocol::HttpProtobuf => Err("otlp-http"),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "_grpc")]
+            Self::Grpc => "gRPC",
+            #[cfg(feature = "otlp-http")]
+            Self::Http => "HTTP",
+        }
+    }
+}
+
 /// The configuration of an endpoint. It is validated: endpoint and headers can be parsed.
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 #[derive(Clone)]
+#[cfg_attr(not(feature = "_otlp"), expect(dead_code, reason = "there is no value without a transport"))]
 pub(crate) struct Config {
-    pub(crate) protocol: OtlpProtocol,
-    /// The whole URL, including the path.
+    pub(crate) transport: Transport,
+    /// The whole URL, path included.
     pub(crate) endpoint: String,
     /// The headers of every request. Names are lower-case; values may be secrets.
     pub(crate) headers: Vec<(String, String)>,
@@ -49,18 +91,12 @@ pub(crate) struct Config {
     pub(crate) certificate: Option<Vec<u8>>,
 }
 
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self.protocol {
-            OtlpProtocol::Grpc => "gRPC",
-            OtlpProtocol::HttpProtobuf => "HTTP",
-        };
-        write!(f, "OTLP/{transport} to {}", self.endpoint)
+        write!(f, "OTLP/{} to {}", self.transport.name(), self.endpoint)
     }
 }
 
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not derived: headers hold keys and must not be logged.

@@ -8,18 +8,17 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceReq
 #[cfg(feature = "cli")]
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 
-use super::{Config, OtlpProtocol};
+use super::{Config, Transport};
 
 /// A client of one endpoint, which connects on first use. It must be used on the runtime on which it was created.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
     config: Config,
-    transport: Transport,
+    connection: Connection,
 }
 
 #[derive(Clone, Debug)]
-enum Transport {
-    #[cfg(feature = "otlp-grpc")]
+enum Connection {
     Grpc(tonic::transport::Channel),
     #[cfg(feature = "otlp-http")]
     Http(reqwest::Client),
@@ -53,15 +52,12 @@ impl Sender {
     ///
     /// When the certificate can't be read, or the system has no root certificates.
     pub(crate) fn new(config: &Config) -> io::Result<Self> {
-        let transport = match config.protocol {
-            #[cfg(feature = "otlp-grpc")]
-            OtlpProtocol::Grpc => Transport::Grpc(super::grpc::channel(config)?),
+        let connection = match config.transport {
+            Transport::Grpc => Connection::Grpc(super::grpc::channel(config)?),
             #[cfg(feature = "otlp-http")]
-            OtlpProtocol::HttpProtobuf => Transport::Http(super::http::client(config)?),
-            #[cfg(not(all(feature = "otlp-grpc", feature = "otlp-http")))]
-            other => return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other:?} is not compiled in"))),
+            Transport::Http => Connection::Http(super::http::client(config)?),
         };
-        Ok(Self { config: config.clone(), transport })
+        Ok(Self { config: config.clone(), connection })
     }
 
     /// Sends spans, within the timeout of the endpoint.
@@ -75,9 +71,9 @@ impl Sender {
         request: ExportTraceServiceRequest,
     ) -> Result<ExportTraceServiceResponse, Refusal> {
         self.within_timeout(async {
-            match &self.transport {
-                Transport::Grpc(channel) => grpc::traces(&self.config, channel.clone(), request).await,
-                Transport::Http(client) => http::post(&self.config, client, request).await,
+            match &self.connection {
+                Connection::Grpc(channel) => grpc::traces(&self.config, channel.clone(), request).await,
+                Connection::Http(client) => http::post(&self.config, client, request).await,
             }
         })
         .await
@@ -91,11 +87,10 @@ impl Sender {
     pub(crate) async fn metrics(&self, request: ExportMetricsServiceRequest) -> Result<(), Refusal> {
         let answer: ExportMetricsServiceResponse = self
             .within_timeout(async {
-                match &self.transport {
-                    #[cfg(feature = "otlp-grpc")]
-                    Transport::Grpc(channel) => grpc::metrics(&self.config, channel.clone(), request).await,
+                match &self.connection {
+                    Connection::Grpc(channel) => grpc::metrics(&self.config, channel.clone(), request).await,
                     #[cfg(feature = "otlp-http")]
-                    Transport::Http(client) => http::post(&self.config, client, request).await,
+                    Connection::Http(client) => http::post(&self.config, client, request).await,
                 }
             })
             .await?;
@@ -111,7 +106,6 @@ impl Sender {
     }
 }
 
-#[cfg(feature = "otlp-grpc")]
 mod grpc {
     use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
     use tonic::codec::CompressionEncoding::Gzip;
@@ -119,6 +113,7 @@ mod grpc {
     use tonic::{Code, Request, Status};
 
     use super::{Config, ExportMetricsServiceRequest, ExportMetricsServiceResponse, Refusal};
+    use crate::cause::innermost;
     use crate::otlp::grpc::metadata;
 
     pub(super) async fn metrics(
@@ -164,11 +159,7 @@ mod grpc {
             // The server's message is not shown: it may repeat secrets. A status without metadata and with a source comes from the
             // transport, whose error is safe and says more.
             code if status.metadata().is_empty() && std::error::Error::source(status).is_some() => {
-                let mut innermost: &dyn std::error::Error = status;
-                while let Some(source) = innermost.source() {
-                    innermost = source;
-                }
-                Refusal::Failed(format!("{code:?}: {innermost}"))
+                Refusal::Failed(format!("{code:?}: {}", innermost(status)))
             }
             code => Refusal::Failed(format!("gRPC status {code:?}")),
         }
@@ -185,6 +176,7 @@ mod http {
     use reqwest::StatusCode;
 
     use super::{Config, Refusal};
+    use crate::cause::innermost;
 
     /// Posts a message as protobuf and decodes the answer.
     pub(super) async fn post<T: Message + Default>(
@@ -219,13 +211,7 @@ mod http {
     }
 
     fn failed(error: reqwest::Error) -> Refusal {
-        // The innermost source is the system's error. The URL is left out: the caller shows the endpoint, and the URL may hold
-        // secrets.
-        let error = error.without_url();
-        let mut innermost: &dyn std::error::Error = &error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        Refusal::Failed(innermost.to_string())
+        // The URL is left out: the caller shows the endpoint, and the URL may hold secrets.
+        Refusal::Failed(innermost(&error.without_url()).to_string())
     }
 }

@@ -46,6 +46,7 @@ impl Histograms {
             .take_while(move |(bucket, _)| *bucket < buckets)
     }
 
+    #[cfg(feature = "otlp-metrics")]
     pub(super) fn equal(&self, other: &Self) -> bool {
         self.bounds == other.bounds && self.counts == other.counts && self.sums == other.sums
     }

@@ -73,6 +73,7 @@ impl Snapshot {
     }
 
     /// Whether another snapshot has the same values; exemplars make no difference.
+    #[cfg(feature = "otlp-metrics")]
     pub(crate) fn has_values_of(&self, other: &Self) -> bool {
         self.families.len() == other.families.len()
             && self.families.iter().zip(&other.families).all(|(family, other)| {
@@ -129,6 +130,7 @@ impl Values {
         }
     }
 
+    #[cfg(feature = "otlp-metrics")]
     fn equal(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Counters { counts, .. }, Self::Counters { counts: other, .. }) => counts == other,

@@ -1,8 +1,7 @@
 //! An exporter that counts what it exports, and logs failures at most once a minute.
 
 use std::mem;
-use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
@@ -10,12 +9,11 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use super::queue::SpanCounts;
+use crate::lock::unpoisoned;
+use crate::throttle::Throttle;
 use crate::worker::mark_own_thread;
 
-/// The minimum time between two log lines about lost spans.
-const REPORT_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Counts the result of every export of the inner exporter, and logs failures.
+/// Counts the result of every export of the inner exporter, and logs failures, once a minute at most.
 #[derive(Debug)]
 pub(super) struct CountingExporter<E> {
     inner: E,
@@ -28,9 +26,7 @@ pub(super) struct CountingExporter<E> {
 /// Decides when lost spans are logged.
 #[derive(Debug, Default)]
 struct Losses {
-    /// When the last loss was logged. A success does not clear it, so that a backend that fails now and then is logged at most once
-    /// in [`REPORT_INTERVAL`].
-    last_report: Option<Instant>,
+    throttle: Throttle,
     unreported: u64,
     /// Whether a loss was logged and no success after it.
     is_failing: bool,
@@ -40,10 +36,9 @@ impl Losses {
     /// Adds lost spans. Returns how many to log now, those since the last report included.
     fn add(&mut self, spans: u64, now: Instant) -> Option<u64> {
         self.unreported += spans;
-        if self.last_report.is_some_and(|last| now.duration_since(last) < REPORT_INTERVAL) {
+        if !self.throttle.allow(now) {
             return None;
         }
-        self.last_report = Some(now);
         self.is_failing = true;
         Some(mem::take(&mut self.unreported))
     }
@@ -55,7 +50,7 @@ impl<E> CountingExporter<E> {
     }
 
     fn losses(&self) -> MutexGuard<'_, Losses> {
-        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.losses.lock())
     }
 
     fn report_success(&self) {

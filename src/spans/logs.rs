@@ -14,6 +14,8 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use crate::word::words;
+
 /// Sets the format of the log output on standard error. Defaults to [`Text`](Self::Text).
 ///
 /// ```
@@ -21,6 +23,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 ///
 /// let builder = Builder::new().with_log_format(LogFormat::Json);
 /// assert_eq!(LogFormat::default(), LogFormat::Text);
+/// assert_eq!("JSON".parse(), Ok(LogFormat::Json));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -34,6 +37,8 @@ pub enum LogFormat {
     /// `off`: no log output.
     Off,
 }
+
+words! { LogFormat: "text" = Text, "json" = Json, "off" = Off }
 
 /// The settings of the log output. They are validated: the layer can always be built from them.
 #[derive(Clone, Debug)]

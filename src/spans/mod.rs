@@ -6,7 +6,7 @@
 mod export;
 mod filter;
 pub(crate) mod logs;
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+#[cfg(feature = "_otlp")]
 mod otlp;
 mod queue;
 mod sampler;
@@ -54,7 +54,6 @@ pub(crate) struct Config {
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
     Stdout,
-    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     Otlp(crate::otlp::Config),
 }
 
@@ -118,11 +117,13 @@ impl Pipeline {
         let counts = Arc::new(SpanCounts::new(recorder));
         let provider = match &config.backend {
             Backend::Stdout => provider(config, &counts, stdout::Exporter),
-            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            #[cfg(feature = "_otlp")]
             Backend::Otlp(otlp) => {
                 let limit = otlp.timeout.min(config.batch.export_timeout);
                 provider(config, &counts, otlp::exporter(otlp, limit, &worker)?)
             }
+            #[cfg(not(feature = "_otlp"))]
+            Backend::Otlp(otlp) => match otlp.transport {},
         };
         Ok(Self { provider, counts, config: config.clone(), worker: Some(worker) })
     }
@@ -278,7 +279,6 @@ impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
-            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
             Self::Otlp(otlp) => otlp.fmt(f),
         }
     }

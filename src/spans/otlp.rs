@@ -10,7 +10,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{self, SpanData};
 use tokio::runtime::Handle;
 
-use crate::otlp::{Config, OtlpProtocol};
+use crate::otlp::{Config, Transport};
 use crate::worker::Worker;
 
 /// Builds the exporter. Each export takes at most `limit`.
@@ -19,13 +19,11 @@ use crate::worker::Worker;
 ///
 /// When the certificate can't be read, or the system has no root certificates.
 pub(super) fn exporter(config: &Config, limit: Duration, worker: &Worker) -> io::Result<Exporter> {
-    let transport = match config.protocol {
-        #[cfg(feature = "otlp-grpc")]
-        OtlpProtocol::Grpc => grpc::exporter(config, worker)?,
+    let transport = match config.transport {
+        #[cfg(feature = "_grpc")]
+        Transport::Grpc => grpc::exporter(config, worker)?,
         #[cfg(feature = "otlp-http")]
-        OtlpProtocol::HttpProtobuf => http::exporter(config)?,
-        #[cfg(not(all(feature = "otlp-grpc", feature = "otlp-http")))]
-        other => return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other:?} is not compiled in"))),
+        Transport::Http => http::exporter(config)?,
     };
     Ok(Exporter { transport: Arc::new(transport), limit, runtime: worker.handle().clone() })
 }
@@ -63,7 +61,7 @@ fn compression(config: &Config) -> Option<Compression> {
     config.gzip.then_some(Compression::Gzip)
 }
 
-#[cfg(feature = "otlp-grpc")]
+#[cfg(feature = "_grpc")]
 mod grpc {
     use std::io;
 

@@ -2,6 +2,8 @@
 
 use opentelemetry_sdk::trace::Sampler as SdkSampler;
 
+use crate::word::words;
+
 /// Selects the traces to export. The names are those of `OTEL_TRACES_SAMPLER` in the [OpenTelemetry specification].
 ///
 /// A ratio is the share of the traces to export: from 0.0 (none) to 1.0 (all). Ratios beyond are an error of `install`. The
@@ -12,7 +14,11 @@ use opentelemetry_sdk::trace::Sampler as SdkSampler;
 /// use botticelli_obs::{Builder, Sampler};
 ///
 /// let builder = Builder::new().with_sampler(Sampler::ParentBasedTraceIdRatio(0.1)); // a tenth of the traces
+/// assert_eq!("always_off".parse(), Ok(Sampler::AlwaysOff));
 /// ```
+///
+/// Parsed from the names in any case. The ratio is 1.0 then: the specification has it in a variable of its own,
+/// `OTEL_TRACES_SAMPLER_ARG`.
 ///
 /// [OpenTelemetry specification]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +36,16 @@ pub enum Sampler {
     ParentBasedAlwaysOff,
     /// `parentbased_traceidratio`: as the caller decided, otherwise this share of the traces.
     ParentBasedTraceIdRatio(f64),
+}
+
+words! {
+    Sampler:
+    "always_on" = AlwaysOn,
+    "always_off" = AlwaysOff,
+    "traceidratio" = TraceIdRatio(1.0),
+    "parentbased_always_on" = ParentBasedAlwaysOn,
+    "parentbased_always_off" = ParentBasedAlwaysOff,
+    "parentbased_traceidratio" = ParentBasedTraceIdRatio(1.0),
 }
 
 impl Sampler {

@@ -1,14 +1,15 @@
 //! What the store counts about itself: label sets beyond a bound, and what could not be recorded.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use metrics::{Recorder, SharedString};
 
 use super::Store;
 use super::admitted::{Admitted, MAX_NAMES};
 use crate::catalog::{self, METADATA, METRICS, Metric, MetricKind};
+use crate::lock::unpoisoned;
 
 /// What has been said, and told the added recorders.
 #[derive(Default)]
@@ -55,8 +56,8 @@ impl Store {
         let mut lines = Vec::new();
         let mut forward = Vec::new();
         {
-            let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut admitted = self.admitted.write().unwrap_or_else(PoisonError::into_inner);
+            let mut reported = unpoisoned(self.reported.lock());
+            let mut admitted = unpoisoned(self.admitted.write());
             for (metric, _) in
                 self.own_counts(&catalog::LABEL_OVERFLOW, &admitted).iter().filter(|(_, count)| *count > 0)
             {

@@ -20,11 +20,12 @@ mod recorder;
 mod sync;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use metrics::Key;
 
 use crate::catalog::{self, METRICS, Metric, MetricKind};
+use crate::lock::unpoisoned;
 use crate::snapshot::{Family, LabelSet, Labels, Snapshot, Values};
 use admitted::{Admitted, Found};
 use columns::Columns;
@@ -114,10 +115,8 @@ impl Store {
 
     /// Returns what a key comes to, opening its series if there is room.
     fn found(&self, key: &Key, kind: MetricKind) -> Found {
-        let found = self.admitted.read().unwrap_or_else(PoisonError::into_inner).find(key, kind);
-        let found = found.unwrap_or_else(|| {
-            self.admitted.write().unwrap_or_else(PoisonError::into_inner).open(key, kind, &self.config)
-        });
+        let found = unpoisoned(self.admitted.read()).find(key, kind);
+        let found = found.unwrap_or_else(|| unpoisoned(self.admitted.write()).open(key, kind, &self.config));
         if matches!(found, Found::Refused) {
             self.refused_names.fetch_add(1, Ordering::Relaxed);
         }
@@ -139,7 +138,7 @@ impl Store {
 
     /// Reads all values. Of a provider and model they belong to one moment.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let admitted = self.admitted.read().unwrap_or_else(PoisonError::into_inner);
+        let admitted = unpoisoned(self.admitted.read());
         let mut columns = Columns::new(|metric| {
             let family = &admitted.families[catalog::place(metric)];
             (metric.is_per_model() && !self.config.is_excluded(metric))

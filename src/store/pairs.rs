@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use hashbrown::{Equivalent, HashMap};
 
 use super::label::{OTHER, clean_name_of_pair};
 use super::pair::Pair;
+use crate::lock::unpoisoned;
 
 /// The pairs up to the bound. Further ones share a pair for each provider, (`gemini`, `other`), and those of providers beyond
 /// [`MAX_PROVIDERS`] share (`other`, `other`).
@@ -59,7 +60,7 @@ impl Pairs {
 
     /// Returns all pairs, in the order of the page.
     pub(super) fn all(&self) -> Vec<Arc<Pair>> {
-        self.admitted.read().unwrap_or_else(PoisonError::into_inner).sorted.clone()
+        unpoisoned(self.admitted.read()).sorted.clone()
     }
 
     /// Does something with a pair, whose names need not be clean. `open` makes the pair of clean names.
@@ -102,7 +103,7 @@ impl Pairs {
             return (known, false);
         }
         let (provider, model) = (clean_name_of_pair(provider), clean_name_of_pair(model));
-        let admitted = self.admitted.read().unwrap_or_else(PoisonError::into_inner);
+        let admitted = unpoisoned(self.admitted.read());
         if let Some(known) = admitted.by_name.get(&Asked(&provider, &model)) {
             return (Arc::clone(known), false);
         }
@@ -122,7 +123,7 @@ impl Pairs {
     }
 
     fn open(&self, provider: &str, model: &str, open: impl Fn(&str, &str) -> Pair) -> (Arc<Pair>, bool, bool) {
-        let mut admitted = self.admitted.write().unwrap_or_else(PoisonError::into_inner);
+        let mut admitted = unpoisoned(self.admitted.write());
         // Another thread may have opened it meanwhile.
         if let Some(known) = admitted.by_name.get(&Asked(provider, model)) {
             return (Arc::clone(known), false, false);
@@ -140,7 +141,7 @@ impl Pairs {
     }
 
     fn get(&self, provider: &str, model: &str) -> Option<Arc<Pair>> {
-        let admitted = self.admitted.read().unwrap_or_else(PoisonError::into_inner);
+        let admitted = unpoisoned(self.admitted.read());
         admitted.by_name.get(&Asked(provider, model)).cloned()
     }
 }

@@ -14,6 +14,7 @@ use super::pair::{ByName, Pair};
 use super::{Config, ExtraRecorder, Store};
 use crate::catalog::{Metric, MetricKind};
 use crate::current::{self, PairRecorder, SharedRecorder};
+use crate::lock::unpoisoned;
 use crate::series::{Fact, PairSeries};
 use crate::snapshot::Snapshot;
 
@@ -115,7 +116,7 @@ impl Store {
             return;
         }
         self.extras.iter().for_each(|extra| to(extra, name.clone(), unit, text.clone()));
-        self.admitted.write().unwrap_or_else(std::sync::PoisonError::into_inner).describe(name.as_str(), unit, text);
+        unpoisoned(self.admitted.write()).describe(name.as_str(), unit, text);
     }
 }
 

@@ -2,69 +2,74 @@
 
 use std::time::Duration;
 
-use super::Resolver;
+use super::{Resolver, Shared};
 use crate::install::error::InstallError;
-use crate::install::setting;
-use crate::otlp::{Config, OtlpProtocol};
-#[cfg(feature = "otlp-metrics")]
-use crate::push;
+use crate::install::push;
+use crate::install::setting::Setting;
+use crate::otlp::{Config, OtlpProtocol, Transport};
 use crate::spans::Backend;
 
 impl Resolver<'_> {
     /// Where metrics are pushed.
     #[cfg(feature = "otlp-metrics")]
-    pub(super) fn push(&self) -> Result<Option<push::Config>, InstallError> {
-        if self.disabled()? {
-            return Ok(None);
-        }
-        // Checked even when nothing is pushed, as the settings of the page are.
-        let interval = self.variable("OTEL_METRIC_EXPORT_INTERVAL", setting::milliseconds)?;
-        if !self.metrics_exporters()?.otlp {
+    pub(super) fn push(&self, shared: &Shared, listen: Option<String>) -> Result<Option<push::Config>, InstallError> {
+        // Checked also when nothing is pushed, as the settings of the page are.
+        let interval = self.variable("OTEL_METRIC_EXPORT_INTERVAL", Setting::milliseconds)?;
+        if !shared.exporters.otlp {
             return Ok(None);
         }
         Ok(Some(push::Config {
             otlp: self.otlp_config(&METRICS)?,
             interval: interval.unwrap_or(Duration::from_secs(60)),
-            resource: self.resource()?,
-            listen: self.metrics()?.and_then(|metrics| metrics.listen),
+            resource: shared.resource.clone(),
+            listen,
         }))
     }
 
-    pub(super) fn otlp(&self, _asked_by: &str) -> Result<Backend, InstallError> {
+    #[cfg(not(feature = "otlp-metrics"))]
+    pub(super) fn push(&self, _: &Shared, _: Option<String>) -> Result<Option<push::Config>, InstallError> {
+        Ok(None)
+    }
+
+    pub(super) fn otlp(&self, asked_by: &str) -> Result<Backend, InstallError> {
+        if !cfg!(feature = "_otlp") {
+            let why = "OTLP needs the feature `otlp-grpc` or `otlp-http` of botticelli_obs, and neither is compiled in";
+            // Not shown: an endpoint may hold a password.
+            return Err(InstallError::invalid_secret(asked_by, why));
+        }
         Ok(Backend::Otlp(self.otlp_config(&TRACES)?))
     }
 
     fn otlp_config(&self, signal: &Signal) -> Result<Config, InstallError> {
-        let protocol = self.otlp_protocol(signal)?;
+        let (protocol, transport) = self.otlp_protocol(signal)?;
         let default = match protocol {
             OtlpProtocol::Grpc => "http://localhost:4317",
             OtlpProtocol::HttpProtobuf => "http://localhost:4318",
         };
-        let (name, endpoint) = match (self.own_of_metrics(signal.endpoints)?, &self.builder.otlp_endpoint) {
+        let endpoint = match (self.own_of_metrics(signal.endpoints)?, &self.builder.otlp_endpoint) {
             (Some(own), _) => own,
-            (None, Some(endpoint)) => ("with_otlp_endpoint", endpoint.trim()),
-            (None, None) => self.environment.first(signal.endpoints)?.unwrap_or(("default", default)),
+            (None, Some(endpoint)) => Setting::new("with_otlp_endpoint", endpoint.trim()),
+            (None, None) => self.environment.first(signal.endpoints)?.unwrap_or(Setting::new("default", default)),
         };
-        let path = (name != signal.endpoints[0]).then_some(signal.path);
-        let timeout = self.first(signal.timeouts, setting::milliseconds)?;
+        let path = (endpoint.name != signal.endpoints[0]).then_some(signal.path);
+        let timeout = self.first(signal.timeouts, Setting::milliseconds)?;
         let compressions = [("gzip", true), ("none", false)];
-        let gzip = self.first(signal.compressions, |name, value| setting::word(name, value, &compressions))?;
-        let headers = self.first(signal.headers, setting::headers)?;
-        let certificate = self.first(signal.certificates, |name, path| {
+        let gzip = self.first(signal.compressions, |setting| setting.word(&compressions))?;
+        let headers = self.first(signal.headers, Setting::headers)?;
+        let certificate = self.first(signal.certificates, |setting| {
             if !cfg!(feature = "otlp-tls") {
-                let why = "needs the feature `otlp-tls` of botticelli_obs, which is not compiled in";
-                return Err(InstallError::invalid(name, path, why));
+                return Err(setting.invalid("needs the feature `otlp-tls` of botticelli_obs, which is not compiled in"));
             }
-            let pem = std::fs::read(path).map_err(|error| InstallError::invalid(name, path, error))?;
+            let pem = std::fs::read(setting.value).map_err(|error| setting.invalid(error))?;
             if pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE) {
                 Ok(pem)
             } else {
-                Err(InstallError::invalid(name, path, "the file holds no certificate in PEM form"))
+                Err(setting.invalid("the file holds no certificate in PEM form"))
             }
         })?;
         Ok(Config {
-            protocol,
-            endpoint: setting::otlp_endpoint(name, endpoint, protocol, path)?,
+            transport,
+            endpoint: endpoint.otlp_endpoint(protocol, path)?,
             headers: headers.unwrap_or_default(),
             timeout: timeout.unwrap_or(Duration::from_secs(10)),
             gzip: gzip.unwrap_or(false),
@@ -72,35 +77,39 @@ impl Resolver<'_> {
         })
     }
 
-    fn otlp_protocol(&self, signal: &Signal) -> Result<OtlpProtocol, InstallError> {
-        let words = [("grpc", OtlpProtocol::Grpc), ("http/protobuf", OtlpProtocol::HttpProtobuf)];
-        let compiled = |name: &str, protocol| {
-            let (feature, shown, compiled) = match protocol {
-                OtlpProtocol::Grpc => ("otlp-grpc", "grpc", cfg!(feature = "otlp-grpc")),
-                OtlpProtocol::HttpProtobuf => ("otlp-http", "http/protobuf", cfg!(feature = "otlp-http")),
-            };
-            if compiled {
-                return Ok(protocol);
-            }
-            let why = format!("needs the feature `{feature}` of botticelli_obs, which is not compiled in");
-            Err(InstallError::invalid(name, shown, why))
+    fn otlp_protocol(&self, signal: &Signal) -> Result<(OtlpProtocol, Transport), InstallError> {
+        let compiled = |name: &str, protocol: OtlpProtocol| {
+            let transport = Transport::of(protocol).map_err(|feature| {
+                let why = format!("needs the feature `{feature}` of botticelli_obs, which is not compiled in");
+                Setting::new(name, &protocol.to_string()).invalid(why)
+            })?;
+            Ok((protocol, transport))
         };
-        let read = |name: &str, value: &str| compiled(name, setting::word(name, value, &words)?);
-        if let Some((name, value)) = self.own_of_metrics(signal.protocols)? {
-            return read(name, value);
+        let read = |setting: Setting<'_>| compiled(setting.name, setting.parse()?);
+        if let Some(own) = self.own_of_metrics(signal.protocols)? {
+            return read(own);
         }
         if let Some(protocol) = self.builder.otlp_protocol {
             return compiled("with_otlp_protocol", protocol);
         }
-        let default = if cfg!(feature = "otlp-grpc") { OtlpProtocol::Grpc } else { OtlpProtocol::HttpProtobuf };
-        Ok(self.first(signal.protocols, read)?.unwrap_or(default))
+        match self.first(signal.protocols, read)? {
+            Some(read) => Ok(read),
+            None => compiled("default", DEFAULT_PROTOCOL),
+        }
     }
 
     /// Returns the variable of metrics alone, which comes before the code: that speaks of every signal.
-    fn own_of_metrics(&self, names: &'static [&'static str; 2]) -> Result<Option<(&'static str, &str)>, InstallError> {
+    fn own_of_metrics(&self, names: &'static [&'static str; 2]) -> Result<Option<Setting<'_>>, InstallError> {
         if names[0].contains("_METRICS_") { self.environment.first(&names[..1]) } else { Ok(None) }
     }
 }
+
+/// gRPC, but for a build that asks for HTTP and not for gRPC.
+const DEFAULT_PROTOCOL: OtlpProtocol = if cfg!(feature = "otlp-http") && !cfg!(feature = "otlp-grpc") {
+    OtlpProtocol::HttpProtobuf
+} else {
+    OtlpProtocol::Grpc
+};
 
 /// What OTLP needs to know of a signal: its variables, its own before the one for all, and its path.
 struct Signal {

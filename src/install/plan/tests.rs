@@ -4,7 +4,7 @@
 
 mod code;
 mod metrics;
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+#[cfg(feature = "_otlp")]
 mod otlp;
 mod precedence;
 mod process;
@@ -39,7 +39,7 @@ impl Variable {
 /// All rows of all tables; a variable that means different things beside different others has several.
 fn variables() -> impl Iterator<Item = Variable> {
     let rows = [metrics::VARIABLES, traces::VARIABLES, process::VARIABLES].concat();
-    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    #[cfg(feature = "_otlp")]
     let rows = [rows.as_slice(), otlp::VARIABLES].concat();
     rows.into_iter()
 }
@@ -58,31 +58,23 @@ fn plan_of<'a>(
 
 fn whole(plan: Result<Plan, InstallError>) -> Result<Plan, InstallError> {
     let mut plan = plan?;
-    plan.metrics = Ok(plan.metrics?);
-    plan.traces = Ok(plan.traces?);
-    plan.logs = Ok(plan.logs?);
-    plan.textfile = Ok(plan.textfile?);
-    #[cfg(all(feature = "otlp-metrics", any(feature = "otlp-grpc", feature = "otlp-http")))]
-    {
-        plan.push = Ok(plan.push?);
-    }
+    std::mem::take(&mut plan.faults).into_result()?;
     Ok(plan)
 }
 
 /// The page's configuration, where the page is on.
 fn page(plan: &Plan) -> &scrape::Config {
-    plan.metrics.as_ref().expect("the metrics' settings are valid").as_ref().expect("metrics are on")
+    plan.metrics.as_ref().expect("metrics are on")
 }
 
 /// The spans' configuration, where they are exported.
 fn spans(plan: &Plan) -> &spans::Config {
-    plan.traces.as_ref().expect("the traces' settings are valid").as_ref().expect("traces are on")
+    plan.traces.as_ref().expect("traces are on")
 }
 
 /// Where spans go, as the log says it.
 fn backend(plan: &Plan) -> String {
-    let traces = plan.traces.as_ref().expect("the traces' settings are valid");
-    traces.as_ref().map_or("none".to_owned(), |config| config.backend.to_string())
+    plan.traces.as_ref().map_or("none".to_owned(), |config| config.backend.to_string())
 }
 
 /// Asserts that this is an error about the setting of this name, and returns its text.

@@ -1,26 +1,29 @@
 //! The variables of the OTLP exporter.
 
+#[cfg(feature = "otlp-metrics")]
+use super::Environment;
 use super::{Builder, InstallError, Plan, Variable, backend, names, plan, plan_of, spans};
 use crate::OtlpProtocol;
-use crate::otlp::Config;
+use crate::otlp::{Config, Transport};
 use crate::spans::Backend;
 
-const GRPC: bool = cfg!(feature = "otlp-grpc");
+const GRPC: bool = cfg!(feature = "_grpc");
 const HTTP: bool = cfg!(feature = "otlp-http");
+const GRPC_BY_DEFAULT: bool = cfg!(feature = "otlp-grpc") || !HTTP;
 const TLS: bool = cfg!(feature = "otlp-tls");
 
 /// Where spans go when nothing says where.
 pub(super) const DEFAULT: &str =
-    if GRPC { "OTLP/gRPC to http://localhost:4317" } else { "OTLP/HTTP to http://localhost:4318/v1/traces" };
+    if GRPC_BY_DEFAULT { "OTLP/gRPC to http://localhost:4317" } else { "OTLP/HTTP to http://localhost:4318/v1/traces" };
 
 const OTLP: &[(&str, &str)] = &[("OTEL_TRACES_EXPORTER", "otlp")];
 
 pub(super) const VARIABLES: &[Variable] = &[
     protocol("OTEL_EXPORTER_OTLP_PROTOCOL"),
     protocol("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
-    #[cfg(feature = "otlp-grpc")]
+    #[cfg(feature = "_grpc")]
     grpc_endpoint("OTEL_EXPORTER_OTLP_ENDPOINT"),
-    #[cfg(feature = "otlp-grpc")]
+    #[cfg(feature = "_grpc")]
     grpc_endpoint("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
     #[cfg(feature = "otlp-http")]
     http_endpoint("OTEL_EXPORTER_OTLP_ENDPOINT", HTTP_BASES),
@@ -34,7 +37,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     compression("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION"),
     #[cfg(feature = "otlp-metrics")]
     pushed(protocol("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"), PUSH),
-    #[cfg(all(feature = "otlp-grpc", feature = "otlp-metrics"))]
+    #[cfg(feature = "otlp-metrics")]
     pushed(grpc_endpoint("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"), PUSH_BY_GRPC),
     #[cfg(all(feature = "otlp-http", feature = "otlp-metrics"))]
     Variable {
@@ -61,7 +64,7 @@ pub(super) const VARIABLES: &[Variable] = &[
 #[cfg(feature = "otlp-metrics")]
 const PUSH: &[(&str, &str)] = &[("OTEL_METRICS_EXPORTER", "otlp")];
 
-#[cfg(all(feature = "otlp-grpc", feature = "otlp-metrics"))]
+#[cfg(feature = "otlp-metrics")]
 const PUSH_BY_GRPC: &[(&str, &str)] =
     &[("OTEL_METRICS_EXPORTER", "prometheus,otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
 
@@ -77,7 +80,7 @@ const fn pushed(variable: Variable, beside: &'static [(&'static str, &'static st
 
 #[cfg(feature = "otlp-metrics")]
 fn push(plan: &Plan) -> Option<&crate::push::Config> {
-    plan.push.as_ref().expect("the push's settings are valid").as_ref()
+    plan.push.as_ref()
 }
 
 /// Where OTLP goes: that of the metrics, if they are pushed.
@@ -96,15 +99,15 @@ const fn protocol(name: &'static str) -> Variable {
     Variable {
         name,
         beside: OTLP,
-        shown: |plan| format!("{:?}", otlp(plan).protocol),
-        default: if GRPC { "Grpc" } else { "HttpProtobuf" },
+        shown: |plan| format!("{:?}", otlp(plan).transport),
+        default: if GRPC_BY_DEFAULT { "Grpc" } else { "Http" },
         valid: &[
-            #[cfg(feature = "otlp-grpc")]
+            #[cfg(feature = "_grpc")]
             ("grpc", "Grpc"),
-            #[cfg(feature = "otlp-grpc")]
+            #[cfg(feature = "_grpc")]
             ("GRPC", "Grpc"),
             #[cfg(feature = "otlp-http")]
-            ("http/protobuf", "HttpProtobuf"),
+            ("http/protobuf", "Http"),
         ],
         invalid: &[
             "http/json",
@@ -112,7 +115,7 @@ const fn protocol(name: &'static str) -> Variable {
             "http/protobuf/2",
             "grpc,http/protobuf",
             "4317",
-            #[cfg(not(feature = "otlp-grpc"))]
+            #[cfg(not(feature = "_grpc"))]
             "grpc",
             #[cfg(not(feature = "otlp-http"))]
             "http/protobuf",
@@ -166,7 +169,7 @@ macro_rules! not_endpoints {
     };
 }
 
-#[cfg(feature = "otlp-grpc")]
+#[cfg(feature = "_grpc")]
 const fn grpc_endpoint(name: &'static str) -> Variable {
     Variable {
         name,
@@ -330,7 +333,7 @@ fn the_signals_own_variable_comes_before_the_generic_one() {
 #[test]
 fn metrics_go_where_everything_goes_unless_their_own_variable_says_otherwise() {
     let by_grpc = [("OTEL_METRICS_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:5555")];
-    let path = if GRPC { "" } else { "/v1/metrics" };
+    let path = if GRPC_BY_DEFAULT { "" } else { "/v1/metrics" };
     let endpoint = |builder: &Builder, more: &[(&'static str, &'static str)]| {
         let plan = plan_of(builder, by_grpc.into_iter().chain(more.iter().copied())).expect("valid");
         push(&plan).expect("metrics are pushed").otlp.endpoint.clone()
@@ -355,7 +358,7 @@ fn metrics_that_are_only_pushed_have_no_listener() {
 #[test]
 fn code_comes_before_the_environment() {
     let base = "http://coded:5555";
-    let url = if GRPC { base.to_owned() } else { format!("{base}/v1/traces") };
+    let url = if GRPC_BY_DEFAULT { base.to_owned() } else { format!("{base}/v1/traces") };
     for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
         for value in ["http://set:5555", "="] {
             let plan = plan_of(&Builder::new().with_otlp_endpoint(format!(" {base}/ ")), [(name, value)]);
@@ -366,7 +369,7 @@ fn code_comes_before_the_environment() {
     for (protocol, compiled) in [(OtlpProtocol::Grpc, GRPC), (OtlpProtocol::HttpProtobuf, HTTP)] {
         let plan = plan_of(&Builder::new().with_otlp_protocol(protocol), OTLP.iter().copied().chain([(name, value)]));
         if compiled {
-            assert_eq!(otlp(&plan.expect("not read")).protocol, protocol);
+            assert_eq!(Ok(otlp(&plan.expect("not read")).transport), Transport::of(protocol));
         } else {
             names("with_otlp_protocol", plan);
         }
@@ -398,7 +401,7 @@ fn https_needs_its_feature() {
     }
 }
 
-#[cfg(feature = "otlp-grpc")]
+#[cfg(feature = "_grpc")]
 #[test]
 fn a_grpc_endpoint_on_port_4318_is_refused() {
     for value in ["http://localhost:4318", "[::1]:4318", "http://host:4318/v1/traces"] {
@@ -456,4 +459,19 @@ fn a_certificate_is_a_pem_file_for_a_build_with_tls() {
     assert_eq!(otlp(&plan.expect("valid")).certificate.as_deref(), Some(certificate.as_bytes()));
     #[cfg(not(feature = "otlp-tls"))]
     assert!(names(name, plan).contains("`otlp-tls`"));
+}
+
+#[cfg(feature = "otlp-metrics")]
+#[test]
+fn a_variable_of_both_signals_is_one_fault() {
+    let variables = [
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_METRICS_EXPORTER", "prometheus,otlp"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+    ];
+    let plan = Plan::resolve(&Builder::new(), &Environment::from_iter(variables)).expect("the policy is valid");
+    let faults: Vec<_> = plan.faults.iter().collect();
+    let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+    assert_eq!(fault.pipelines, ["traces", "push"]);
+    assert!(plan.metrics.is_some() && plan.traces.is_none() && plan.push.is_none());
 }

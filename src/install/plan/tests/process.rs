@@ -1,6 +1,6 @@
 //! The variables of the process: its name, its logs, what happens when something fails.
 
-use super::super::executable_name;
+use super::super::resource::executable_name;
 use super::{Builder, Environment, Plan, Variable, names, page, plan, spans};
 use crate::spans::logs;
 
@@ -25,7 +25,7 @@ fn resource(plan: &Plan) -> String {
 }
 
 fn logs(plan: &Plan) -> &logs::Config {
-    plan.logs.as_ref().expect("the logs' settings are valid")
+    &plan.logs
 }
 
 pub(super) const VARIABLES: &[Variable] = &[
@@ -59,15 +59,14 @@ pub(super) const VARIABLES: &[Variable] = &[
         name: "OTEL_SDK_DISABLED",
         beside: &[("OTEL_TRACES_EXPORTER", "console")],
         shown: |plan| {
-            let metrics = plan.metrics.as_ref().is_ok_and(Option::is_some);
-            let traces = plan.traces.as_ref().is_ok_and(Option::is_some);
-            format!("metrics: {metrics}, traces: {traces}, logs: {}", plan.logs.is_ok())
+            let (metrics, traces) = (plan.metrics.is_some(), plan.traces.is_some());
+            format!("metrics: {metrics}, traces: {traces}, logs: {:?}", plan.logs.format)
         },
-        default: "metrics: true, traces: true, logs: true",
+        default: "metrics: true, traces: true, logs: Text",
         valid: &[
-            ("true", "metrics: false, traces: false, logs: true"),
-            ("TRUE", "metrics: false, traces: false, logs: true"),
-            ("false", "metrics: true, traces: true, logs: true"),
+            ("true", "metrics: false, traces: false, logs: Text"),
+            ("TRUE", "metrics: false, traces: false, logs: Text"),
+            ("false", "metrics: true, traces: true, logs: Text"),
         ],
         invalid: &["1", "0", "yes", "on", "truee", "true,false"],
     },
@@ -153,7 +152,7 @@ fn a_disabled_sdk_is_disabled_whatever_else_is_set() {
                 names(row.name, plan);
             } else {
                 let plan = plan.unwrap_or_else(|error| panic!("{error}"));
-                assert!(plan.metrics.expect("valid").is_none() && plan.traces.expect("valid").is_none());
+                assert!(plan.metrics.is_none() && plan.traces.is_none());
             }
         }
     }
@@ -169,6 +168,33 @@ fn what_is_wrong_with_one_pipeline_says_nothing_about_the_others() {
     ] {
         let environment = Environment::from_iter([(name, "x=y=z,broken")]);
         let plan = Plan::resolve(&Builder::new(), &environment).expect("the policy is valid");
-        assert_eq!([plan.metrics.is_err(), plan.traces.is_err(), plan.logs.is_err()], wrong, "{name}");
+        assert_eq!(["metrics", "traces", "logs"].map(|pipeline| plan.faults.stop(pipeline)), wrong, "{name}");
+        assert_eq!(plan.metrics.is_none(), wrong[0], "{name}");
     }
+}
+
+#[test]
+fn a_setting_that_stops_several_pipelines_is_one_fault() {
+    let console = ("OTEL_TRACES_EXPORTER", "console");
+    for (name, value) in [("OTEL_SDK_DISABLED", "perhaps"), ("OTEL_RESOURCE_ATTRIBUTES", "broken")] {
+        let environment = Environment::from_iter([console, (name, value)]);
+        let plan = Plan::resolve(&Builder::new(), &environment).expect("the policy is valid");
+        let faults: Vec<_> = plan.faults.iter().collect();
+        let [fault] = faults.as_slice() else { panic!("{name}: {faults:?}") };
+        assert!(fault.error.to_string().starts_with(name), "{fault:?}");
+        assert_eq!(fault.pipelines[..2], ["metrics", "traces"]);
+        assert!(plan.metrics.is_none() && plan.traces.is_none());
+    }
+}
+
+#[test]
+fn every_fault_is_found_at_once() {
+    let wrong = ["RUST_LOG", "OTEL_RESOURCE_ATTRIBUTES", "BOTTICELLI_OBS_ALLOWED_NETWORKS", "OTEL_TRACES_SAMPLER"];
+    let environment = Environment::from_iter(wrong.map(|name| (name, "x=y=z,broken")));
+    let plan = Plan::resolve(&Builder::new(), &environment).expect("the policy is valid");
+    let found: Vec<String> = plan.faults.iter().map(|fault| fault.error.to_string()).collect();
+    assert!(
+        found.len() == wrong.len() && found.iter().zip(wrong).all(|(text, name)| text.starts_with(name)),
+        "{found:?}"
+    );
 }

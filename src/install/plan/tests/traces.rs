@@ -14,7 +14,7 @@ pub(super) const VARIABLES: &[Variable] = &[
             ("console", "stdout"),
             ("Console", "stdout"),
             ("none", "none"),
-            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            #[cfg(feature = "_otlp")]
             ("otlp", super::otlp::DEFAULT),
         ],
         invalid: &[
@@ -24,7 +24,7 @@ pub(super) const VARIABLES: &[Variable] = &[
             "otlp,console",
             "none,otlp",
             ",",
-            #[cfg(not(any(feature = "otlp-grpc", feature = "otlp-http")))]
+            #[cfg(not(feature = "_otlp"))]
             "otlp",
         ],
     },
@@ -37,7 +37,7 @@ pub(super) const VARIABLES: &[Variable] = &[
             ("stdout", "stdout"),
             ("none", "none"),
             ("NONE", "none"),
-            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            #[cfg(feature = "_otlp")]
             ("otlp", super::otlp::DEFAULT),
         ],
         invalid: &[
@@ -45,7 +45,7 @@ pub(super) const VARIABLES: &[Variable] = &[
             "jaeger",
             "otlp,none",
             "http://localhost:4317",
-            #[cfg(not(any(feature = "otlp-grpc", feature = "otlp-http")))]
+            #[cfg(not(feature = "_otlp"))]
             "otlp",
         ],
     },
@@ -217,7 +217,7 @@ fn settings_of_spans_are_checked_even_when_none_are_exported() {
     }
 }
 
-#[cfg(not(any(feature = "otlp-grpc", feature = "otlp-http")))]
+#[cfg(not(feature = "_otlp"))]
 #[test]
 fn export_without_a_transport_is_refused_by_the_name_of_what_asks_for_it() {
     for (name, value) in [

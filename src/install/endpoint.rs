@@ -1,0 +1,90 @@
+//! The endpoint of OTLP: its URL, and the headers sent to it.
+
+use super::address::is_host;
+use super::error::InstallError;
+use super::setting::{Parsed, Setting};
+use crate::otlp::OtlpProtocol;
+
+impl Setting<'_> {
+    /// The URL of an OTLP endpoint as the exporter takes it, checked against the protocol.
+    ///
+    /// `path_of_signal` is given if it is still to be appended.
+    pub(super) fn otlp_endpoint(self, protocol: OtlpProtocol, path_of_signal: Option<&str>) -> Parsed<String> {
+        let Self { name, value } = self;
+        if value.contains('@') {
+            let why = "credentials don't belong into the URL: send them by OTEL_EXPORTER_OTLP_HEADERS";
+            return Err(self.invalid_secret(why));
+        }
+        // A query may hold a key, and `http::Uri` forgets a fragment.
+        if value.contains(['?', '#']) {
+            return Err(self.invalid_secret("the URL has a query or a fragment: leave it out"));
+        }
+        let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+        let uri: http::Uri = url.parse().map_err(|_| self.invalid("not a URL such as http://localhost:4317"))?;
+        let host = uri.host().unwrap_or_default();
+        if host.is_empty() {
+            return Err(self.invalid("the URL names no host"));
+        }
+        if !is_host(host) {
+            return Err(self.invalid("the host in the URL is not a name or an address"));
+        }
+        let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
+        match scheme.as_str() {
+            "http" => {}
+            "https" if cfg!(feature = "otlp-tls") => {}
+            "https" => {
+                let why = "https needs the feature `otlp-tls` of botticelli_obs, which is not compiled in";
+                return Err(self.invalid(why));
+            }
+            _ => return Err(self.invalid("the scheme is neither http nor https")),
+        }
+        let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        // `http::Uri` takes any text for a port, and then says that there is none.
+        let port = match authority.strip_prefix(host).unwrap_or_default().strip_prefix(':') {
+            None => None,
+            Some(port) => match Setting::new(name, port).count::<u16>() {
+                Ok(port) if port > 0 => Some(port),
+                Ok(_) | Err(_) => return Err(self.invalid("the port is not a number from 1 to 65535")),
+            },
+        };
+        let path = uri.path().trim_end_matches('/');
+        match (protocol, port) {
+            (OtlpProtocol::Grpc, Some(4318)) => {
+                let why =
+                    "4318 is the port of OTLP/HTTP: use port 4317, or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf";
+                Err(InstallError::wrong_port(name, value, why))
+            }
+            (OtlpProtocol::HttpProtobuf, Some(4317)) => {
+                let why = "4317 is the port of OTLP/gRPC: use port 4318, or set OTEL_EXPORTER_OTLP_PROTOCOL=grpc";
+                Err(InstallError::wrong_port(name, value, why))
+            }
+            (OtlpProtocol::Grpc, _) if !path.is_empty() => {
+                Err(self.invalid("OTLP/gRPC has no path: leave it out of the URL"))
+            }
+            (OtlpProtocol::Grpc, _) => Ok(format!("{scheme}://{authority}")),
+            (OtlpProtocol::HttpProtobuf, _) => match path_of_signal {
+                Some(appended) => Ok(format!("{scheme}://{authority}{path}{appended}")),
+                None => Ok(format!("{scheme}://{authority}{}", uri.path())),
+            },
+        }
+    }
+
+    /// Headers of the exporter: names in lower case, values that may be sent.
+    pub(super) fn headers(self) -> Parsed<Vec<(String, String)>> {
+        let mut headers = self.pairs()?;
+        for (index, (key, value)) in headers.iter_mut().enumerate() {
+            let wrong = |why| self.invalid_secret(format!("item {} {why}", index + 1));
+            key.make_ascii_lowercase();
+            http::HeaderName::from_bytes(key.as_bytes()).map_err(|_| wrong("has a key that is no header name"))?;
+            // gRPC takes such names for binary values.
+            if key.ends_with("-bin") {
+                return Err(wrong("has a key that ends in `-bin`"));
+            }
+            http::HeaderValue::from_str(value).map_err(|_| wrong("has a value that is no header value"))?;
+            if !value.is_ascii() {
+                return Err(wrong("has a value that is not ASCII"));
+            }
+        }
+        Ok(headers)
+    }
+}

@@ -1,0 +1,112 @@
+//! The settings of the page and of the text file.
+
+use std::path::PathBuf;
+
+use super::{Resolver, Shared};
+use crate::install::builder::Listen;
+use crate::install::error::InstallError;
+use crate::install::setting::Setting;
+use crate::{scrape, store};
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
+
+/// Where metrics go.
+#[derive(Debug)]
+pub(super) struct MetricsExporters {
+    pub(super) prometheus: bool,
+    pub(super) otlp: bool,
+}
+
+impl Default for MetricsExporters {
+    fn default() -> Self {
+        Self { prometheus: true, otlp: false }
+    }
+}
+
+impl Resolver<'_> {
+    /// Where metrics go, by `OTEL_METRICS_EXPORTER`.
+    pub(super) fn metrics_exporters(&self) -> Result<MetricsExporters, InstallError> {
+        let Some(setting) = self.environment.setting("OTEL_METRICS_EXPORTER")? else {
+            return Ok(MetricsExporters::default());
+        };
+        let listed = setting.words_or_none(&[("prometheus", "prometheus"), ("otlp", "otlp")])?;
+        let exporters = MetricsExporters { prometheus: listed.contains(&"prometheus"), otlp: listed.contains(&"otlp") };
+        if exporters.otlp && !super::CAN_PUSH {
+            let why = "`otlp` needs the feature `otlp-metrics` of botticelli_obs, which is not compiled in: add it, or let \
+                       Prometheus scrape the program, with `prometheus`";
+            return Err(setting.invalid(why));
+        }
+        let endpoint = self.environment.get("PROMETHEUS_ENDPOINT")?;
+        if !exporters.prometheus && endpoint.is_some_and(|endpoint| !endpoint.eq_ignore_ascii_case("off")) {
+            return Err(setting
+                .invalid("PROMETHEUS_ENDPOINT is set, but `prometheus` is not in this list: unset one of the two"));
+        }
+        Ok(exporters)
+    }
+
+    pub(super) fn metrics(&self, shared: &Shared) -> Result<Option<scrape::Config>, InstallError> {
+        let Shared { exporters, resource } = shared;
+        let builder = self.builder;
+        let allowed = match builder.networks.as_slice() {
+            [] => self.variable("BOTTICELLI_OBS_ALLOWED_NETWORKS", Setting::networks)?.unwrap_or_default(),
+            networks => {
+                let networks = networks.iter().map(|network| Setting::new("add_allowed_network", network).network());
+                networks.collect::<Result<_, _>>()?
+            }
+        };
+        let buckets = builder.buckets.iter();
+        let labels = builder.global_labels.iter();
+        // Checked also when there is no page, so that a mistake shows before somebody switches it on.
+        let config = scrape::Config {
+            listen: self.listen()?.filter(|_| exporters.prometheus),
+            allowed,
+            store: store::Config {
+                buckets: buckets
+                    .map(|(metric, bounds)| Ok((metric.clone(), Setting::new("with_buckets", metric).buckets(bounds)?)))
+                    .collect::<Result<_, InstallError>>()?,
+                global_labels: labels
+                    .map(|(name, value)| Ok((Setting::new("add_global_label", name).label_name()?, value.clone())))
+                    .collect::<Result<_, InstallError>>()?,
+                max_series: self.max_series()?,
+                exclude: Vec::new(),
+            },
+            models: builder.models.clone(),
+            target: resource.clone(),
+        };
+        Ok((exporters.prometheus || exporters.otlp).then_some(config))
+    }
+
+    fn max_series(&self) -> Result<usize, InstallError> {
+        match self.builder.max_series {
+            Some(0) => Err(Setting::new("with_max_series", "0").invalid("there must be room for one series at least")),
+            series => Ok(series.unwrap_or(store::MAX_SERIES)),
+        }
+    }
+
+    fn listen(&self) -> Result<Option<String>, InstallError> {
+        match &self.builder.listen {
+            Listen::Off => return Ok(None),
+            Listen::At(endpoint) => return Setting::new("with_prometheus_endpoint", endpoint.trim()).listen(),
+            Listen::ByEnvironment => {}
+        }
+        if let Some(listen) = self.variable("PROMETHEUS_ENDPOINT", Setting::listen)? {
+            return Ok(listen);
+        }
+        let host = self.variable("OTEL_EXPORTER_PROMETHEUS_HOST", Setting::listen_host)?;
+        let port = self.variable("OTEL_EXPORTER_PROMETHEUS_PORT", Setting::count::<u16>)?;
+        Ok(Some(match (host, port) {
+            (None, None) => DEFAULT_LISTEN.to_owned(),
+            (host, port) => format!("{}:{}", host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(9464)),
+        }))
+    }
+
+    /// Where the totals of the run are added at its end.
+    pub(super) fn textfile(&self, shared: &Shared) -> Result<Option<PathBuf>, InstallError> {
+        let Some(setting) = self.environment.setting("BOTTICELLI_OBS_TEXTFILE")? else { return Ok(None) };
+        if !shared.exporters.prometheus && !shared.exporters.otlp {
+            let why = "there are no metrics to write, OTEL_METRICS_EXPORTER is `none`: unset one of the two";
+            return Err(setting.invalid(why));
+        }
+        Ok(Some(PathBuf::from(setting.value)))
+    }
+}

@@ -1,0 +1,123 @@
+//! The settings of the spans.
+
+use super::{Resolver, Shared};
+use crate::install::builder::TraceExporter;
+use crate::install::error::InstallError;
+use crate::install::setting::Setting;
+use crate::spans::{self, Backend, Batch, Limits, Propagator, Sampler};
+
+impl Resolver<'_> {
+    pub(super) fn traces(&self, shared: &Shared) -> Result<Option<spans::Config>, InstallError> {
+        let (asked_by, exporter) = self.trace_exporter()?;
+        // Checked also when nothing is exported, as the settings of the page are.
+        let filter = match &self.builder.span_filter {
+            Some(filter) => Setting::new("with_span_filter", filter).directives()?,
+            None => {
+                self.variable("BOTTICELLI_OBS_SPAN_FILTER", Setting::directives)?.unwrap_or_else(|| "info".to_owned())
+            }
+        };
+        let sampler = self.sampler()?;
+        let (limits, batch, propagators) = (self.limits()?, self.batch()?, self.propagators()?);
+        let backend = match exporter {
+            TraceExporter::None => return Ok(None),
+            TraceExporter::Stdout => Backend::Stdout,
+            TraceExporter::Otlp => self.otlp(asked_by)?,
+        };
+        let resource = shared.resource.clone();
+        Ok(Some(spans::Config { backend, filter, sampler, limits, batch, propagators, resource }))
+    }
+
+    /// Where spans go, and the name of the setting that says so.
+    fn trace_exporter(&self) -> Result<(&'static str, TraceExporter), InstallError> {
+        const OWNERS: &[(&str, TraceExporter)] =
+            &[("otlp", TraceExporter::Otlp), ("stdout", TraceExporter::Stdout), ("none", TraceExporter::None)];
+        if let Some(exporter) = self.builder.trace_exporter {
+            return Ok(("with_trace_exporter", exporter));
+        }
+        if let Some(exporter) = self.variable("OTEL_TRACES_EXPORTER", Setting::parse)? {
+            return Ok(("OTEL_TRACES_EXPORTER", exporter));
+        }
+        if let Some(exporter) = self.variable("OTEL_EXPORTER", |setting| setting.word(OWNERS))? {
+            return Ok(("OTEL_EXPORTER", exporter));
+        }
+        if self.builder.otlp_endpoint.is_some() {
+            return Ok(("with_otlp_endpoint", TraceExporter::Otlp));
+        }
+        for &name in TRACES_ENDPOINTS {
+            if self.environment.get(name)?.is_some() {
+                return Ok((name, TraceExporter::Otlp));
+            }
+        }
+        Ok(("default", TraceExporter::None))
+    }
+
+    fn sampler(&self) -> Result<Sampler, InstallError> {
+        if let Some(sampler) = self.builder.sampler {
+            return match sampler {
+                Sampler::TraceIdRatio(ratio) | Sampler::ParentBasedTraceIdRatio(ratio)
+                    if !(0.0..=1.0).contains(&ratio) =>
+                {
+                    let ratio = ratio.to_string();
+                    Err(Setting::new("with_sampler", &ratio).invalid("not a ratio from 0.0 to 1.0"))
+                }
+                sampler => Ok(sampler),
+            };
+        }
+        let argument = self.environment.setting("OTEL_TRACES_SAMPLER_ARG")?;
+        let ratio = || argument.map_or(Ok(1.0), Setting::ratio);
+        Ok(match self.variable("OTEL_TRACES_SAMPLER", Setting::parse)? {
+            Some(Sampler::TraceIdRatio(_)) => Sampler::TraceIdRatio(ratio()?),
+            Some(Sampler::ParentBasedTraceIdRatio(_)) => Sampler::ParentBasedTraceIdRatio(ratio()?),
+            Some(sampler) => sampler,
+            None => Sampler::ParentBasedAlwaysOn,
+        })
+    }
+
+    fn limits(&self) -> Result<Limits, InstallError> {
+        let default = Limits::default();
+        Ok(Limits {
+            attributes: self.variable("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", Setting::count)?.unwrap_or(default.attributes),
+            events: self.variable("OTEL_SPAN_EVENT_COUNT_LIMIT", Setting::count)?.unwrap_or(default.events),
+            links: self.variable("OTEL_SPAN_LINK_COUNT_LIMIT", Setting::count)?.unwrap_or(default.links),
+            value_length: self.variable("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", Setting::count)?,
+        })
+    }
+
+    fn batch(&self) -> Result<Batch, InstallError> {
+        let default = Batch::default();
+        let size_name = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
+        let queue = self.variable("OTEL_BSP_MAX_QUEUE_SIZE", Setting::positive)?.unwrap_or(default.queue);
+        let size = match self.variable(size_name, Setting::positive)? {
+            Some(size) if size > queue => {
+                let why = format!("larger than the queue of {queue} spans (OTEL_BSP_MAX_QUEUE_SIZE)");
+                return Err(Setting::new(size_name, &size.to_string()).invalid(why));
+            }
+            Some(size) => size,
+            None => default.size.min(queue),
+        };
+        Ok(Batch {
+            delay: self.variable("OTEL_BSP_SCHEDULE_DELAY", Setting::milliseconds)?.unwrap_or(default.delay),
+            export_timeout: self
+                .variable("OTEL_BSP_EXPORT_TIMEOUT", Setting::milliseconds)?
+                .unwrap_or(default.export_timeout),
+            queue,
+            size,
+        })
+    }
+
+    fn propagators(&self) -> Result<Vec<Propagator>, InstallError> {
+        let words = [("tracecontext", Propagator::TraceContext), ("baggage", Propagator::Baggage)];
+        let Some(listed) = self.variable("OTEL_PROPAGATORS", |setting| setting.words_or_none(&words))? else {
+            return Ok(words.map(|(_, propagator)| propagator).to_vec());
+        };
+        let mut propagators = Vec::new();
+        for propagator in listed {
+            if !propagators.contains(&propagator) {
+                propagators.push(propagator);
+            }
+        }
+        Ok(propagators)
+    }
+}
+
+const TRACES_ENDPOINTS: &[&str] = &["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
