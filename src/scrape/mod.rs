@@ -8,8 +8,10 @@ mod listener;
 mod overflow;
 mod page;
 mod pairs;
+mod pattern;
 mod recorder;
 mod sink;
+mod token;
 mod turn;
 
 use std::fmt;
@@ -24,11 +26,14 @@ use metrics_util::layers::{Fanout, FanoutBuilder};
 
 use crate::catalog::{self, METRICS};
 use crate::series::METADATA;
+use crate::word::words;
 use crate::worker::Worker;
 
 pub(crate) use label::is_label_name;
 use page::{Bounds, Page};
+pub(crate) use pattern::Pattern;
 pub use recorder::PageRecorder;
+pub(crate) use token::Token;
 
 /// How often the exporter is handed what the histograms have counted, so that a scrape finds little left to do.
 const UPKEEP: Duration = Duration::from_millis(500);
@@ -51,7 +56,27 @@ pub(crate) struct Config {
     pub(crate) models: Vec<(String, String)>,
     /// Labels of `target_info`.
     pub(crate) target: Vec<(String, String)>,
+    /// The metrics that are left out, by their names in code or on the page.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the metrics engine leaves nothing out yet"))]
+    pub(crate) exclude: Vec<Pattern>,
+    /// What a peer must know to see the page.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the listener asks for no token yet"))]
+    pub(crate) token: Option<Token>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "there is one listener as yet"))]
+    pub(crate) listener: Listener,
 }
+
+/// Who serves the page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// This crate.
+    #[default]
+    Own,
+    /// `metrics-exporter-prometheus`.
+    Exporter,
+}
+
+words! { Listener: "own" = Own, "exporter" = Exporter }
 
 impl Default for Config {
     fn default() -> Self {
@@ -63,6 +88,9 @@ impl Default for Config {
             max_series: MAX_SERIES,
             models: Vec::new(),
             target: Vec::new(),
+            exclude: Vec::new(),
+            token: None,
+            listener: Listener::default(),
         }
     }
 }
