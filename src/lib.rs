@@ -56,6 +56,7 @@
 //! # Features
 //!
 //! - `install`, default: `install()`, `Builder`, `Telemetry`, and all that `main` needs. Without it this is the facade alone.
+//! - `exporter`, default: the listener of `metrics-exporter-prometheus`, for programs that choose it.
 //! - `otlp-grpc`, default: export of spans by OTLP/gRPC.
 //! - `otlp-http`: export of spans by OTLP/HTTP with protobuf bodies.
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.

@@ -97,6 +97,9 @@ pub struct Builder {
     pub(super) max_series: Option<usize>,
     pub(super) failure_policy: Option<FailurePolicy>,
     pub(super) networks: Vec<String>,
+    pub(super) page_token: Option<String>,
+    pub(super) exporter_listener: bool,
+    pub(super) exclude: Vec<String>,
     pub(super) global_labels: Vec<(String, String)>,
     pub(super) models: Vec<(String, String)>,
     pub(super) layers: Vec<Box<dyn Layer<Registry> + Send + Sync>>,
@@ -210,6 +213,45 @@ impl Builder {
     /// `BOTTICELLI_OBS_ALLOWED_NETWORKS`, then every network.
     pub fn add_allowed_network(mut self, network: impl fmt::Display) -> Self {
         self.networks.push(network.to_string());
+        self
+    }
+
+    /// Sets what a peer must send to see the page, as `Authorization: Bearer <token>`; others get status 401. The token has 8
+    /// visible ASCII characters at least, and is in no error and no log line. Defaults to what is in the file that
+    /// `BOTTICELLI_OBS_TOKEN_FILE` names, a regular one of at most 4 KiB, then to a page that everybody may see.
+    ///
+    /// ```
+    /// use botticelli_obs::Builder;
+    ///
+    /// let error = Builder::new().with_page_token("s3cret").install().unwrap_err();
+    /// assert_eq!(error.to_string(), "with_page_token: the token is too short: it needs 8 characters at least");
+    /// ```
+    pub fn with_page_token(mut self, token: impl Into<String>) -> Self {
+        self.page_token = Some(token.into());
+        self
+    }
+
+    /// Has the page served by the listener of `metrics-exporter-prometheus` instead of this crate's own; needs the feature
+    /// `exporter`, and knows no token. Defaults to `BOTTICELLI_OBS_LISTENER` (`own`, `exporter`), then to the own one.
+    pub fn with_exporter_listener(mut self) -> Self {
+        self.exporter_listener = true;
+        self
+    }
+
+    /// Leaves out the metrics of a name, or of several with `*` for any text: no reader gets them, and no memory is kept for
+    /// them. The name is that in code or that on the page. Defaults to `BOTTICELLI_OBS_METRICS_EXCLUDE`, patterns separated by
+    /// commas, then to none.
+    ///
+    /// ```
+    /// use botticelli_obs::Builder;
+    ///
+    /// let builder = Builder::new().without_metrics("llm.time_*").without_metrics("llm_finish_total");
+    /// # drop(builder);
+    /// let error = Builder::new().without_metrics("llm finish").install().unwrap_err();
+    /// assert!(error.to_string().starts_with(r#"without_metrics="llm finish": not the name of a metric"#));
+    /// ```
+    pub fn without_metrics(mut self, pattern: impl Into<String>) -> Self {
+        self.exclude.push(pattern.into());
         self
     }
 

@@ -16,10 +16,13 @@ impl Environment {
     /// Every variable that is read by this crate, those of the doctor included.
     pub(crate) const READ: &[&str] = &[
         "BOTTICELLI_OBS_ALLOWED_NETWORKS",
+        "BOTTICELLI_OBS_LISTENER",
         "BOTTICELLI_OBS_LOG_FORMAT",
+        "BOTTICELLI_OBS_METRICS_EXCLUDE",
         "BOTTICELLI_OBS_ON_FAILURE",
         "BOTTICELLI_OBS_SPAN_FILTER",
         "BOTTICELLI_OBS_TEXTFILE",
+        "BOTTICELLI_OBS_TOKEN_FILE",
         "GRAFANA_URL",
         "JAEGER_URL",
         "OTEL_BSP_EXPORT_TIMEOUT",

@@ -6,6 +6,7 @@ mod endpoint;
 mod environment;
 mod error;
 mod fault;
+mod file;
 mod globals;
 mod ladder;
 mod plan;

@@ -1,6 +1,7 @@
 //! The metrics pipeline: the store, what is in it from the start, and the listener that Prometheus scrapes.
 
 mod listener;
+mod token;
 
 use std::fmt;
 use std::io;
@@ -14,8 +15,11 @@ use metrics::{Key, Label, Recorder, SharedString};
 use crate::catalog::{self, METADATA, Metric};
 use crate::snapshot::Snapshot;
 use crate::store::{self, ExtraRecorder, MetricsRecorder};
+use crate::word::words;
 use crate::worker::Worker;
 use listener::Access;
+
+pub(crate) use token::Token;
 
 /// How often it is logged what was beyond a bound.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
@@ -32,7 +36,24 @@ pub(crate) struct Config {
     pub(crate) models: Vec<(String, String)>,
     /// Labels of `target_info`.
     pub(crate) target: Vec<(String, String)>,
+    /// What a peer must know to see the page.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the listener asks for no token yet"))]
+    pub(crate) token: Option<Token>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "there is one listener as yet"))]
+    pub(crate) listener: Listener,
 }
+
+/// Who serves the page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// This crate.
+    #[default]
+    Own,
+    /// `metrics-exporter-prometheus`.
+    Exporter,
+}
+
+words! { Listener: "own" = Own, "exporter" = Exporter }
 
 /// The running pipeline; dropping it stops the listener and makes the recorder inert.
 pub(crate) struct Pipeline {

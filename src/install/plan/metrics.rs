@@ -6,7 +6,8 @@ use super::{Resolver, Shared};
 use crate::install::builder::Listen;
 use crate::install::error::InstallError;
 use crate::install::setting::Setting;
-use crate::{scrape, store};
+use crate::scrape::{self, Listener, Token};
+use crate::store::{self, Pattern};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
 
@@ -54,6 +55,7 @@ impl Resolver<'_> {
                 networks.collect::<Result<_, _>>()?
             }
         };
+        let (listener, token) = self.listener()?;
         let buckets = builder.buckets.iter();
         let labels = builder.global_labels.iter();
         // Checked also when there is no page, so that a mistake shows before somebody switches it on.
@@ -68,12 +70,46 @@ impl Resolver<'_> {
                     .map(|(name, value)| Ok((Setting::new("add_global_label", name).label_name()?, value.clone())))
                     .collect::<Result<_, InstallError>>()?,
                 max_series: self.max_series()?,
-                exclude: Vec::new(),
+                exclude: self.exclude()?,
             },
             models: builder.models.clone(),
             target: resource.clone(),
+            token,
+            listener,
         };
         Ok((exporters.prometheus || exporters.otlp).then_some(config))
+    }
+
+    fn exclude(&self) -> Result<Vec<Pattern>, InstallError> {
+        match self.builder.exclude.as_slice() {
+            [] => {
+                let listed = self.variable("BOTTICELLI_OBS_METRICS_EXCLUDE", |setting| {
+                    setting.list()?.into_iter().map(Setting::parse).collect()
+                })?;
+                Ok(listed.unwrap_or_default())
+            }
+            patterns => patterns.iter().map(|pattern| Setting::new("without_metrics", pattern).parse()).collect(),
+        }
+    }
+
+    /// Who serves the page, and what peers must know to see it.
+    fn listener(&self) -> Result<(Listener, Option<Token>), InstallError> {
+        let listener = if self.builder.exporter_listener {
+            check_exporter().map_err(|why| InstallError::invalid_secret("with_exporter_listener", why))?;
+            Listener::Exporter
+        } else {
+            self.variable("BOTTICELLI_OBS_LISTENER", Setting::listener)?.unwrap_or_default()
+        };
+        let (name, token) = match &self.builder.page_token {
+            Some(token) => ("with_page_token", Some(Setting::new("with_page_token", token).token()?)),
+            None => ("BOTTICELLI_OBS_TOKEN_FILE", self.variable("BOTTICELLI_OBS_TOKEN_FILE", Setting::token_file)?),
+        };
+        if token.is_some() && listener == Listener::Exporter {
+            let why = "the exporter's listener asks nobody for a token, and everybody would see the page: leave out one of the \
+                       two";
+            return Err(InstallError::invalid_secret(name, why));
+        }
+        Ok((listener, token))
     }
 
     fn max_series(&self) -> Result<usize, InstallError> {
@@ -108,5 +144,28 @@ impl Resolver<'_> {
             return Err(setting.invalid(why));
         }
         Ok(Some(PathBuf::from(setting.value)))
+    }
+}
+
+impl Setting<'_> {
+    fn listener(self) -> Result<Listener, InstallError> {
+        let listener = self.parse()?;
+        match listener {
+            Listener::Own => {}
+            Listener::Exporter => check_exporter().map_err(|why| self.invalid(why))?,
+        }
+        Ok(listener)
+    }
+
+    fn token(self) -> Result<Token, InstallError> {
+        self.value.parse().map_err(|why: String| self.invalid_secret(why))
+    }
+}
+
+fn check_exporter() -> Result<(), &'static str> {
+    if cfg!(feature = "exporter") {
+        Ok(())
+    } else {
+        Err("needs the feature `exporter` of botticelli_obs, which is not compiled in")
     }
 }

@@ -60,7 +60,7 @@ impl Resolver<'_> {
             if !cfg!(feature = "otlp-tls") {
                 return Err(setting.invalid("needs the feature `otlp-tls` of botticelli_obs, which is not compiled in"));
             }
-            let pem = std::fs::read(setting.value).map_err(|error| setting.invalid(error))?;
+            let pem = setting.read_file(LARGEST_CERTIFICATE).map_err(|error| setting.invalid(error))?;
             if pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE) {
                 Ok(pem)
             } else {
@@ -140,6 +140,9 @@ const TRACES: Signal = signal!("TRACES", "/v1/traces");
 
 #[cfg(feature = "otlp-metrics")]
 const METRICS: Signal = signal!("METRICS", "/v1/metrics");
+
+/// A bundle of every root there is has a quarter of that.
+const LARGEST_CERTIFICATE: u64 = 1024 * 1024;
 
 /// Without one, every export would fail for want of a root to trust.
 const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{Builder, Plan, names, page, plan_of, spans};
+#[cfg(feature = "exporter")]
+use crate::scrape::Listener;
 use crate::{Sampler, TraceExporter};
 
 fn refused(method: &str, builder: Builder) -> String {
@@ -58,6 +60,37 @@ fn allowed_networks_are_added_up() {
     for network in ["", ",", "nowhere", "10.0.0.0/33", "10.0.0.0/8,127.0.0.1", "fe80::1%eth0"] {
         refused("add_allowed_network", Builder::new().add_allowed_network("10.0.0.0/8").add_allowed_network(network));
     }
+}
+
+#[test]
+fn metrics_that_are_left_out_are_added_up() {
+    let plan = resolved(Builder::new().without_metrics("llm.attempt.*").without_metrics("llm_finish_total"));
+    let patterns: Vec<&str> = page(&plan).store.exclude.iter().map(|pattern| pattern.as_str()).collect();
+    assert_eq!(patterns, ["llm.attempt.*", "llm_finish_total"]);
+    assert!(page(&plan).store.exclude[0].matches("llm.attempt.errors"));
+    for pattern in ["", " ", ",", "a,b", "a b", "ä", "a?", "a\n"] {
+        refused("without_metrics", Builder::new().without_metrics("good").without_metrics(pattern));
+    }
+}
+
+#[test]
+fn a_page_token_is_visible_ascii_and_never_shown() {
+    let builder = Builder::new().with_page_token("s3cret-token");
+    assert!(!format!("{builder:?}").contains("s3cret"));
+    let plan = resolved(builder);
+    assert!(page(&plan).token.as_ref().is_some_and(|token| token.is(b"s3cret-token")));
+    assert!(!format!("{plan:?}").contains("s3cret"));
+    for token in ["", " ", "s3cret", "s3cret token", "s3cret-tökén", "s3cret-\0-token"] {
+        let text = refused("with_page_token", Builder::new().with_page_token(token));
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+}
+
+#[cfg(feature = "exporter")]
+#[test]
+fn the_exporters_listener_is_a_choice() {
+    assert_eq!(page(&resolved(Builder::new())).listener, Listener::Own);
+    assert_eq!(page(&resolved(Builder::new().with_exporter_listener())).listener, Listener::Exporter);
 }
 
 #[test]

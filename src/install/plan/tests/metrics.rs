@@ -1,6 +1,9 @@
 //! The variables of the page.
 
-use super::{Variable, names, page, plan};
+use super::{Builder, Variable, names, page, plan, plan_of};
+
+/// From the folder in which tests run.
+const TOKEN_FILE: &str = "src/install/plan/tests/token";
 
 pub(super) const VARIABLES: &[Variable] = &[
     Variable {
@@ -127,6 +130,78 @@ pub(super) const VARIABLES: &[Variable] = &[
         ],
     },
     Variable {
+        name: "BOTTICELLI_OBS_METRICS_EXCLUDE",
+        beside: &[],
+        shown: |plan| match page(plan).store.exclude.as_slice() {
+            [] => "nothing is left out".to_owned(),
+            patterns => patterns.iter().map(|pattern| pattern.as_str()).collect::<Vec<_>>().join(" "),
+        },
+        default: "nothing is left out",
+        valid: &[
+            ("llm.finish", "llm.finish"),
+            ("llm.attempt.*", "llm.attempt.*"),
+            ("llm_wait_seconds, *chunk* ,,bot.queue/depth,", "llm_wait_seconds *chunk* bot.queue/depth"),
+            ("*", "*"),
+        ],
+        invalid: &[
+            ",",
+            "llm finish",
+            "llm.finish;llm.wait",
+            "llm.?",
+            "llm.[a-z]*",
+            "/^llm$/",
+            "ä*",
+            "llm.*,a=b",
+            "!llm.*",
+        ],
+    },
+    Variable {
+        name: "BOTTICELLI_OBS_TOKEN_FILE",
+        beside: &[],
+        shown: |plan| match &page(plan).token {
+            Some(token) if token.is(b"s3cret-token-of-the-tests") => "the token of the file".to_owned(),
+            Some(_) => "another token".to_owned(),
+            None => "none".to_owned(),
+        },
+        default: "none",
+        valid: &[(TOKEN_FILE, "the token of the file"), ("./src/install/plan/tests/token", "the token of the file")],
+        invalid: &[
+            "/does/not/exist",
+            // A folder, a file without a token, one that is too large.
+            "src",
+            "rustfmt.toml",
+            "Cargo.lock",
+            "s3cret-token",
+            #[cfg(unix)]
+            "/dev/zero",
+            #[cfg(unix)]
+            "/dev/null",
+        ],
+    },
+    Variable {
+        name: "BOTTICELLI_OBS_LISTENER",
+        beside: &[],
+        shown: |plan| page(plan).listener.to_string(),
+        default: "own",
+        valid: &[
+            ("own", "own"),
+            ("OWN", "own"),
+            #[cfg(feature = "exporter")]
+            ("exporter", "exporter"),
+            #[cfg(feature = "exporter")]
+            ("Exporter", "exporter"),
+        ],
+        invalid: &[
+            "none",
+            "off",
+            "true",
+            "own,exporter",
+            "127.0.0.1:9464",
+            #[cfg(not(feature = "exporter"))]
+            "exporter",
+        ],
+    },
+    Variable {
         name: "BOTTICELLI_OBS_ALLOWED_NETWORKS",
         beside: &[],
         shown: |plan| match page(plan).allowed.as_slice() {
@@ -201,4 +276,75 @@ fn settings_of_a_page_that_is_off_are_checked_all_the_same() {
 fn a_password_in_an_endpoint_is_not_shown() {
     let text = names("PROMETHEUS_ENDPOINT", plan([("PROMETHEUS_ENDPOINT", "http://user:s3cret@127.0.0.1:9464")]));
     assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[test]
+fn neither_a_token_nor_what_stands_for_its_file_is_shown() {
+    let name = "BOTTICELLI_OBS_TOKEN_FILE";
+    let text = names(name, plan([(name, "s3cret-token-instead-of-a-path")]));
+    assert!(!text.contains("s3cret"), "{text}");
+    let shown = format!("{:?}", plan([(name, TOKEN_FILE)]).expect("valid"));
+    assert!(!shown.contains("s3cret") && shown.contains("Token(…)"), "{shown}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_token_file_is_a_regular_one_and_links_are_followed() {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    let name = "BOTTICELLI_OBS_TOKEN_FILE";
+    let folder = std::env::temp_dir().join(format!("botticelli-obs-token-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    let read = |file: &str| plan([(name, folder.join(file).to_str().expect("a path in Unicode"))]);
+    let write = |file: &str, text: &[u8]| fs::write(folder.join(file), text).expect("the folder can be written to");
+
+    write("token", b" \t s3cret-token \r\n\n");
+    symlink(folder.join("token"), folder.join("link")).expect("a link");
+    assert!(page(&read("link").expect("valid")).token.as_ref().expect("a token").is(b"s3cret-token"));
+    write("largest", &[b'x'; 4096]);
+    assert!(page(&read("largest").expect("valid")).token.is_some());
+
+    let fifo = std::process::Command::new("mkfifo").arg(folder.join("pipe")).status().expect("mkfifo runs");
+    assert!(fifo.success());
+    symlink("/dev/zero", folder.join("device")).expect("a link");
+    symlink(folder.join("nowhere"), folder.join("dangling")).expect("a link");
+    write("short", b"s3cret\n");
+    write("words", b"s3cret token");
+    write("binary", b"s3cret-token\xff");
+    write("large", &[b'x'; 4097]);
+    write("empty", b"");
+    for (file, why) in [
+        ("pipe", "not a regular file"),
+        ("device", "not a regular file"),
+        (".", "not a regular file"),
+        ("dangling", "No such file"),
+        ("short", "too short"),
+        ("words", "not visible ASCII"),
+        ("binary", "not visible ASCII"),
+        ("large", "more than 4096 bytes"),
+        ("empty", "too short"),
+    ] {
+        let text = names(name, read(file));
+        assert!(text.contains(why) && !text.contains("s3cret") && !text.contains("xxx"), "{file}: {text}");
+    }
+    fs::remove_dir_all(&folder).expect("it is there");
+}
+
+#[cfg(feature = "exporter")]
+#[test]
+fn the_exporters_listener_beside_a_token_is_refused() {
+    let listener = ("BOTTICELLI_OBS_LISTENER", "exporter");
+    let text = names("BOTTICELLI_OBS_TOKEN_FILE", plan([listener, ("BOTTICELLI_OBS_TOKEN_FILE", TOKEN_FILE)]));
+    assert!(text.contains("the exporter's listener"), "{text}");
+    let coded = Builder::new().with_page_token("s3cret-token").with_exporter_listener();
+    names("with_page_token", plan_of(&coded, []));
+}
+
+#[cfg(not(feature = "exporter"))]
+#[test]
+fn the_exporters_listener_is_refused_with_its_feature() {
+    let coded = names("with_exporter_listener", plan_of(&Builder::new().with_exporter_listener(), []));
+    let set = names("BOTTICELLI_OBS_LISTENER", plan([("BOTTICELLI_OBS_LISTENER", "exporter")]));
+    assert!(coded.contains("`exporter`") && set.contains("`exporter`"), "{coded} {set}");
 }

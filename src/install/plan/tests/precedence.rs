@@ -51,13 +51,23 @@ fn the_service_name_comes_from_the_nearest_source() {
 #[test]
 fn code_comes_before_the_environment() {
     type Row = (&'static str, Builder, fn(&Plan) -> bool);
-    let rows: [Row; 9] = [
+    let rows: [Row; 11 + cfg!(feature = "exporter") as usize] = [
         ("PROMETHEUS_ENDPOINT", Builder::new().with_prometheus_endpoint(SocketAddr::from(([1, 1, 1, 1], 1))), |plan| {
             page(plan).listen.as_deref() == Some("1.1.1.1:1")
         }),
         ("PROMETHEUS_ENDPOINT", Builder::new().without_listener(), |plan| page(plan).listen.is_none()),
         ("BOTTICELLI_OBS_ALLOWED_NETWORKS", Builder::new().add_allowed_network("10.0.0.1"), |plan| {
             page(plan).allowed[0].to_string() == "10.0.0.1/32"
+        }),
+        ("BOTTICELLI_OBS_METRICS_EXCLUDE", Builder::new().without_metrics("llm.*"), |plan| {
+            page(plan).store.exclude.iter().map(|pattern| pattern.as_str()).eq(["llm.*"])
+        }),
+        ("BOTTICELLI_OBS_TOKEN_FILE", Builder::new().with_page_token("12345678"), |plan| {
+            page(plan).token.as_ref().is_some_and(|token| token.is(b"12345678"))
+        }),
+        #[cfg(feature = "exporter")]
+        ("BOTTICELLI_OBS_LISTENER", Builder::new().with_exporter_listener(), |plan| {
+            page(plan).listener.to_string() == "exporter"
         }),
         ("OTEL_TRACES_EXPORTER", Builder::new(), |plan| spans(plan).filter == "info"),
         ("OTEL_TRACES_SAMPLER", Builder::new().with_sampler(Sampler::AlwaysOff), |plan| {

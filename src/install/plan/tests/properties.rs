@@ -153,6 +153,14 @@ proptest! {
         if let Err(error) = plan([("OTEL_TRACES_EXPORTER", "otlp"), (name, value.as_str())]) {
             prop_assert!(!format!("{error} {error:?}").contains("S3CRET"), "{error}");
         }
+        let coded = plan_of(&Builder::new().with_page_token(value.as_str()), []);
+        let shown = match coded {
+            Ok(plan) => format!("{plan:?}"),
+            Err(error) => format!("{error} {error:?}"),
+        };
+        prop_assert!(!shown.contains("S3CRET"), "{shown}");
+        let in_place_of_a_path = plan([("BOTTICELLI_OBS_TOKEN_FILE", value.as_str())]).err();
+        prop_assert!(in_place_of_a_path.is_some_and(|error| !format!("{error} {error:?}").contains("S3CRET")), "a path");
         for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "PROMETHEUS_ENDPOINT"] {
             let url = format!("{before}user:S3CRET@{after}");
             let error = plan([(name, url.as_str())]).err();
@@ -176,12 +184,14 @@ proptest! {
     #[test]
     fn any_text_in_code_is_used_or_refused(text in value(), ratio in any::<f64>()) {
         type Setter = fn(Builder, String) -> Builder;
-        let options: [(&str, Setter); 6] = [
+        let options: [(&str, Setter); 8] = [
             ("with_service_name", Builder::with_service_name),
             ("with_prometheus_endpoint", Builder::with_prometheus_endpoint),
             ("with_log_filter", Builder::with_log_filter),
             ("with_span_filter", Builder::with_span_filter),
             ("add_allowed_network", Builder::add_allowed_network),
+            ("with_page_token", Builder::with_page_token),
+            ("without_metrics", Builder::without_metrics),
             ("add_global_label", |builder, name| builder.add_global_label(name, "v")),
         ];
         for (method, option) in options {
