@@ -1,0 +1,127 @@
+//! Spans that were captured.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+
+use crate::lock::unpoisoned;
+
+/// A span that has ended.
+#[derive(Clone)]
+pub struct CapturedSpan(pub(super) SpanData);
+
+impl CapturedSpan {
+    /// Returns the name, as a backend shows it.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether its kind is client, as it is for calls.
+    pub fn is_client(&self) -> bool {
+        self.0.span_kind == SpanKind::Client
+    }
+
+    /// Whether its status is error.
+    pub fn is_error(&self) -> bool {
+        matches!(self.0.status, Status::Error { .. })
+    }
+
+    /// Returns its id, in hexadecimal digits.
+    pub fn id(&self) -> String {
+        self.0.span_context.span_id().to_string()
+    }
+
+    /// Returns the id of its trace, in hexadecimal digits.
+    pub fn trace_id(&self) -> String {
+        self.0.span_context.trace_id().to_string()
+    }
+
+    /// Returns the id of its parent, `None` for a root.
+    pub fn parent_id(&self) -> Option<String> {
+        Some(self.0.parent_span_id).filter(|&parent| parent != SpanId::INVALID).map(|parent| parent.to_string())
+    }
+
+    /// Returns an attribute.
+    pub fn attribute(&self, name: &str) -> Option<Attribute> {
+        // The last one recorded is the one that a backend shows.
+        let found = self.0.attributes.iter().rev().find(|attribute| attribute.key.as_str() == name)?;
+        Some(Attribute::from(&found.value))
+    }
+}
+
+impl fmt::Debug for CapturedSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut span = f.debug_struct("Span");
+        span.field("name", &self.name()).field("error", &self.is_error());
+        for attribute in &self.0.attributes {
+            span.field(attribute.key.as_str(), &Attribute::from(&attribute.value));
+        }
+        span.finish()
+    }
+}
+
+/// The value of an attribute, with its type.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Attribute {
+    /// A boolean.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// A text.
+    Text(String),
+    /// A list of texts.
+    Texts(Vec<String>),
+    /// A list of something else, as text.
+    List(String),
+}
+
+impl Attribute {
+    fn from(value: &opentelemetry::Value) -> Self {
+        use opentelemetry::{Array, Value};
+        match value {
+            Value::Bool(value) => Self::Bool(*value),
+            Value::I64(value) => Self::Int(*value),
+            Value::F64(value) => Self::Float(*value),
+            Value::String(value) => Self::Text(value.as_str().to_owned()),
+            Value::Array(Array::String(values)) => {
+                Self::Texts(values.iter().map(|value| value.as_str().to_owned()).collect())
+            }
+            other => Self::List(other.as_str().into_owned()),
+        }
+    }
+}
+
+impl PartialEq<&str> for Attribute {
+    fn eq(&self, other: &&str) -> bool {
+        matches!(self, Self::Text(text) if text == other)
+    }
+}
+
+impl PartialEq<i64> for Attribute {
+    fn eq(&self, other: &i64) -> bool {
+        matches!(self, Self::Int(value) if value == other)
+    }
+}
+
+/// Spans that have ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ended(Arc<Mutex<Vec<SpanData>>>);
+
+impl Ended {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<SpanData>> {
+        unpoisoned(self.0.lock())
+    }
+}
+
+impl SpanExporter for Ended {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.lock().extend(batch);
+        Ok(())
+    }
+}
