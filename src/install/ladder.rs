@@ -34,7 +34,24 @@ impl MetricsHandle {
         self.pipeline.snapshot().to_text()
     }
 
-    /// Returns the `Content-Type` of the page.
+    /// Returns the page in the format that a scraper asks for by its `Accept` header, with its `Content-Type`: OpenMetrics 1.0.0,
+    /// which has exemplars, or the text format 0.0.4.
+    ///
+    /// ```
+    /// let (recorder, page) = botticelli_obs::Builder::new().recorder()?;
+    /// let (content_type, body) = page.respond(Some("application/openmetrics-text; version=1.0.0"));
+    /// assert!(content_type.starts_with("application/openmetrics-text"));
+    /// assert!(body.ends_with("# EOF\n"));
+    /// assert!(page.respond(None).0.starts_with("text/plain"));
+    /// # drop(recorder);
+    /// # Ok::<(), botticelli_obs::InstallError>(())
+    /// ```
+    pub fn respond(&self, accept: Option<&str>) -> (&'static str, String) {
+        let format = scrape::negotiate(accept);
+        (format.content_type(), self.pipeline.snapshot().to_string_of(format))
+    }
+
+    /// Returns the `Content-Type` of what [`render`](Self::render) returns.
     pub fn content_type(&self) -> &'static str {
         Format::Text.content_type()
     }

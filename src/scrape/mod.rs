@@ -1,5 +1,6 @@
 //! The metrics pipeline: the store, what is in it from the start, and the listener that Prometheus scrapes.
 
+mod accept;
 mod listener;
 mod token;
 
@@ -19,6 +20,7 @@ use crate::word::words;
 use crate::worker::Worker;
 use listener::Access;
 
+pub(crate) use accept::negotiate;
 pub(crate) use token::Token;
 
 /// How often it is logged what was beyond a bound.

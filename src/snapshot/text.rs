@@ -30,8 +30,13 @@ impl Snapshot {
 
     /// Writes the page in the text format 0.0.4.
     pub(crate) fn to_text(&self) -> String {
+        self.to_string_of(Format::Text)
+    }
+
+    /// Writes the page in a format.
+    pub(crate) fn to_string_of(&self, format: Format) -> String {
         // Names, labels and help are texts and everything else is ASCII, so nothing is replaced.
-        String::from_utf8(self.to_page(Format::Text))
+        String::from_utf8(self.to_page(format))
             .unwrap_or_else(|page| String::from_utf8_lossy(page.as_bytes()).into_owned())
     }
 

@@ -20,7 +20,11 @@ pub(super) fn canonical(sanitized: &str, kind: MetricKind) -> &str {
 
 /// Returns the name of the family: with the unit, if one is described, and `_total` for a counter.
 pub(super) fn exposed(sanitized: &str, kind: MetricKind, unit: Option<Unit>) -> String {
-    let base = canonical(sanitized, kind);
+    let base = match canonical(sanitized, kind) {
+        // Of a counter called `_total` readers take the ending away, and there must be something left.
+        "" => "_",
+        base => base,
+    };
     let ending = match kind {
         MetricKind::Counter if base != sanitized || !sanitized.ends_with("total") => "_total",
         _ => "",

@@ -94,10 +94,25 @@ pub fn free_port() -> u16 {
 ///
 /// When the server does not answer in time.
 pub fn get(addr: SocketAddr, path: &str, timeout: Duration) -> std::io::Result<Response> {
+    get_with(addr, path, &[], timeout)
+}
+
+/// The same with more headers.
+///
+/// # Errors
+///
+/// When the server does not answer in time.
+pub fn get_with(
+    addr: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    timeout: Duration,
+) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&addr, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")?;
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{headers}\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -107,6 +122,27 @@ pub fn get(addr: SocketAddr, path: &str, timeout: Duration) -> std::io::Result<R
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
     let body = if chunked { unchunk(body) } else { body.to_owned() };
     Ok(Response { status, head: head.to_owned(), body })
+}
+
+/// Serves these pages one after another, and then again from the first, for as long as the test's process runs.
+pub fn serve_pages(pages: &[String], content_type: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let addr = listener.local_addr().expect("it is bound");
+    let pages = pages.to_vec();
+    std::thread::spawn(move || {
+        let mut pages = pages.iter().cycle();
+        for stream in listener.incoming() {
+            let (Ok(mut stream), Some(page)) = (stream, pages.next()) else { return };
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                page.len()
+            );
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(page.as_bytes()));
+        }
+    });
+    addr
 }
 
 /// What [`get`] returns.

@@ -82,15 +82,32 @@ impl Prometheus {
         Self::with_config(&config, folder)
     }
 
+    /// Starts this program, a Prometheus of some version, which scrapes the target each second and keeps exemplars; `None` where it
+    /// is not installed.
+    pub fn with_exemplars(program: &str, target: SocketAddr) -> Option<Self> {
+        let folder = Folder::new("prometheus");
+        let config = folder.path().join("prometheus.yml");
+        let text = format!(
+            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: botticelli\n    static_configs:\n      - targets: ['{target}']\n"
+        );
+        fs::write(&config, text).expect("the configuration can be written");
+        Self::start(program, &["--enable-feature=exemplar-storage"], &config, folder)
+    }
+
     /// Starts Prometheus with this configuration and its data in a folder; `None` where it is not installed.
     pub fn with_config(config: &Path, folder: Folder) -> Option<Self> {
-        let program = find_program("prometheus")?;
+        Self::start("prometheus", &[], config, folder)
+    }
+
+    fn start(program: &str, options: &[&str], config: &Path, folder: Folder) -> Option<Self> {
+        let program = find_program(program)?;
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let log = File::create(folder.path().join("log")).expect("the log can be written");
         let child = Command::new(program)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={addr}"))
+            .args(options)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
