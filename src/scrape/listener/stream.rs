@@ -210,3 +210,63 @@ impl AsyncWrite for Stream {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(seconds: u64) -> Instant {
+        Instant::now() + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn head_has_its_time() {
+        let progress = Progress::new(Instant::now());
+        progress.read();
+        assert!(!progress.is_overdue(after(4), false) && progress.is_overdue(after(6), false));
+    }
+
+    #[test]
+    fn nobody_is_closed_for_what_the_program_does() {
+        let progress = Progress::new(Instant::now());
+        progress.asked();
+        assert!(!progress.is_overdue(after(1000), true));
+        assert_eq!(progress.silent_for(after(1000)), Duration::ZERO);
+    }
+
+    #[test]
+    fn peer_that_does_not_read_is_closed() {
+        let progress = Arc::new(Progress::new(Instant::now()));
+        progress.asked();
+        let _writing = progress.answered();
+        progress.wrote(true);
+        assert!(!progress.is_overdue(after(4), false) && progress.is_overdue(after(6), false));
+        assert!(progress.silent_for(after(6)) >= Duration::from_secs(5));
+    }
+
+    #[test]
+    fn slow_reader_is_closed_only_for_new_pages() {
+        let progress = Arc::new(Progress::new(Instant::now()));
+        progress.asked();
+        let first = progress.answered();
+        progress.wrote(false);
+        assert!(!progress.is_overdue(after(60), false));
+        assert!(!progress.is_overdue(after(9), true) && progress.is_overdue(after(11), true));
+        // The end of one answer is not the end of the next one.
+        progress.asked();
+        let second = progress.answered();
+        drop(first);
+        assert!(progress.is_overdue(after(11), true));
+        drop(second);
+        assert!(!progress.is_overdue(after(11), true));
+    }
+
+    #[test]
+    fn connection_is_kept_between_requests_for_two_minutes() {
+        let progress = Arc::new(Progress::new(Instant::now()));
+        progress.asked();
+        drop(progress.answered());
+        assert!(!progress.is_overdue(after(110), true) && progress.is_overdue(after(130), false));
+        assert!(progress.silent_for(after(2)) >= Duration::from_secs(1));
+    }
+}

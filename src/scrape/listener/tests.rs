@@ -146,6 +146,19 @@ fn half_closed_peer_gets_its_page() {
 }
 
 #[test]
+fn connections_that_have_been_answered_make_room() {
+    let (_worker, addr) = serve(None, numbered(0).0);
+    let mut kept = Vec::new();
+    for _ in 0..100 {
+        let mut stream = connect(addr, ASK);
+        let mut start = [0; 8];
+        stream.read_exact(&mut start).expect("an answer");
+        assert_eq!(&start, b"HTTP/1.1");
+        kept.push(stream);
+    }
+}
+
+#[test]
 fn head_that_is_too_large_is_refused() {
     let (_worker, addr) = serve(None, numbered(0).0);
     let answer = read(connect(addr, &format!("GET / HTTP/1.1\r\nCookie: {}", "x".repeat(8192 - 24))));
