@@ -33,14 +33,13 @@ pub(crate) struct Config {
     pub(crate) listen: Option<String>,
     /// Networks that may scrape; empty for all.
     pub(crate) allowed: Vec<IpNet>,
+    /// What scrapers have to show; `None` for nothing.
+    pub(crate) token: Option<Token>,
     pub(crate) store: store::Config,
     /// Provider and model of the series that exist from the start.
     pub(crate) models: Vec<(String, String)>,
     /// Labels of `target_info`.
     pub(crate) target: Vec<(String, String)>,
-    /// What a peer must know to see the page.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the listener asks for no token yet"))]
-    pub(crate) token: Option<Token>,
     #[cfg_attr(not(test), expect(dead_code, reason = "there is one listener as yet"))]
     pub(crate) listener: Listener,
 }
@@ -78,7 +77,7 @@ impl Pipeline {
             Some(listener) => {
                 let source = recorder.clone();
                 let render = Arc::new(move |format| source.snapshot().to_page(format));
-                let access = Access { allowed: config.allowed.clone() };
+                let access = Access { allowed: config.allowed.clone(), token: config.token.clone() };
                 Some(listener::start(&worker, listener, access, render)?)
             }
             None => None,

@@ -1,29 +1,26 @@
-//! What a peer must know to see the page.
+//! The bearer token of the page.
 
 use std::fmt;
-use std::hint::black_box;
 use std::str::FromStr;
 
-/// A bearer token (RFC 6750): visible ASCII, at least 8 characters. It is never shown.
+use subtle::ConstantTimeEq;
+
+/// A bearer token (RFC 6750): visible ASCII, at least 8 characters. It is in no output.
 #[derive(Clone)]
 pub(crate) struct Token(Box<str>);
 
 /// The fewest characters a token may have.
-const SHORTEST: usize = 8;
+const MIN_LENGTH: usize = 8;
 
 impl Token {
-    /// Whether this is the token. How long that takes says nothing about how much of it is right.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the listener asks for no token yet"))]
-    pub(crate) fn is(&self, offered: &[u8]) -> bool {
-        let token = self.0.as_bytes();
-        let difference = token.iter().enumerate().fold(0, |difference, (index, byte)| {
-            black_box(difference | (byte ^ offered.get(index).copied().unwrap_or_default()))
-        });
-        difference == 0 && token.len() == offered.len()
+    /// Whether this `Authorization` header has the token. The time of the comparison depends on nothing but the length.
+    pub(crate) fn is_shown_by(&self, authorization: &[u8]) -> bool {
+        let Some((scheme, shown)) = authorization.split_at_checked("Bearer ".len()) else { return false };
+        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(self.0.as_bytes().ct_eq(shown.trim_ascii()))
     }
 }
 
-/// Without the blanks around it, such as the end of a line in a file.
+/// Blanks around it, such as the end of a line in a file, are left out.
 impl FromStr for Token {
     type Err = String;
 
@@ -31,8 +28,8 @@ impl FromStr for Token {
         let token = text.trim();
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             Err("the token has characters that are not visible ASCII".to_owned())
-        } else if token.len() < SHORTEST {
-            Err(format!("the token is too short: it needs {SHORTEST} characters at least"))
+        } else if token.len() < MIN_LENGTH {
+            Err(format!("the token is too short: it needs {MIN_LENGTH} characters at least"))
         } else {
             Ok(Self(token.into()))
         }
@@ -47,18 +44,31 @@ impl fmt::Debug for Token {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::Token;
+
+    fn token(text: &str) -> Token {
+        text.parse().expect("a token")
+    }
 
     #[test]
-    fn only_the_whole_token_is_the_token() {
-        let token: Token = " s3cret-token\n".parse().expect("a token");
-        assert!(token.is(b"s3cret-token"));
-        for wrong in
-            ["", "s3cret-toke", "s3cret-token1", "S3cret-token", "s3cret-tokem", " s3cret-token", "s3cret-token\0"]
-        {
-            assert!(!token.is(wrong.as_bytes()), "{wrong:?}");
+    fn only_the_whole_token_is_accepted() {
+        let token = token(" s3cret-token\n");
+        for shown in ["Bearer s3cret-token", "bearer s3cret-token", "Bearer   s3cret-token "] {
+            assert!(token.is_shown_by(shown.as_bytes()), "{shown}");
         }
-        assert!(!"s3cret-x".parse::<Token>().expect("a token").is(b"s3cret-\0"));
+        for shown in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer s3cret-toke",
+            "Bearer s3cret-tokenx",
+            "Bearer S3cret-token",
+            "Bearer s3cret-token\0",
+            "Basic s3cret-token",
+            "s3cret-token",
+        ] {
+            assert!(!token.is_shown_by(shown.as_bytes()), "{shown}");
+        }
         assert_eq!(format!("{token:?}"), "Token(…)");
     }
 

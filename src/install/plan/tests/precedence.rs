@@ -63,7 +63,7 @@ fn code_comes_before_the_environment() {
             page(plan).store.exclude.iter().map(|pattern| pattern.as_str()).eq(["llm.*"])
         }),
         ("BOTTICELLI_OBS_TOKEN_FILE", Builder::new().with_page_token("12345678"), |plan| {
-            page(plan).token.as_ref().is_some_and(|token| token.is(b"12345678"))
+            page(plan).token.as_ref().is_some_and(|token| token.is_shown_by(b"Bearer 12345678"))
         }),
         #[cfg(feature = "exporter")]
         ("BOTTICELLI_OBS_LISTENER", Builder::new().with_exporter_listener(), |plan| {
