@@ -60,6 +60,7 @@
 //! - `otlp-http`: export of spans by OTLP/HTTP with protobuf bodies.
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
 //! - `otlp-metrics`: metrics pushed by OTLP, over either.
+//! - `process`: CPU, memory, descriptors, threads and start of the process on the page, on Linux.
 //! - `cli`: the program `botticelli-obs`, and `doctor()`.
 //! - `macros`, default: `#[llm_call]`.
 //! - `json`: tokens, finish reasons and failures read out of what OpenAI, Anthropic, Gemini and Ollama answer.
