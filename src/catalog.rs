@@ -40,7 +40,7 @@ pub struct Metric {
     pub prometheus: &'static str,
     /// What it is.
     pub kind: MetricKind,
-    /// The unit of its values: `s` for seconds, empty for a plain count.
+    /// The unit of its values: `s` for seconds, `By` for bytes, empty for a plain count.
     pub unit: &'static str,
     /// The label names, in order.
     pub labels: &'static [&'static str],
@@ -69,6 +69,18 @@ impl Metric {
     pub(crate) fn key<const N: usize>(&self, values: [SharedString; N]) -> Key {
         let labels = self.labels.iter().zip(values).map(|(name, value)| Label::new(*name, value));
         Key::from_parts(self.name, labels.collect::<Vec<_>>())
+    }
+
+    /// Returns how many decimals a counter has: six where it counts seconds.
+    #[cfg(feature = "install")]
+    pub(crate) fn decimals(&self) -> u8 {
+        if self.kind == MetricKind::Counter && self.unit == "s" { 6 } else { 0 }
+    }
+
+    /// Whether it is read from the system and not recorded.
+    #[cfg(feature = "install")]
+    pub(crate) fn is_of_process(&self) -> bool {
+        self.name.starts_with("process.")
     }
 
     /// Whether it has a series for each provider and model.
@@ -110,8 +122,8 @@ pub(crate) const DEFAULT_BUCKETS: &[f64] = &[
 ];
 
 macro_rules! catalog {
-    ($($(#[doc = $description:literal])+ $id:ident: $kind:ident $name:literal = $prometheus:literal $unit:literal $labels:expr, $buckets:expr;)+) => {
-        $(pub(crate) const $id: Metric = Metric {
+    ($($(#[doc = $description:literal])+ $(#[cfg($condition:meta)])? $id:ident: $kind:ident $name:literal = $prometheus:literal $unit:literal $labels:expr, $buckets:expr;)+) => {
+        $($(#[cfg($condition)])? pub(crate) const $id: Metric = Metric {
             name: $name,
             prometheus: $prometheus,
             kind: MetricKind::$kind,
@@ -121,8 +133,8 @@ macro_rules! catalog {
             description: concat!($($description),+).trim_ascii_start(),
         };)+
 
-        /// Every metric this crate records, in the order of the README's table.
-        pub const METRICS: &[Metric] = &[$($id),+];
+        /// Every metric this crate records, in the order of the README's table. Those of the process are in it with the feature `process`.
+        pub const METRICS: &[Metric] = &[$($(#[cfg($condition)])? $id),+];
     };
 }
 
@@ -173,4 +185,25 @@ catalog! {
     LABEL_OVERFLOW: Counter "botticelli.obs.label_overflow" = "botticelli_obs_label_overflow_total" "" &["metric"], &[];
     /// Histogram samples dropped because they were not finite, or negative in a metric of this crate.
     INVALID_SAMPLES: Counter "botticelli.obs.invalid_samples" = "botticelli_obs_invalid_samples_total" "" &["metric"], &[];
+    /// Total user and system CPU time spent in seconds.
+    #[cfg(feature = "process")]
+    PROCESS_CPU: Counter "process.cpu_seconds" = "process_cpu_seconds_total" "s" &[], &[];
+    /// Resident memory size in bytes.
+    #[cfg(feature = "process")]
+    PROCESS_RESIDENT_MEMORY: Gauge "process.resident_memory_bytes" = "process_resident_memory_bytes" "By" &[], &[];
+    /// Virtual memory size in bytes.
+    #[cfg(feature = "process")]
+    PROCESS_VIRTUAL_MEMORY: Gauge "process.virtual_memory_bytes" = "process_virtual_memory_bytes" "By" &[], &[];
+    /// Number of open file descriptors.
+    #[cfg(feature = "process")]
+    PROCESS_OPEN_FDS: Gauge "process.open_fds" = "process_open_fds" "" &[], &[];
+    /// Maximum number of open file descriptors.
+    #[cfg(feature = "process")]
+    PROCESS_MAX_FDS: Gauge "process.max_fds" = "process_max_fds" "" &[], &[];
+    /// Start time of the process since unix epoch in seconds.
+    #[cfg(feature = "process")]
+    PROCESS_START_TIME: Gauge "process.start_time_seconds" = "process_start_time_seconds" "s" &[], &[];
+    /// Number of OS threads in the process.
+    #[cfg(feature = "process")]
+    PROCESS_THREADS: Gauge "process.threads" = "process_threads" "" &[], &[];
 }

@@ -61,6 +61,7 @@
 //! - `otlp-http`: export of spans by OTLP/HTTP with protobuf bodies.
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
 //! - `otlp-metrics`: metrics pushed by OTLP; it brings gRPC with it, and `otlp-http` the other transport.
+//! - `process`: CPU, memory, descriptors, threads and start of the process on the page, on Linux.
 //! - `cli`: the program `botticelli-obs`, and the module `doctor`.
 //! - `macros`, default: `#[llm_call]`.
 //! - `json`: tokens, finish reasons and failures read out of what OpenAI, Anthropic, Gemini and Ollama answer.

@@ -19,6 +19,11 @@ const END: &str = "# EOF";
 const OF_THE_PROCESS: &[&str] =
     &[catalog::TARGET_INFO.prometheus, catalog::BUILD_INFO.prometheus, catalog::PIPELINE_UP.prometheus];
 
+fn is_of_the_process(family: &str) -> bool {
+    let mut read_from_the_system = catalog::METRICS.iter().filter(|metric| metric.is_of_process());
+    OF_THE_PROCESS.contains(&family) || read_from_the_system.any(|metric| metric.prometheus == family)
+}
+
 /// How often a lock is tried for that another run holds.
 const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -53,7 +58,7 @@ impl TextFile {
     ///
     /// When the file is not ours or can't be written, or another run holds the lock for too long.
     pub(crate) fn add(&self, mut run: Snapshot, deadline: Instant) -> io::Result<()> {
-        run.families.retain(|family| !OF_THE_PROCESS.contains(&&*family.about.name));
+        run.families.retain(|family| !is_of_the_process(&family.about.name));
         // Held until the end, and given back by the system when the process is killed.
         let _lock = self.lock(deadline)?;
         let mut total = self.read()?;

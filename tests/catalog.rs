@@ -28,8 +28,11 @@ fn names_are_unique_and_follow_the_rules_of_prometheus() {
         assert!(family.starts_with(&metric.name.replace('.', "_")), "{family} is not {}", metric.name);
         assert_eq!(family.ends_with("_total"), metric.kind == MetricKind::Counter, "{family}");
         assert!(metric.description.ends_with('.'), "{family} has no description");
-        let seconds = metric.unit == "s" && metric.name != "llm.duration";
-        assert_eq!(family.ends_with("_seconds"), seconds, "{family}: the unit is part of the name");
+        let base = family.strip_suffix("_total").unwrap_or(family);
+        let unit = metric.unit;
+        let seconds = unit == "s" && metric.name != "llm.duration";
+        assert_eq!(base.ends_with("_seconds"), seconds, "{family}: the unit is part of the name");
+        assert_eq!(base.ends_with("_bytes"), unit == "By", "{family}: the unit is part of the name");
     }
 }
 

@@ -36,6 +36,7 @@ fn catalogue() -> BTreeMap<&'static str, &'static str> {
     METRICS
         .iter()
         .filter(|metric| !metric.name.contains("spans_") && !metric.name.contains("export_"))
+        .filter(|metric| cfg!(target_os = "linux") || !metric.name.starts_with("process."))
         .map(|metric| (metric.prometheus, metric.kind.as_str()))
         .collect()
 }

@@ -202,6 +202,7 @@ fn counters_and_histograms_add_up_and_gauges_are_those_of_the_last_run() {
         assert_eq!((page.value("bot_queue_wait_sum", &[]), page.value("bot_queue_wait_count", &[])), (3.0, 2.0));
         // A run's own identity would be a new series each time.
         assert!(page.of("target_info").is_empty() && page.of("botticelli_obs_pipeline_up").is_empty());
+        assert!(page.types.keys().all(|family| !family.starts_with("process_")), "{:?}", page.types);
     });
 }
 

@@ -99,8 +99,12 @@ impl Admitted {
     }
 
     fn add_own(&mut self, metric: &Metric, config: &Config) {
-        let about =
-            About { name: metric.prometheus.into(), kind: metric.kind, help: metric.description.into(), decimals: 0 };
+        let about = About {
+            name: metric.prometheus.into(),
+            kind: metric.kind,
+            help: metric.description.into(),
+            decimals: metric.decimals(),
+        };
         let bounds = self.bounds.get(&sanitized(metric.name)).cloned().unwrap_or_default();
         let spelling = KeyName::from_const_str(metric.name);
         let family = Family {
@@ -109,6 +113,10 @@ impl Admitted {
             ..Family::new(Arc::new(about), spelling, bounds, MAX_HEALTH_SERIES)
         };
         let at = self.add(family);
+        if metric.is_of_process() {
+            // Only the system gives it values. What a program records under its name, in any spelling, is rejected.
+            return;
+        }
         let meaning = if config.is_excluded(metric) { Meaning::Excluded } else { Meaning::Family(at) };
         self.spelt[metric.kind as usize].insert(metric.name.to_owned(), meaning);
     }

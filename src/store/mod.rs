@@ -16,6 +16,8 @@ mod name;
 mod pair;
 mod pairs;
 mod pattern;
+#[cfg(feature = "process")]
+mod process;
 mod recorder;
 mod sync;
 
@@ -80,7 +82,8 @@ impl Store {
         let clean = |(name, value): &(String, String)| (name.clone(), label::clean_value(value).into_owned());
         let config = Config { global_labels: config.global_labels.iter().map(clean).collect(), ..config.clone() };
         let extras = Extras::new(extras, &config.exclude);
-        for metric in METRICS.iter().filter(|metric| !config.is_excluded(metric)) {
+        let is_forwarded = |metric: &&Metric| !config.is_excluded(metric) && !metric.is_of_process();
+        for metric in METRICS.iter().filter(is_forwarded) {
             extras.iter().for_each(|recorder| metric.describe(recorder));
         }
         let admitted = Admitted::new(&config);
@@ -161,6 +164,8 @@ impl Store {
                 family
             })
             .collect();
+        #[cfg(feature = "process")]
+        self.push_process(&mut families);
         families[METRICS.len()..].sort_unstable_by(|a, b| a.about.name.cmp(&b.about.name));
         families.retain(|family| family.len() > 0);
         Snapshot { families }

@@ -41,6 +41,9 @@ const BY_PAIR: &str = "{{provider}} {{model}}";
 const FIRST_CHUNK: &str = "llm_time_to_first_chunk_seconds";
 const CHUNK_GAP: &str = "llm_time_per_output_chunk_seconds";
 
+/// What panels of the process say without data.
+pub const WITHOUT_PROCESS: &str = "Feature `process` is off";
+
 fn overview() -> Value {
     let at_a_glance = vec![
         Panel::stat("Calls", "short")
@@ -340,10 +343,28 @@ fn telemetry() -> Value {
                 "short",
             ),
     ];
+    let of_process = |title: &str, unit: &str| Panel::lines(title, unit).or_else(WITHOUT_PROCESS);
+    let process = vec![
+        of_process("CPU", "percentunit")
+            .about("Time on a processor, 100 % is one of them: `process_cpu_seconds_total`.")
+            .add_range(&format!("rate({}[$__rate_interval])", of("process_cpu_seconds_total")), "{{instance}}"),
+        of_process("Memory", "bytes")
+            .about("What of it is resident: `process_resident_memory_bytes`.")
+            .add_range(&of("process_resident_memory_bytes"), "{{instance}}"),
+        of_process("Descriptors", "short")
+            .about("Open files and connections: `process_open_fds`. The program may have as many as `process_max_fds` says.")
+            .add_range(&of("process_open_fds"), "{{instance}}"),
+    ];
     dashboard(
         "llm-telemetry",
         "LLM telemetry health",
         &variables,
-        vec![("At a glance", at_a_glance), ("Scraping", scraping), ("Traces", traces), ("Programs", programs)],
+        vec![
+            ("At a glance", at_a_glance),
+            ("Scraping", scraping),
+            ("Traces", traces),
+            ("Programs", programs),
+            ("Process", process),
+        ],
     )
 }

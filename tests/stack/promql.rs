@@ -25,6 +25,11 @@ impl Known {
                 known.add(&format!("{}{suffix}", metric.prometheus), metric.labels.iter().copied().chain(le));
             }
         }
+        if cfg!(not(feature = "process")) {
+            for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
+                known.add(name, []);
+            }
+        }
         for name in ["up", "scrape_duration_seconds", "scrape_samples_scraped"] {
             known.add(name, []);
         }
