@@ -4,10 +4,12 @@
 
 mod support;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use botticelli_obs::{Builder, Telemetry, counter};
+use flate2::read::GzDecoder;
 use support::page::Page;
 use support::{Response, free_port, get, in_own_process};
 
@@ -82,15 +84,148 @@ fn listed_ipv6_network_may_scrape() {
     });
 }
 
+/// Asks with these headers and reads until the listener closes; returns the head in lower case, and the body.
+fn ask(addr: SocketAddr, start: &str, headers: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(addr).expect("it accepts");
+    stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
+    write!(stream, "{start} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{headers}\r\n").expect("it reads");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("it answers");
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
+    let head = String::from_utf8_lossy(&bytes[..end + 2]).to_ascii_lowercase();
+    (head, bytes.split_off(end + 4))
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.split_once(": ").filter(|(of, _)| *of == name)).map(|(_, value)| value)
+}
+
+fn status(head: &str) -> &str {
+    head.split(' ').nth(1).expect("a status")
+}
+
+/// Installs with a listener and calls this with its address.
+fn with_listener(test: &str, check: fn(SocketAddr)) {
+    in_own_process(test, &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
+        let telemetry = installed(Builder::new().add_model("gemini", "gemini-2.5-flash"));
+        check(telemetry.metrics_addr().expect("there is a listener"));
+    });
+}
+
 #[test]
 fn health_is_answered_beside_the_page() {
-    in_own_process("health_is_answered_beside_the_page", &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
-        let telemetry = installed(Builder::new());
-        let addr = telemetry.metrics_addr().expect("there is a listener");
-        let response = get(addr, "/health", LIMIT).expect("it answers");
-        assert_eq!((response.status, response.body.as_str()), (200, "OK"));
-        let page = get(addr, "/metrics", LIMIT).expect("it answers");
-        assert!(page.head.to_ascii_lowercase().contains("content-type: text/plain"), "{}", page.head);
+    with_listener("health_is_answered_beside_the_page", |addr| {
+        let (head, body) = ask(addr, "GET /health", "");
+        assert_eq!((status(&head), body.as_slice()), ("200", &b"ok"[..]));
+        assert!(header(&head, "content-type").is_some_and(|of| of.starts_with("text/plain")), "{head}");
+    });
+}
+
+#[test]
+fn text_is_the_page_of_whoever_asks_for_nothing_else() {
+    with_listener("text_is_the_page_of_whoever_asks_for_nothing_else", |addr| {
+        for accept in ["", "Accept: */*\r\n", "Accept: text/plain;version=0.0.4;q=1,*/*;q=0.1\r\n"] {
+            let (head, body) = ask(addr, "GET /metrics?format=text", accept);
+            assert_eq!(header(&head, "content-type"), Some("text/plain; version=0.0.4; charset=utf-8"), "{head}");
+            assert_eq!(header(&head, "vary"), Some("accept, accept-encoding"), "{head}");
+            assert_eq!(header(&head, "content-encoding"), None, "{head}");
+            Page::parse(&String::from_utf8(body).expect("text"));
+        }
+    });
+}
+
+#[test]
+fn openmetrics_is_the_page_of_whoever_asks_for_it() {
+    with_listener("openmetrics_is_the_page_of_whoever_asks_for_it", |addr| {
+        for accept in [
+            "Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n",
+            "Accept: text/plain;q=0.5\r\nAccept: application/openmetrics-text\r\n",
+        ] {
+            let (head, body) = ask(addr, "GET /metrics", accept);
+            let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            assert_eq!(header(&head, "content-type"), Some(content_type), "{head}");
+            assert!(body.ends_with(b"\n# EOF\n"));
+        }
+    });
+}
+
+#[test]
+fn page_is_compressed_where_this_is_accepted() {
+    with_listener("page_is_compressed_where_this_is_accepted", |addr| {
+        let (head, body) = ask(addr, "GET /metrics", "Accept-Encoding: gzip\r\n");
+        assert_eq!(header(&head, "content-encoding"), Some("gzip"), "{head}");
+        assert_eq!(header(&head, "vary"), Some("accept, accept-encoding"), "{head}");
+        assert_eq!(header(&head, "content-length"), Some(body.len().to_string().as_str()), "{head}");
+        let mut page = String::new();
+        GzDecoder::new(&*body).read_to_string(&mut page).expect("it is gzip");
+        assert!(body.len() * 4 < page.len(), "{} of {} bytes", body.len(), page.len());
+        Page::parse(&page);
+
+        let (head, body) = ask(addr, "GET /metrics", "Accept-Encoding: gzip;q=0, deflate\r\n");
+        assert_eq!(header(&head, "content-encoding"), None, "{head}");
+        Page::parse(&String::from_utf8(body).expect("text"));
+        // What is tiny is not compressed.
+        let (head, body) = ask(addr, "GET /health", "Accept-Encoding: gzip\r\n");
+        assert_eq!((header(&head, "content-encoding"), body.as_slice()), (None, &b"ok"[..]));
+    });
+}
+
+#[test]
+fn head_is_get_without_a_body() {
+    with_listener("head_is_get_without_a_body", |addr| {
+        for (path, headers) in [("/metrics", ""), ("/metrics", "Accept-Encoding: gzip\r\n"), ("/health", ""), ("/", "")]
+        {
+            let (get, page) = ask(addr, &format!("GET {path}"), headers);
+            let (head, body) = ask(addr, &format!("HEAD {path}"), headers);
+            assert_eq!((status(&head), body.len()), ("200", 0), "{head}");
+            for name in ["content-type", "content-encoding", "vary"] {
+                assert_eq!(header(&head, name), header(&get, name), "{head}");
+            }
+            // The page may have changed between the two.
+            let length: usize =
+                header(&head, "content-length").and_then(|length| length.parse().ok()).expect("a length");
+            assert!(length.abs_diff(page.len()) < 256, "{length}, and the page has {}", page.len());
+        }
+    });
+}
+
+#[test]
+fn index_links_to_what_there_is() {
+    with_listener("index_links_to_what_there_is", |addr| {
+        let (head, body) = ask(addr, "GET /", "");
+        assert_eq!((status(&head), header(&head, "content-type")), ("200", Some("text/html; charset=utf-8")));
+        let body = String::from_utf8(body).expect("text");
+        assert!(body.contains("href=\"/metrics\"") && body.contains("href=\"/health\""), "{body}");
+    });
+}
+
+#[test]
+fn other_paths_are_404_and_other_methods_405() {
+    with_listener("other_paths_are_404_and_other_methods_405", |addr| {
+        for start in ["GET /metric", "GET /metrics/", "GET /favicon.ico", "POST /nothing", "OPTIONS *"] {
+            assert_eq!(status(&ask(addr, start, "").0), "404", "{start}");
+        }
+        for start in ["POST /metrics", "DELETE /health", "OPTIONS /"] {
+            let (head, _) = ask(addr, start, "Content-Length: 0\r\n");
+            assert_eq!((status(&head), header(&head, "allow")), ("405", Some("get, head")), "{start}");
+        }
+    });
+}
+
+#[test]
+fn connection_is_kept_from_scrape_to_scrape() {
+    with_listener("connection_is_kept_from_scrape_to_scrape", |addr| {
+        let mut stream = TcpStream::connect(addr).expect("it accepts");
+        stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
+        for _ in 0..3 {
+            stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+            let (mut answer, mut bytes) = (Vec::new(), [0; 512]);
+            while !answer.ends_with(b"\r\n\r\nok") {
+                let read = stream.read(&mut bytes).expect("it answers");
+                assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&answer));
+                answer.extend_from_slice(&bytes[..read]);
+            }
+        }
     });
 }
 

@@ -6,22 +6,22 @@
 mod support;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use support::page::Page;
-use support::process::{cpu_time, descriptors};
+use support::process::{cpu_time, descriptors, resident_memory_of};
 use support::{free_port, get, role, wait_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime;
 
-/// How long a scrape may take while connections are held.
-const SCRAPE: Duration = Duration::from_secs(15);
+/// How long a scrape may take, whatever others do.
+const SCRAPE: Duration = Duration::from_secs(5);
 
-/// The same while those that were thrown out come back at once, and compete with the scrape on a busy machine.
-const SCRAPE_IN_A_CROWD: Duration = Duration::from_secs(60);
+/// How many connections the listener has open at most, and what else a scrape needs.
+const CONNECTIONS: usize = 64 + 8;
 
 const ENDPOINT: &str = "PROMETHEUS_ENDPOINT";
 
@@ -85,7 +85,8 @@ fn withstands_a_flood(test: &str, pause: Option<Duration>) {
     let at_rest = served(addr, pid);
 
     let flooder = role::start(test, &text, 8192, &[]);
-    let end = Instant::now() + flood_seconds();
+    let (begun, before) = (Instant::now(), cpu_time(pid));
+    let end = begun + flood_seconds();
     let watcher = std::thread::spawn(move || {
         let mut most = 0;
         while Instant::now() < end {
@@ -94,31 +95,29 @@ fn withstands_a_flood(test: &str, pause: Option<Duration>) {
         }
         most
     });
-    let limit = if pause.is_some() { SCRAPE_IN_A_CROWD } else { SCRAPE };
     let (mut scrapes, mut resets, mut worst) = (0, 0, Duration::ZERO);
     while Instant::now() < end || scrapes < 2 {
         let started = Instant::now();
         // A kernel short of room for handshakes resets a connection now and then; who scrapes comes again.
-        let response = wait_for("a scrape is answered during the flood", limit, || {
-            get(addr, "/metrics", limit).inspect_err(|_| resets += 1).ok()
+        let response = wait_for("a scrape is answered during the flood", SCRAPE, || {
+            get(addr, "/metrics", SCRAPE).inspect_err(|_| resets += 1).ok()
         });
         Page::parse(&response.body);
         worst = worst.max(started.elapsed());
         scrapes += 1;
         std::thread::sleep(Duration::from_millis(200));
     }
+    let spent = (cpu_time(pid) - before).div_duration_f64(begun.elapsed()) * 100.0;
     let most = watcher.join().expect("no panic");
     drop(flooder);
     eprintln!(
-        "{test}: {at_rest} descriptors at rest, at most {most}; {scrapes} scrapes, {resets} resets, the slowest {worst:?}"
+        "{test}: {at_rest} descriptors at rest, at most {most}; {scrapes} scrapes, {resets} resets, the slowest {worst:?}; {spent:.0} % of a core"
     );
-    assert!(worst < limit, "{scrapes} scrapes, the slowest {worst:?}");
-    assert!(most < 350, "{most} descriptors");
+    assert!(worst < SCRAPE, "{scrapes} scrapes, the slowest {worst:?}");
+    assert!(most <= at_rest + CONNECTIONS, "{most} descriptors, {at_rest} at rest");
 
     wait_for("descriptors fall back", Duration::from_secs(60), || (descriptors(pid) <= at_rest + 2).then_some(()));
-    let started = Instant::now();
     get(addr, "/metrics", SCRAPE).expect("the page is served");
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -129,6 +128,11 @@ fn connections_that_never_end_keep_no_scrape_out() {
 #[test]
 fn connections_that_come_back_keep_no_scrape_out() {
     withstands_a_flood("connections_that_come_back_keep_no_scrape_out", Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn connections_that_come_back_at_once_keep_no_scrape_out() {
+    withstands_a_flood("connections_that_come_back_at_once_keep_no_scrape_out", Some(Duration::ZERO));
 }
 
 /// The program of the next test: on a word it opens files until there are no descriptors left, and on another it closes them.
@@ -171,4 +175,132 @@ fn without_descriptors_the_listener_waits_and_recovers() {
     Page::parse(&response.body);
     drop(waiting);
     wait_for("descriptors fall back", Duration::from_secs(30), || (descriptors(pid) <= at_rest).then_some(()));
+}
+
+/// The program of the next tests: its page has the series of 1,000 models.
+fn serve_a_large_page() {
+    let models = (0..1000).map(|model| format!("a-model-with-a-rather-long-name-{model:04}"));
+    let builder = models.fold(botticelli_obs::Builder::new(), |builder, model| builder.add_model("gemini", model));
+    let _telemetry = builder.install().expect("it installs");
+    role::wait_for_the_end();
+}
+
+/// Asks for the page; returns the connection, and when it asked.
+fn ask(addr: SocketAddr) -> std::net::TcpStream {
+    let mut stream = std::net::TcpStream::connect(addr).expect("the backlog has room");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it is open");
+    stream
+}
+
+#[test]
+fn peers_that_never_read_take_four_pages_and_keep_no_scrape_out() {
+    let test = "peers_that_never_read_take_four_pages_and_keep_no_scrape_out";
+    if role::role().is_some() {
+        return serve_a_large_page();
+    }
+    let (addr, text) = endpoint();
+    let program = role::start(test, "program", 1024, &[(ENDPOINT, &text)]);
+    let pid = program.0.id();
+    let at_rest = served(addr, pid);
+    let pages = (0..10).map(|_| get(addr, "/metrics", SCRAPE).expect("the page is served").body.len());
+    let page = pages.max().expect("some");
+    let before = resident_memory_of(pid);
+
+    let silent: Vec<_> = (0..64).map(|_| ask(addr)).collect();
+    let (mut most, mut worst, mut descriptors_most) = (0, Duration::ZERO, 0);
+    for _ in 0..10 {
+        let started = Instant::now();
+        let response = get(addr, "/metrics", SCRAPE).expect("a scrape is answered beside them");
+        worst = worst.max(started.elapsed());
+        assert!(response.body.len().abs_diff(page) < 4096, "{} of {page} bytes", response.body.len());
+        most = most.max(resident_memory_of(pid));
+        descriptors_most = descriptors_most.max(descriptors(pid));
+    }
+    drop(silent);
+    let grown = most.saturating_sub(before);
+    eprintln!(
+        "{test}: a page of {page} bytes, {before} bytes resident, at most {grown} more; the slowest scrape {worst:?}, \
+         at most {descriptors_most} descriptors, {at_rest} at rest"
+    );
+    assert!(page > 4 * 1024 * 1024, "{page}");
+    assert!(grown < 4 * page as u64 + 8 * 1024 * 1024, "{grown}");
+    assert!(worst < SCRAPE, "{worst:?}");
+    assert!(descriptors_most <= at_rest + CONNECTIONS, "{descriptors_most}");
+}
+
+#[test]
+fn slow_readers_get_whole_pages() {
+    let test = "slow_readers_get_whole_pages";
+    if role::role().is_some() {
+        return serve_a_large_page();
+    }
+    let (addr, text) = endpoint();
+    let program = role::start(test, "program", 1024, &[(ENDPOINT, &text)]);
+    served(addr, program.0.id());
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                let mut stream = ask(addr);
+                let (mut answer, mut bytes) = (Vec::new(), vec![0; 64 * 1024]);
+                loop {
+                    match stream.read(&mut bytes).expect("it answers") {
+                        0 => break,
+                        read => answer.extend_from_slice(&bytes[..read]),
+                    }
+                    // This is about how fast the peer is, not a wait for something to happen.
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                let answer = String::from_utf8(answer).expect("text");
+                let (head, page) = answer.split_once("\r\n\r\n").expect("a head");
+                let length = format!("content-length: {}", page.len());
+                assert!(head.to_ascii_lowercase().lines().any(|line| line == length), "{head}, {length}");
+            });
+        }
+        for _ in 0..5 {
+            get(addr, "/metrics", SCRAPE).expect("a scrape is answered beside them");
+        }
+    });
+}
+
+#[test]
+fn head_that_comes_byte_by_byte_is_answered() {
+    let test = "head_that_comes_byte_by_byte_is_answered";
+    if role::role().is_some() {
+        return serve();
+    }
+    let (addr, text) = endpoint();
+    let program = role::start(test, "program", 1024, &[(ENDPOINT, &text)]);
+    served(addr, program.0.id());
+    let mut stream = std::net::TcpStream::connect(addr).expect("it accepts");
+    stream.set_nodelay(true).expect("each byte goes out alone");
+    stream.set_read_timeout(Some(SCRAPE)).expect("a time limit");
+    for byte in b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" {
+        stream.write_all(&[*byte]).expect("it reads");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok"), "{answer}");
+}
+
+#[test]
+fn silent_peers_of_a_program_with_few_descriptors_keep_no_scrape_out() {
+    let test = "silent_peers_of_a_program_with_few_descriptors_keep_no_scrape_out";
+    if role::role().is_some() {
+        return serve();
+    }
+    // With 24 of them the lobby does not get full: what is closed then is closed for want of a descriptor.
+    for limit in [64, 24] {
+        let (addr, text) = endpoint();
+        let program = role::start(test, "program", limit, &[(ENDPOINT, &text)]);
+        let at_rest = served(addr, program.0.id());
+        let silent: Vec<_> =
+            (0..60).map(|_| std::net::TcpStream::connect(addr).expect("the backlog has room")).collect();
+        let started = Instant::now();
+        let response = get(addr, "/metrics", SCRAPE).expect("a scrape is answered beside them");
+        eprintln!("{test}: {limit} descriptors, {at_rest} at rest; a scrape in {:?}", started.elapsed());
+        Page::parse(&response.body);
+        drop(silent);
+    }
 }

@@ -92,6 +92,7 @@ impl Resolver<'_> {
         let config = scrape::Config {
             listen: self.listen()?.filter(|_| exporters.prometheus),
             allowed: allowed.unwrap_or_default(),
+            token: None,
             store: store::Config {
                 buckets: buckets
                     .map(|(metric, bounds)| Ok((metric.clone(), setting::bounds(metric, bounds)?)))

@@ -1,6 +1,8 @@
 //! The metrics pipeline: the store, what is in it from the start, and the listener that Prometheus scrapes.
 
+mod accept;
 mod listener;
+mod token;
 
 use std::fmt;
 use std::io;
@@ -16,6 +18,7 @@ use crate::snapshot::Snapshot;
 use crate::store::{self, ExtraRecorder, MetricsRecorder};
 use crate::worker::Worker;
 use listener::Access;
+pub(crate) use token::Token;
 
 /// How often it is logged what was beyond a bound.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
@@ -27,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) listen: Option<String>,
     /// Networks that may scrape; empty for all.
     pub(crate) allowed: Vec<IpNet>,
+    /// What scrapers have to show; `None` for nothing.
+    pub(crate) token: Option<Token>,
     pub(crate) store: store::Config,
     /// Provider and model of the series that exist from the start.
     pub(crate) models: Vec<(String, String)>,
@@ -55,7 +60,7 @@ impl Pipeline {
             Some(listener) => {
                 let source = recorder.clone();
                 let render = Arc::new(move |format| source.snapshot().to_page(format));
-                let access = Access { allowed: config.allowed.clone() };
+                let access = Access { allowed: config.allowed.clone(), token: config.token.clone() };
                 Some(listener::start(&worker, listener, access, render)?)
             }
             None => None,
