@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn what_is_excluded_is_not_read() {
         let of_config = |patterns: &[&str]| {
-            let exclude = patterns.iter().map(|pattern| Pattern::new(pattern)).collect();
+            let exclude = patterns.iter().map(|pattern| pattern.parse::<Pattern>().expect("a pattern")).collect();
             let store = Store::new(&Config { exclude, ..Config::default() }, Vec::new());
             let families = store.snapshot().families.into_iter().map(|family| family.about.name.to_string());
             families.filter(|name| name.starts_with("process_")).collect::<Vec<_>>()

@@ -126,13 +126,14 @@ impl Answers {
         let Some(page) = self.pages.get(Kind { format, gzip }).await else {
             return Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered\n");
         };
+        let is_compressed = page.kind().gzip;
         let answer = Answer {
             status: StatusCode::OK,
             content_type: format.content_type(),
             headers: vec![(VARY, "accept, accept-encoding")],
-            source: Source::Page(Arc::clone(&page)),
+            source: Source::Page(page),
         };
-        if page.kind().gzip { answer.with(CONTENT_ENCODING, "gzip") } else { answer }
+        if is_compressed { answer.with(CONTENT_ENCODING, "gzip") } else { answer }
     }
 }
 

@@ -108,10 +108,11 @@ impl Connections {
             self.lobby.look(now, cx);
             self.close_overdue(now);
             self.seat(now);
-            if now >= self.accept_at && self.lobby.has_room(now) {
-                if let Poll::Ready(accepted) = self.listener.poll_accept(cx) {
-                    return Poll::Ready(accepted);
-                }
+            if now >= self.accept_at
+                && self.lobby.has_room(now)
+                && let Poll::Ready(accepted) = self.listener.poll_accept(cx)
+            {
+                return Poll::Ready(accepted);
             }
             let Some(check) = self.next_check(now) else { return Poll::Pending };
             timer.as_mut().reset(check.into());
