@@ -30,7 +30,7 @@ fn allocations(record: impl Fn(&str)) -> u64 {
 
 #[test]
 fn finished_call_of_a_known_pair_allocates_nothing() {
-    in_own_process("finished_call_of_a_known_pair_allocates_nothing", &[("PROMETHEUS_ENDPOINT", "off")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "off")], || {
         let telemetry = botticelli_obs::install().expect("it installs");
         assert_eq!(allocations(finished_call), 0);
         assert_eq!(Page::parse(&telemetry.render()).sum("llm_tokens_total"), 606.0 * 42.0);

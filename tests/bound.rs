@@ -287,7 +287,7 @@ impl Layer<Registry> for Warnings {
 
 #[test]
 fn overflow_is_logged_once_a_metric() {
-    in_own_process("overflow_is_logged_once_a_metric", &[("PROMETHEUS_ENDPOINT", "off")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "off")], || {
         let warnings = Warnings::default();
         let builder = Builder::new().with_max_series(1).add_layer(warnings.clone());
         let _telemetry = builder.install().expect("it installs");

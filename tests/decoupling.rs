@@ -23,11 +23,11 @@ const SAID: RangeInclusive<usize> = 1..=1;
 const UNSAID: RangeInclusive<usize> = 0..=0;
 
 /// A backend that takes nothing: all spans are lost, said, and counted.
-fn everything_is_lost(test: &str, addr: SocketAddr, protocol: &'static str, complaints: RangeInclusive<usize>) {
+fn everything_is_lost(addr: SocketAddr, protocol: &'static str, complaints: RangeInclusive<usize>) {
     let answers = complaints == SAID;
     // Long enough for an answer, or cut short where there is none.
     let timeout = if answers { 30 * TIMEOUT } else { TIMEOUT / 2 };
-    observe_in_every_runtime(test, &patient(addr, protocol), complaints, || {
+    observe_in_every_runtime(&patient(addr, protocol), complaints, || {
         let program = Program::start();
         program.call(CALLS);
         let flushed = program.flush(timeout).expect_err("nothing was taken");
@@ -47,33 +47,33 @@ fn nowhere() -> SocketAddr {
 
 #[test]
 fn an_absent_backend_harms_nothing() {
-    everything_is_lost("an_absent_backend_harms_nothing", nowhere(), "grpc", SAID);
+    everything_is_lost(nowhere(), "grpc", SAID);
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn an_absent_http_backend_harms_nothing() {
-    everything_is_lost("an_absent_http_backend_harms_nothing", nowhere(), "http/protobuf", SAID);
+    everything_is_lost(nowhere(), "http/protobuf", SAID);
 }
 
 #[test]
 fn a_backend_that_accepts_and_says_nothing_harms_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let addr = listener.local_addr().expect("it is bound");
-    everything_is_lost("a_backend_that_accepts_and_says_nothing_harms_nothing", addr, "grpc", UNSAID);
+    everything_is_lost(addr, "grpc", UNSAID);
 }
 
 #[test]
 fn a_backend_that_never_answers_harms_nothing() {
     let peer = Peer::grpc(Mood::NeverAnswers);
-    everything_is_lost("a_backend_that_never_answers_harms_nothing", peer.addr, "grpc", UNSAID);
+    everything_is_lost(peer.addr, "grpc", UNSAID);
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn an_http_backend_that_never_answers_harms_nothing() {
     let peer = Peer::http(Mood::NeverAnswers);
-    everything_is_lost("an_http_backend_that_never_answers_harms_nothing", peer.addr, "http/protobuf", UNSAID);
+    everything_is_lost(peer.addr, "http/protobuf", UNSAID);
 }
 
 /// A listener whose backlog is full: the kernel drops what comes, as a firewall does.
@@ -89,7 +89,7 @@ fn black_hole() -> (TcpListener, Vec<TcpStream>) {
 fn a_black_hole_harms_nothing() {
     let (listener, _filling) = black_hole();
     let addr = listener.local_addr().expect("it is bound");
-    everything_is_lost("a_black_hole_harms_nothing", addr, "grpc", UNSAID);
+    everything_is_lost(addr, "grpc", UNSAID);
 }
 
 #[cfg(feature = "otlp-http")]
@@ -97,14 +97,14 @@ fn a_black_hole_harms_nothing() {
 fn a_black_hole_by_http_harms_nothing() {
     let (listener, _filling) = black_hole();
     let addr = listener.local_addr().expect("it is bound");
-    everything_is_lost("a_black_hole_by_http_harms_nothing", addr, "http/protobuf", UNSAID);
+    everything_is_lost(addr, "http/protobuf", UNSAID);
 }
 
 #[test]
 fn a_black_hole_is_given_up_and_said() {
     let (listener, _filling) = black_hole();
     let addr = listener.local_addr().expect("it is bound");
-    observe("a_black_hole_is_given_up_and_said", &patient(addr, "grpc"), SAID, || {
+    observe(&patient(addr, "grpc"), SAID, || {
         let program = Program::start();
         program.call(CALLS);
         // The export ends within its 10 s, while the kernel would go on connecting for two minutes.
@@ -116,39 +116,39 @@ fn a_black_hole_is_given_up_and_said() {
 #[test]
 fn a_backend_that_refuses_harms_nothing() {
     let peer = Peer::grpc(Mood::Refuses(Code::InvalidArgument));
-    everything_is_lost("a_backend_that_refuses_harms_nothing", peer.addr, "grpc", SAID);
+    everything_is_lost(peer.addr, "grpc", SAID);
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn an_http_backend_that_refuses_harms_nothing() {
     let peer = Peer::http(Mood::Refuses(Code::InvalidArgument));
-    everything_is_lost("an_http_backend_that_refuses_harms_nothing", peer.addr, "http/protobuf", SAID);
+    everything_is_lost(peer.addr, "http/protobuf", SAID);
 }
 
 #[test]
 fn a_backend_that_is_unavailable_harms_nothing() {
     let peer = Peer::grpc(Mood::Refuses(Code::Unavailable));
-    everything_is_lost("a_backend_that_is_unavailable_harms_nothing", peer.addr, "grpc", SAID);
+    everything_is_lost(peer.addr, "grpc", SAID);
 }
 
 #[test]
 fn a_backend_that_is_exhausted_harms_nothing() {
     let peer = Peer::grpc(Mood::Refuses(Code::ResourceExhausted));
-    everything_is_lost("a_backend_that_is_exhausted_harms_nothing", peer.addr, "grpc", SAID);
+    everything_is_lost(peer.addr, "grpc", SAID);
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn an_http_backend_that_is_exhausted_harms_nothing() {
     let peer = Peer::http(Mood::Refuses(Code::ResourceExhausted));
-    everything_is_lost("an_http_backend_that_is_exhausted_harms_nothing", peer.addr, "http/protobuf", SAID);
+    everything_is_lost(peer.addr, "http/protobuf", SAID);
 }
 
 #[test]
 fn an_export_that_is_taken_in_part_harms_nothing() {
     let peer = Peer::grpc(Mood::Rejects(3));
-    observe("an_export_that_is_taken_in_part_harms_nothing", &patient(peer.addr, "grpc"), 0..=1, || {
+    observe(&patient(peer.addr, "grpc"), 0..=1, || {
         let program = Program::start();
         program.call(CALLS);
         let spans = program.shut_down(30 * TIMEOUT);
@@ -159,7 +159,7 @@ fn an_export_that_is_taken_in_part_harms_nothing() {
 #[test]
 fn a_slow_backend_gets_every_span() {
     let peer = Peer::grpc(Mood::TakesAfter(Duration::from_millis(300)));
-    if observe("a_slow_backend_gets_every_span", &variables(peer.addr, "grpc"), UNSAID, || {
+    if observe(&variables(peer.addr, "grpc"), UNSAID, || {
         let program = Program::start();
         program.call(CALLS);
         let spans = program.shut_down(30 * TIMEOUT);
@@ -171,7 +171,7 @@ fn a_slow_backend_gets_every_span() {
 
 #[test]
 fn a_backend_that_comes_up_late_gets_what_comes_then() {
-    observe("a_backend_that_comes_up_late_gets_what_comes_then", &[], SAID, || {
+    observe(&[], SAID, || {
         let addr = nowhere();
         let program = Program::exporting_to(addr);
         program.call(10);
@@ -188,7 +188,7 @@ fn a_backend_that_comes_up_late_gets_what_comes_then() {
 
 #[test]
 fn a_backend_that_goes_away_midway_costs_only_what_came_meanwhile() {
-    observe("a_backend_that_goes_away_midway_costs_only_what_came_meanwhile", &[], SAID, || {
+    observe(&[], SAID, || {
         let peer = Peer::grpc(Mood::Takes);
         let addr = peer.addr;
         let program = Program::exporting_to(addr);
@@ -209,7 +209,7 @@ fn a_backend_that_goes_away_midway_costs_only_what_came_meanwhile() {
 fn an_absent_backend_is_reported_once_over_many_batches() {
     let mut variables = variables(nowhere(), "grpc");
     variables.push(("OTEL_BSP_SCHEDULE_DELAY", "50".to_owned()));
-    observe("an_absent_backend_is_reported_once_over_many_batches", &variables, SAID, || {
+    observe(&variables, SAID, || {
         let program = Program::start();
         for batch in 1..=4_u32 {
             program.call(10);
@@ -223,7 +223,7 @@ fn an_absent_backend_is_reported_once_over_many_batches() {
 
 #[test]
 fn a_backend_that_comes_and_goes_is_reported_once() {
-    observe("a_backend_that_comes_and_goes_is_reported_once", &[], SAID, || {
+    observe(&[], SAID, || {
         let peer = Peer::grpc(Mood::Takes);
         let program = Program::exporting_to(peer.addr);
         for _ in 0..5 {
@@ -244,7 +244,7 @@ fn a_full_queue_drops_and_counts() {
     let peer = Peer::grpc(Mood::NeverAnswers);
     let mut variables = variables(peer.addr, "grpc");
     variables.push(("OTEL_BSP_MAX_QUEUE_SIZE", "64".to_owned()));
-    observe("a_full_queue_drops_and_counts", &variables, UNSAID, || {
+    observe(&variables, UNSAID, || {
         let program = Program::start();
         program.call(5 * CALLS);
         let queue_full = program.page().value("botticelli_obs_spans_dropped_total", &[("reason", "queue_full")]);

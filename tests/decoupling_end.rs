@@ -26,8 +26,7 @@ const ALL_EXPORTED: Spans = Spans { exported: CALLS, dropped: 0, failures: 0, sa
 #[test]
 fn the_end_is_bounded_in_every_runtime() {
     let peer = Peer::grpc(Mood::NeverAnswers);
-    let test = "the_end_is_bounded_in_every_runtime";
-    observe_in_every_runtime(test, &patient(peer.addr, "grpc"), QUIET, || {
+    observe_in_every_runtime(&patient(peer.addr, "grpc"), QUIET, || {
         let program = Program::start();
         program.call(CALLS);
         for timeout in [Duration::ZERO, Duration::from_millis(300)] {
@@ -44,8 +43,7 @@ fn the_end_is_bounded_in_every_runtime() {
 #[test]
 fn dropping_is_bounded_in_every_runtime() {
     let peer = Peer::grpc(Mood::NeverAnswers);
-    let test = "dropping_is_bounded_in_every_runtime";
-    observe_in_every_runtime(test, &patient(peer.addr, "grpc"), QUIET, || {
+    observe_in_every_runtime(&patient(peer.addr, "grpc"), QUIET, || {
         let program = Program::start();
         program.call(CALLS);
         let spans = program.drop_telemetry();
@@ -54,10 +52,10 @@ fn dropping_is_bounded_in_every_runtime() {
 }
 
 /// With a backend that is well, the end loses nothing, though nothing had been exported before.
-fn loses_nothing(test: &str, peer: &Peer, protocol: &'static str) {
+fn loses_nothing(peer: &Peer, protocol: &'static str) {
     let mut variables = variables(peer.addr, protocol);
     variables.push(("OTEL_BSP_SCHEDULE_DELAY", "600000".to_owned()));
-    if observe_in_every_runtime(test, &variables, QUIET, || {
+    if observe_in_every_runtime(&variables, QUIET, || {
         let program = Program::start();
         program.call(CALLS);
         assert_eq!(program.shut_down(TIMEOUT), ALL_EXPORTED);
@@ -69,20 +67,19 @@ fn loses_nothing(test: &str, peer: &Peer, protocol: &'static str) {
 
 #[test]
 fn shutdown_loses_nothing_in_every_runtime() {
-    loses_nothing("shutdown_loses_nothing_in_every_runtime", &Peer::grpc(Mood::Takes), "grpc");
+    loses_nothing(&Peer::grpc(Mood::Takes), "grpc");
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn shutdown_by_http_loses_nothing_in_every_runtime() {
-    loses_nothing("shutdown_by_http_loses_nothing_in_every_runtime", &Peer::http(Mood::Takes), "http/protobuf");
+    loses_nothing(&Peer::http(Mood::Takes), "http/protobuf");
 }
 
 #[test]
 fn a_full_queue_is_still_exported_when_the_telemetry_is_dropped() {
     let peer = Peer::grpc(Mood::Takes);
-    let test = "a_full_queue_is_still_exported_when_the_telemetry_is_dropped";
-    if observe(test, &patient(peer.addr, "grpc"), QUIET, || {
+    if observe(&patient(peer.addr, "grpc"), QUIET, || {
         let program = Program::start();
         program.call(2_048);
         let spans = program.drop_telemetry();
@@ -95,7 +92,7 @@ fn a_full_queue_is_still_exported_when_the_telemetry_is_dropped() {
 #[test]
 fn flush_does_not_wait_for_what_ends_meanwhile() {
     let peer = Peer::grpc(Mood::Takes);
-    observe("flush_does_not_wait_for_what_ends_meanwhile", &variables(peer.addr, "grpc"), QUIET, || {
+    observe(&variables(peer.addr, "grpc"), QUIET, || {
         let program = Program::start();
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -117,11 +114,11 @@ fn flush_does_not_wait_for_what_ends_meanwhile() {
 }
 
 /// Calls on many threads go on while the program shuts down: each span is exported or dropped, and none is both.
-fn is_exact_at_the_end(test: &str, mood: Mood, timeout: Duration) {
+fn is_exact_at_the_end(mood: Mood, timeout: Duration) {
     let peer = Peer::grpc(mood);
     let mut variables = variables(peer.addr, "grpc");
     variables.push(("OTEL_BSP_SCHEDULE_DELAY", "10".to_owned()));
-    observe(test, &variables, QUIET, || {
+    observe(&variables, QUIET, || {
         let peer = Peer::grpc(mood);
         let program = Program::exporting_to(peer.addr);
         let done = AtomicBool::new(false);
@@ -150,20 +147,18 @@ fn is_exact_at_the_end(test: &str, mood: Mood, timeout: Duration) {
 
 #[test]
 fn the_account_is_exact_when_calls_outlive_a_healthy_pipeline() {
-    let test = "the_account_is_exact_when_calls_outlive_a_healthy_pipeline";
-    is_exact_at_the_end(test, Mood::Takes, TIMEOUT);
+    is_exact_at_the_end(Mood::Takes, TIMEOUT);
 }
 
 #[test]
 fn the_account_is_exact_when_calls_outlive_a_stuck_pipeline() {
-    let test = "the_account_is_exact_when_calls_outlive_a_stuck_pipeline";
-    is_exact_at_the_end(test, Mood::NeverAnswers, Duration::from_millis(300));
+    is_exact_at_the_end(Mood::NeverAnswers, Duration::from_millis(300));
 }
 
 #[test]
 fn waiting_for_an_absent_backend_burns_no_processor() {
     let addr = ([127, 0, 0, 1], free_port()).into();
-    observe("waiting_for_an_absent_backend_burns_no_processor", &variables(addr, "grpc"), 0..=1, || {
+    observe(&variables(addr, "grpc"), 0..=1, || {
         let program = Program::start();
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -186,7 +181,7 @@ fn waiting_for_an_absent_backend_burns_no_processor() {
 #[test]
 fn a_page_that_nobody_scrapes_leaves_the_spans_alone() {
     let peer = Peer::grpc(Mood::Takes);
-    if observe("a_page_that_nobody_scrapes_leaves_the_spans_alone", &variables(peer.addr, "grpc"), QUIET, || {
+    if observe(&variables(peer.addr, "grpc"), QUIET, || {
         let program = Program::start();
         make_calls(CALLS);
         assert_eq!(program.shut_down(TIMEOUT), ALL_EXPORTED);
@@ -198,7 +193,7 @@ fn a_page_that_nobody_scrapes_leaves_the_spans_alone() {
 #[test]
 fn a_page_under_a_flood_leaves_the_spans_alone() {
     let peer = Peer::grpc(Mood::Takes);
-    if observe("a_page_under_a_flood_leaves_the_spans_alone", &variables(peer.addr, "grpc"), QUIET, || {
+    if observe(&variables(peer.addr, "grpc"), QUIET, || {
         let program = Program::start();
         let addr = program.telemetry.metrics_addr().expect("there is a listener");
         let connect = |_| TcpStream::connect_timeout(&addr, Duration::from_millis(500)).ok();

@@ -397,7 +397,7 @@ fn lines_are_coloured_on_a_terminal_only() {
 fn a_program_can_ask_the_doctor_itself() {
     let port = free_port().to_string();
     let variables = [("PROMETHEUS_ENDPOINT", port.as_str()), ("PROMETHEUS_URL", "http://127.0.0.1:1")];
-    in_own_process("a_program_can_ask_the_doctor_itself", &variables, || {
+    in_own_process(&variables, || {
         let _telemetry = Builder::new().install().expect("it installs");
         LlmCall::start("gemini", "gemini-2.5-flash").finish();
         let diagnosis = botticelli_obs::doctor();

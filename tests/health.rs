@@ -15,7 +15,7 @@ use support::{clear_environment, in_own_process, in_scenario, scenario_command};
 
 #[test]
 fn health_is_on_the_page_before_anything_happens() {
-    in_own_process("health_is_on_the_page_before_anything_happens", &[], || {
+    in_own_process(&[], || {
         let builder = Builder::new().without_listener().with_trace_exporter(TraceExporter::Stdout);
         let telemetry = builder.install().expect("it installs");
         let page = Page::parse(&telemetry.render());
@@ -43,7 +43,7 @@ fn health_is_on_the_page_before_anything_happens() {
 
 #[test]
 fn pipelines_that_are_not_wanted_are_neither_up_nor_down() {
-    in_own_process("pipelines_that_are_not_wanted_are_neither_up_nor_down", &[], || {
+    in_own_process(&[], || {
         let telemetry = Builder::new().without_listener().install().expect("it installs");
         let page = Page::parse(&telemetry.render());
         assert_eq!(page.get("botticelli_obs_pipeline_up", &[("pipeline", "traces")]), None);
@@ -57,7 +57,7 @@ fn spans_that_the_end_gives_up_are_dropped_by_it() {
     use botticelli_obs::{Layer, Registry, tracing};
     use support::peer::{Mood, Peer};
 
-    in_own_process("spans_that_the_end_gives_up_are_dropped_by_it", &[], || {
+    in_own_process(&[], || {
         let peer = Peer::grpc(Mood::NeverAnswers);
         let (recorder, page) = Builder::new().recorder().expect("a recorder");
         let builder = Builder::new().with_otlp_endpoint(format!("http://{}", peer.addr));
@@ -84,7 +84,7 @@ fn target_info_has_the_attributes_of_the_resource() {
             "service.name=other,service.version=1.2.3,service.instance.id=i-1,deployment.environment.name=a%22b",
         ),
     ];
-    in_own_process("target_info_has_the_attributes_of_the_resource", &variables, || {
+    in_own_process(&variables, || {
         let telemetry = Builder::new().without_listener().install().expect("it installs");
         let page = Page::parse(&telemetry.render());
         let labels = [
@@ -100,7 +100,6 @@ fn target_info_has_the_attributes_of_the_resource() {
 
 #[test]
 fn service_has_the_name_of_the_executable_with_its_dots() {
-    let name = "service_has_the_name_of_the_executable_with_its_dots";
     if in_scenario() {
         let telemetry = Builder::new().without_listener().install().expect("it installs");
         let page = Page::parse(&telemetry.render());
@@ -110,7 +109,7 @@ fn service_has_the_name_of_the_executable_with_its_dots() {
     let folder = Folder::new("executable");
     let program = folder.path().join("bot-1.2");
     std::fs::copy(std::env::current_exe().expect("the test's own path"), &program).expect("it can be copied");
-    let command = scenario_command(name, &[]);
+    let command = scenario_command(&[]);
     let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let mut renamed = Command::new(&program);
     clear_environment(&mut renamed);

@@ -47,12 +47,12 @@ fn installs_records_and_shuts_down() {
 
 #[test]
 fn works_without_a_runtime() {
-    in_own_process("works_without_a_runtime", ANY_PORT, installs_records_and_shuts_down);
+    in_own_process(ANY_PORT, installs_records_and_shuts_down);
 }
 
 #[test]
 fn works_on_a_current_thread_runtime() {
-    in_own_process("works_on_a_current_thread_runtime", ANY_PORT, || {
+    in_own_process(ANY_PORT, || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async { installs_records_and_shuts_down() });
     });
@@ -60,12 +60,12 @@ fn works_on_a_current_thread_runtime() {
 
 #[tokio::test]
 async fn works_in_an_async_test() {
-    in_own_process("works_in_an_async_test", ANY_PORT, installs_records_and_shuts_down);
+    in_own_process(ANY_PORT, installs_records_and_shuts_down);
 }
 
 #[test]
 fn works_on_a_runtime_without_drivers() {
-    in_own_process("works_on_a_runtime_without_drivers", ANY_PORT, || {
+    in_own_process(ANY_PORT, || {
         let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async { installs_records_and_shuts_down() });
     });
@@ -73,7 +73,7 @@ fn works_on_a_runtime_without_drivers() {
 
 #[test]
 fn works_in_a_task_of_a_multi_thread_runtime() {
-    in_own_process("works_in_a_task_of_a_multi_thread_runtime", ANY_PORT, || {
+    in_own_process(ANY_PORT, || {
         let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let task = runtime.spawn(async { installs_records_and_shuts_down() });
         runtime.block_on(task).expect("the task ends");
@@ -82,7 +82,7 @@ fn works_in_a_task_of_a_multi_thread_runtime() {
 
 #[test]
 fn outlives_the_runtime_it_was_installed_on() {
-    in_own_process("outlives_the_runtime_it_was_installed_on", ANY_PORT, || {
+    in_own_process(ANY_PORT, || {
         let runtime = runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let telemetry = runtime.block_on(async { botticelli_obs::install() }).expect("it installs");
         drop(runtime);
@@ -92,7 +92,7 @@ fn outlives_the_runtime_it_was_installed_on() {
 
 #[test]
 fn works_while_the_runtime_is_blocked() {
-    in_own_process("works_while_the_runtime_is_blocked", ANY_PORT, || {
+    in_own_process(ANY_PORT, || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let telemetry = botticelli_obs::install().expect("it installs");
@@ -112,7 +112,7 @@ fn works_in_a_destructor_while_the_thread_unwinds() {
             installs_records_and_shuts_down();
         }
     }
-    in_own_process("works_in_a_destructor_while_the_thread_unwinds", ANY_PORT, || {
+    in_own_process(ANY_PORT, || {
         let panicked = std::panic::catch_unwind(|| {
             let _installs = InstallsWhenDropped;
             panic!("on purpose");
@@ -126,7 +126,7 @@ fn works_in_a_destructor_while_the_thread_unwinds() {
 #[test]
 fn port_of_the_environment_is_used_and_code_beats_it() {
     let port = free_port().to_string();
-    in_own_process("port_of_the_environment_is_used_and_code_beats_it", &[("PROMETHEUS_ENDPOINT", &port)], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", &port)], || {
         let port: u16 = std::env::var("PROMETHEUS_ENDPOINT").expect("set").parse().expect("a port");
         let wrong = Builder::new().with_prometheus_endpoint("nonsense").install().expect_err("code beats environment");
         assert!(wrong.to_string().contains("with_prometheus_endpoint"), "{wrong}");
@@ -138,7 +138,7 @@ fn port_of_the_environment_is_used_and_code_beats_it() {
 
 #[test]
 fn recorders_come_in_turn_and_none_gets_what_is_anothers() {
-    in_own_process("recorders_come_in_turn_and_none_gets_what_is_anothers", ANY_PORT, || {
+    in_own_process(ANY_PORT, || {
         let call = || {
             llm_request!("gemini", "gemini-2.5-flash");
             LlmCall::start("gemini", "gemini-2.5-flash").finish();
@@ -164,7 +164,7 @@ fn recorders_come_in_turn_and_none_gets_what_is_anothers() {
 
 #[test]
 fn second_install_is_an_error_that_says_so() {
-    in_own_process("second_install_is_an_error_that_says_so", ANY_PORT, || {
+    in_own_process(ANY_PORT, || {
         let telemetry = botticelli_obs::install().expect("it installs");
         let error = botticelli_obs::install().expect_err("it is installed");
         assert!(error.is_already_installed() && error.to_string().contains("call `install` once"), "{error}");
@@ -176,7 +176,7 @@ fn second_install_is_an_error_that_says_so() {
 
 #[test]
 fn of_many_threads_exactly_one_installs() {
-    in_own_process("of_many_threads_exactly_one_installs", ANY_PORT, || {
+    in_own_process(ANY_PORT, || {
         let results: Vec<Result<Telemetry, InstallError>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..32).map(|_| scope.spawn(botticelli_obs::install)).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
@@ -190,10 +190,9 @@ fn of_many_threads_exactly_one_installs() {
 
 #[test]
 fn says_where_each_pipeline_goes_on_standard_error_only() {
-    let name = "says_where_each_pipeline_goes_on_standard_error_only";
     let port = free_port();
     let endpoint = format!("127.0.0.1:{port}");
-    let Some(output) = in_own_process(name, &[("PROMETHEUS_ENDPOINT", &endpoint)], || {
+    let Some(output) = in_own_process(&[("PROMETHEUS_ENDPOINT", &endpoint)], || {
         let telemetry = botticelli_obs::install().expect("it installs");
         telemetry.shutdown(LIMIT).expect("nothing was lost");
     }) else {
@@ -215,7 +214,7 @@ fn says_where_each_pipeline_goes_on_standard_error_only() {
 #[test]
 fn says_which_endpoint_takes_the_spans() {
     let variables = [("PROMETHEUS_ENDPOINT", "off"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317")];
-    let Some(output) = in_own_process("says_which_endpoint_takes_the_spans", &variables, || {
+    let Some(output) = in_own_process(&variables, || {
         drop(botticelli_obs::install().expect("it installs"));
     }) else {
         return;
@@ -236,7 +235,7 @@ fn empty_variables_are_unset() {
         ("OTEL_TRACES_SAMPLER", ""),
         ("RUST_LOG", ""),
     ];
-    let Some(output) = in_own_process("empty_variables_are_unset", &variables, installs_records_and_shuts_down) else {
+    let Some(output) = in_own_process(&variables, installs_records_and_shuts_down) else {
         return;
     };
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -246,7 +245,7 @@ fn empty_variables_are_unset() {
 #[test]
 fn sdk_disabled_keeps_logs_only() {
     let variables = [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "console"), ("PROMETHEUS_ENDPOINT", "0")];
-    let Some(output) = in_own_process("sdk_disabled_keeps_logs_only", &variables, || {
+    let Some(output) = in_own_process(&variables, || {
         let telemetry = botticelli_obs::install().expect("it installs");
         assert_eq!((telemetry.metrics_addr(), telemetry.render()), (None, String::new()));
         LlmCall::start("gemini", "gemini-2.5-flash").finish();
@@ -264,7 +263,7 @@ fn sdk_disabled_keeps_logs_only() {
 #[test]
 fn without_metrics_the_recorder_is_left_alone() {
     let variables = [("OTEL_METRICS_EXPORTER", "none")];
-    in_own_process("without_metrics_the_recorder_is_left_alone", &variables, || {
+    in_own_process(&variables, || {
         let telemetry = botticelli_obs::install().expect("it installs");
         assert_eq!((telemetry.metrics_addr(), telemetry.render()), (None, String::new()));
         metrics::set_global_recorder(metrics::NoopRecorder).expect("the recorder was left alone");
@@ -274,7 +273,7 @@ fn without_metrics_the_recorder_is_left_alone() {
 
 #[test]
 fn without_subscriber_the_subscriber_is_left_alone() {
-    in_own_process("without_subscriber_the_subscriber_is_left_alone", ANY_PORT, || {
+    in_own_process(ANY_PORT, || {
         let builder = Builder::new().without_subscriber().with_trace_exporter(TraceExporter::Stdout);
         let telemetry = builder.install().expect("it installs");
         tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::new()).expect("it was left alone");
@@ -286,7 +285,7 @@ fn without_subscriber_the_subscriber_is_left_alone() {
 fn with_everything_off_no_global_is_touched() {
     let variables =
         [("OTEL_METRICS_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "none"), ("BOTTICELLI_OBS_LOG_FORMAT", "off")];
-    let Some(output) = in_own_process("with_everything_off_no_global_is_touched", &variables, || {
+    let Some(output) = in_own_process(&variables, || {
         let telemetry = botticelli_obs::install().expect("it installs");
         assert!(support::process::own_threads().is_empty());
         metrics::set_global_recorder(metrics::NoopRecorder).expect("the recorder was left alone");

@@ -31,7 +31,7 @@ fn nothing_runs_or_listens(addr: SocketAddr) {
 
 #[test]
 fn shutdown_closes_the_port_and_ends_the_threads() {
-    in_own_process("shutdown_closes_the_port_and_ends_the_threads", &[], || {
+    in_own_process(&[], || {
         let (telemetry, addr) = installed();
         telemetry.shutdown(LIMIT).expect("nothing was lost");
         nothing_runs_or_listens(addr);
@@ -40,7 +40,7 @@ fn shutdown_closes_the_port_and_ends_the_threads() {
 
 #[test]
 fn drop_closes_the_port_and_ends_the_threads() {
-    in_own_process("drop_closes_the_port_and_ends_the_threads", &[], || {
+    in_own_process(&[], || {
         let (telemetry, addr) = installed();
         // A scraper that keeps its connection open does not keep the port.
         let _open = TcpStream::connect(addr).expect("it listens");
@@ -51,7 +51,7 @@ fn drop_closes_the_port_and_ends_the_threads() {
 
 #[test]
 fn shutdown_with_traces_ends_their_threads_too() {
-    in_own_process("shutdown_with_traces_ends_their_threads_too", &[], || {
+    in_own_process(&[], || {
         let builder = Builder::new().with_prometheus_endpoint("127.0.0.1:0");
         let telemetry = builder.with_trace_exporter(TraceExporter::Stdout).install().expect("it installs");
         let addr = telemetry.metrics_addr().expect("there is a listener");
@@ -65,7 +65,7 @@ fn shutdown_with_traces_ends_their_threads_too() {
 
 #[test]
 fn without_traces_flush_and_shutdown_return_at_once() {
-    in_own_process("without_traces_flush_and_shutdown_return_at_once", &[], || {
+    in_own_process(&[], || {
         let (telemetry, _) = installed();
         let started = Instant::now();
         let hour = Duration::from_secs(3600);
@@ -78,7 +78,7 @@ fn without_traces_flush_and_shutdown_return_at_once() {
 
 #[test]
 fn after_shutdown_recording_takes_no_memory() {
-    in_own_process("after_shutdown_recording_takes_no_memory", &[], || {
+    in_own_process(&[], || {
         let (telemetry, _) = installed();
         let (latency, jobs, level) = (histogram!("job.latency"), counter!("jobs"), gauge!("level"));
         latency.record(0.5);
@@ -106,14 +106,14 @@ fn after_shutdown_recording_takes_no_memory() {
 
 #[test]
 fn samples_that_nobody_scrapes_do_not_pile_up() {
-    in_own_process("samples_that_nobody_scrapes_do_not_pile_up", &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
         samples_do_not_pile_up();
     });
 }
 
 #[test]
 fn samples_do_not_pile_up_without_a_listener() {
-    in_own_process("samples_do_not_pile_up_without_a_listener", &[("PROMETHEUS_ENDPOINT", "off")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "off")], || {
         samples_do_not_pile_up();
     });
 }
@@ -140,7 +140,7 @@ fn samples_do_not_pile_up() {
 
 #[test]
 fn any_timeout_will_do() {
-    in_own_process("any_timeout_will_do", &[], || {
+    in_own_process(&[], || {
         let builder = Builder::new().with_prometheus_endpoint("127.0.0.1:0");
         let telemetry = builder.with_trace_exporter(TraceExporter::Stdout).install().expect("it installs");
         LlmCall::start("gemini", "gemini-2.5-flash").finish();

@@ -19,7 +19,7 @@ use botticelli_obs::{
 };
 use support::page::Page;
 use support::process::own_threads;
-use support::{free_port, get, in_own_process, wait_for};
+use support::{free_port, get, in_own_process, this_test, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const DEGRADE: (&str, &str) = ("BOTTICELLI_OBS_ON_FAILURE", "degrade");
@@ -58,7 +58,7 @@ fn records(telemetry: &Telemetry) {
 
 #[test]
 fn taken_port_leaves_nothing_and_another_port_works() {
-    in_own_process("taken_port_leaves_nothing_and_another_port_works", &[], || {
+    in_own_process(&[], || {
         let (taken, endpoint) = taken_port();
         let traces = TraceExporter::Stdout;
         let install =
@@ -81,7 +81,7 @@ fn taken_port_leaves_nothing_and_another_port_works() {
 
 #[test]
 fn taken_port_leaves_both_globals_to_others() {
-    in_own_process("taken_port_leaves_both_globals_to_others", &[], || {
+    in_own_process(&[], || {
         let (_taken, endpoint) = taken_port();
         error_of(Builder::new().with_prometheus_endpoint(endpoint).install());
         set_foreign_recorder();
@@ -92,7 +92,7 @@ fn taken_port_leaves_both_globals_to_others() {
 #[test]
 fn bad_variable_is_named_and_code_can_replace_it() {
     let variables = [("PROMETHEUS_ENDPOINT", "127.0.0.1:0"), ("OTEL_TRACES_SAMPLER", "sometimes")];
-    in_own_process("bad_variable_is_named_and_code_can_replace_it", &variables, || {
+    in_own_process(&variables, || {
         let (error, text) = error_of(botticelli_obs::install());
         assert!(error.is_invalid_setting(), "{error:?}");
         assert!(text.starts_with(r#"OTEL_TRACES_SAMPLER="sometimes": "#) && text.contains("always_on"), "{text}");
@@ -106,7 +106,7 @@ fn bad_variable_is_named_and_code_can_replace_it() {
 #[test]
 fn bad_variable_leaves_both_globals_to_others() {
     let variables = [("PROMETHEUS_ENDPOINT", "127.0.0.1:0"), ("BOTTICELLI_OBS_ALLOWED_NETWORKS", "10.0.0.0/40")];
-    in_own_process("bad_variable_leaves_both_globals_to_others", &variables, || {
+    in_own_process(&variables, || {
         let (_, text) = error_of(botticelli_obs::install());
         assert!(text.starts_with(r#"BOTTICELLI_OBS_ALLOWED_NETWORKS="10.0.0.0/40": "#), "{text}");
         set_foreign_recorder();
@@ -119,7 +119,6 @@ fn bad_variable_leaves_both_globals_to_others() {
 fn variable_that_is_not_unicode_is_named() {
     use std::os::unix::ffi::OsStrExt;
 
-    let name = "variable_that_is_not_unicode_is_named";
     if std::env::var_os("SCENARIO_PROCESS").is_some() {
         let (error, text) = error_of(botticelli_obs::install());
         assert!(error.is_invalid_setting() && text.starts_with("PROMETHEUS_ENDPOINT="), "{text}");
@@ -127,7 +126,7 @@ fn variable_that_is_not_unicode_is_named() {
     }
     let mut child = std::process::Command::new(std::env::current_exe().expect("the test's own path"));
     support::clear_environment(&mut child);
-    let child = child.args(["--exact", name, "--nocapture"]).env("SCENARIO_PROCESS", "1");
+    let child = child.args(["--exact", &this_test(), "--nocapture"]).env("SCENARIO_PROCESS", "1");
     let output = child.env("PROMETHEUS_ENDPOINT", std::ffi::OsStr::from_bytes(b"127.0.0.1:\xff")).output();
     assert!(output.expect("it runs").status.success());
 }
@@ -136,8 +135,7 @@ fn variable_that_is_not_unicode_is_named() {
 fn foreign_recorder_is_told_apart_and_leaves_the_subscriber_and_the_port() {
     let port = free_port();
     let endpoint = format!("127.0.0.1:{port}");
-    let name = "foreign_recorder_is_told_apart_and_leaves_the_subscriber_and_the_port";
-    in_own_process(name, &[("PROMETHEUS_ENDPOINT", &endpoint)], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", &endpoint)], || {
         set_foreign_recorder();
         let (error, text) = error_of(Builder::new().with_trace_exporter(TraceExporter::Stdout).install());
         assert!(error.is_foreign_recorder() && !error.is_foreign_subscriber(), "{error:?}");
@@ -153,8 +151,7 @@ fn foreign_recorder_is_told_apart_and_leaves_the_subscriber_and_the_port() {
 fn foreign_subscriber_is_told_apart_and_the_recorder_can_be_armed_later() {
     let port = free_port();
     let endpoint = format!("127.0.0.1:{port}");
-    let name = "foreign_subscriber_is_told_apart_and_the_recorder_can_be_armed_later";
-    in_own_process(name, &[("PROMETHEUS_ENDPOINT", &endpoint)], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", &endpoint)], || {
         set_foreign_subscriber();
         for _ in 0..2 {
             let (error, text) = error_of(Builder::new().with_trace_exporter(TraceExporter::Stdout).install());
@@ -201,7 +198,7 @@ fn requests(telemetry: &Telemetry) -> f64 {
 fn degraded_listener_leaves_page_and_traces() {
     let (taken, endpoint) = taken_port();
     let variables = [("PROMETHEUS_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER", "stdout"), DEGRADE];
-    let Some(output) = in_own_process("degraded_listener_leaves_page_and_traces", &variables, || {
+    let Some(output) = in_own_process(&variables, || {
         let telemetry = botticelli_obs::install().expect("it installs all the same");
         assert_eq!(telemetry.metrics_addr(), None);
         LlmCall::start("gemini", "gemini-2.5-flash").finish();
@@ -221,7 +218,7 @@ fn degraded_listener_leaves_page_and_traces() {
 fn degraded_traces_leave_metrics() {
     let variables =
         [("PROMETHEUS_ENDPOINT", "127.0.0.1:0"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://localhost"), DEGRADE];
-    let Some(output) = in_own_process("degraded_traces_leave_metrics", &variables, || {
+    let Some(output) = in_own_process(&variables, || {
         let telemetry = botticelli_obs::install().expect("it installs all the same");
         records(&telemetry);
         assert_eq!((up(&telemetry, "metrics"), up(&telemetry, "traces")), (Some(1.0), Some(0.0)));
@@ -234,8 +231,7 @@ fn degraded_traces_leave_metrics() {
 #[test]
 fn degraded_by_a_bad_setting_of_the_metrics_the_page_is_still_rendered() {
     let variables = [("PROMETHEUS_ENDPOINT", "nowhere"), DEGRADE];
-    let name = "degraded_by_a_bad_setting_of_the_metrics_the_page_is_still_rendered";
-    let Some(output) = in_own_process(name, &variables, || {
+    let Some(output) = in_own_process(&variables, || {
         let telemetry = botticelli_obs::install().expect("it installs all the same");
         LlmCall::start("gemini", "gemini-2.5-flash").finish();
         assert_eq!((telemetry.metrics_addr(), up(&telemetry, "metrics")), (None, Some(0.0)));
@@ -249,7 +245,7 @@ fn degraded_by_a_bad_setting_of_the_metrics_the_page_is_still_rendered() {
 #[test]
 fn degraded_by_a_foreign_recorder_the_traces_work() {
     let variables = [("PROMETHEUS_ENDPOINT", "127.0.0.1:0"), ("OTEL_EXPORTER", "stdout")];
-    let Some(output) = in_own_process("degraded_by_a_foreign_recorder_the_traces_work", &variables, || {
+    let Some(output) = in_own_process(&variables, || {
         set_foreign_recorder();
         let builder = Builder::new().with_failure_policy(FailurePolicy::Degrade);
         let telemetry = builder.install().expect("it installs all the same");
@@ -287,8 +283,7 @@ impl<S: tracing::Subscriber> Layer<S> for Messages {
 #[test]
 fn degraded_by_a_foreign_subscriber_the_metrics_work_and_the_error_goes_there() {
     let variables = [("PROMETHEUS_ENDPOINT", "127.0.0.1:0"), ("OTEL_EXPORTER", "stdout"), DEGRADE];
-    let name = "degraded_by_a_foreign_subscriber_the_metrics_work_and_the_error_goes_there";
-    in_own_process(name, &variables, || {
+    in_own_process(&variables, || {
         let messages = Messages::default();
         let foreign = messages.clone().with_subscriber(Registry::default());
         tracing::subscriber::set_global_default(foreign).expect("it is the first subscriber");
@@ -303,7 +298,7 @@ fn degraded_by_a_foreign_subscriber_the_metrics_work_and_the_error_goes_there() 
 #[test]
 fn without_a_subscriber_of_ours_nobody_is_told_to_switch_traces_on() {
     let variables = [("PROMETHEUS_ENDPOINT", "off"), ("OTEL_EXPORTER", "stdout")];
-    in_own_process("without_a_subscriber_of_ours_nobody_is_told_to_switch_traces_on", &variables, || {
+    in_own_process(&variables, || {
         let messages = Messages::default();
         let foreign = messages.clone().with_subscriber(Registry::default());
         tracing::subscriber::set_global_default(foreign).expect("it is the first subscriber");
@@ -317,7 +312,7 @@ fn without_a_subscriber_of_ours_nobody_is_told_to_switch_traces_on() {
 #[test]
 fn address_of_another_machine_is_not_called_taken() {
     // Of the range kept for documentation.
-    in_own_process("address_of_another_machine_is_not_called_taken", &[], || {
+    in_own_process(&[], || {
         let (error, text) = error_of(Builder::new().with_prometheus_endpoint("192.0.2.1:9464").install());
         assert!(error.is_start_failure(), "{error:?}");
         assert!(text.contains("192.0.2.1:9464: set PROMETHEUS_ENDPOINT") && !text.contains("free the port"), "{text}");
@@ -327,7 +322,7 @@ fn address_of_another_machine_is_not_called_taken() {
 #[test]
 fn bad_log_setting_is_an_error_and_degraded_to_text() {
     let variables = [("PROMETHEUS_ENDPOINT", "127.0.0.1:0"), ("BOTTICELLI_OBS_LOG_FORMAT", "xml")];
-    let Some(output) = in_own_process("bad_log_setting_is_an_error_and_degraded_to_text", &variables, || {
+    let Some(output) = in_own_process(&variables, || {
         let (_, text) = error_of(botticelli_obs::install());
         assert!(text.starts_with(r#"BOTTICELLI_OBS_LOG_FORMAT="xml": "#), "{text}");
         let (_, text) = error_of(Builder::new().with_log_format(LogFormat::Off).with_log_filter("a=b=c").install());
@@ -345,7 +340,7 @@ fn bad_log_setting_is_an_error_and_degraded_to_text() {
 #[test]
 fn bad_failure_policy_is_an_error() {
     let variables = [("PROMETHEUS_ENDPOINT", "127.0.0.1:0"), ("BOTTICELLI_OBS_ON_FAILURE", "ignore")];
-    in_own_process("bad_failure_policy_is_an_error", &variables, || {
+    in_own_process(&variables, || {
         let (_, text) = error_of(botticelli_obs::install());
         assert_eq!(text, r#"BOTTICELLI_OBS_ON_FAILURE="ignore": not one of fail, degrade"#);
     });
@@ -353,7 +348,7 @@ fn bad_failure_policy_is_an_error() {
 
 #[test]
 fn default_port_that_is_taken_is_named() {
-    in_own_process("default_port_that_is_taken_is_named", &[], || {
+    in_own_process(&[], || {
         // Whoever has the port, this process or another program, it is taken.
         let _taken = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 9464)));
         let (_, text) = error_of(botticelli_obs::install());

@@ -36,7 +36,7 @@ fn one_call() {
 
 #[test]
 fn recorder_can_be_made_the_process_recorder() {
-    in_own_process("recorder_can_be_made_the_process_recorder", &[], || {
+    in_own_process(&[], || {
         let (recorder, page) = Builder::new().recorder().expect("a recorder");
         one_call();
         assert_eq!(requests(&page), 0.0, "nothing was installed yet");
@@ -53,7 +53,7 @@ fn recorder_can_be_made_the_process_recorder() {
 fn recorder_opens_no_port_and_asks_for_none() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let endpoint = taken.local_addr().expect("it is bound").to_string();
-    in_own_process("recorder_opens_no_port_and_asks_for_none", &[("PROMETHEUS_ENDPOINT", &endpoint)], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", &endpoint)], || {
         let (_recorder, page) = Builder::new().recorder().expect("the taken port is no matter");
         assert!(page.render().contains("botticelli_obs_build_info"));
     });
@@ -62,7 +62,7 @@ fn recorder_opens_no_port_and_asks_for_none() {
 #[test]
 fn recorder_reports_bad_settings() {
     let variables = [("BOTTICELLI_OBS_ALLOWED_NETWORKS", "everyone")];
-    in_own_process("recorder_reports_bad_settings", &variables, || {
+    in_own_process(&variables, || {
         let error = Builder::new().recorder().expect_err("not a network");
         assert!(error.is_invalid_setting() && error.to_string().contains("BOTTICELLI_OBS_ALLOWED_NETWORKS"));
         let error = Builder::new()
@@ -77,7 +77,7 @@ fn recorder_reports_bad_settings() {
 
 #[test]
 fn recorder_is_inert_when_the_last_handle_is_dropped() {
-    in_own_process("recorder_is_inert_when_the_last_handle_is_dropped", &[], || {
+    in_own_process(&[], || {
         let (recorder, page) = Builder::new().recorder().expect("a recorder");
         let other = page.clone();
         drop(page);
@@ -221,7 +221,7 @@ fn added_recorder_sees_the_same_names_and_clean_labels() {
 
 #[test]
 fn added_recorder_counts_with_an_installed_page() {
-    in_own_process("added_recorder_counts_with_an_installed_page", &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
         let other = DebuggingRecorder::new();
         let snapshotter = other.snapshotter();
         let telemetry = Builder::new().add_recorder(other).install().expect("it installs");
@@ -253,7 +253,7 @@ impl<S: tracing::Subscriber> Layer<S> for Spans {
 #[test]
 fn added_layer_sees_spans_even_without_an_exporter_and_logs() {
     let variables = [("PROMETHEUS_ENDPOINT", "off"), ("BOTTICELLI_OBS_LOG_FORMAT", "off")];
-    in_own_process("added_layer_sees_spans_even_without_an_exporter_and_logs", &variables, || {
+    in_own_process(&variables, || {
         let spans = Spans::default();
         let _telemetry = Builder::new().add_layer(spans.clone()).install().expect("it installs");
         tracing::info_span!("of_the_program").in_scope(one_call);
@@ -263,8 +263,7 @@ fn added_layer_sees_spans_even_without_an_exporter_and_logs() {
 
 #[test]
 fn trace_layer_exports_under_a_subscriber_of_the_programs_own() {
-    let name = "trace_layer_exports_under_a_subscriber_of_the_programs_own";
-    let Some(output) = in_own_process(name, &[], || {
+    let Some(output) = in_own_process(&[], || {
         let builder = Builder::new().with_trace_exporter(TraceExporter::Stdout);
         let (layer, guard) = builder.trace_layer::<Registry>().expect("a layer");
         assert!(!tracing::dispatcher::has_been_set());
@@ -288,7 +287,7 @@ fn trace_layer_exports_under_a_subscriber_of_the_programs_own() {
 
 #[test]
 fn trace_layer_without_an_exporter_does_nothing() {
-    let Some(output) = in_own_process("trace_layer_without_an_exporter_does_nothing", &[], || {
+    let Some(output) = in_own_process(&[], || {
         for builder in [Builder::new(), Builder::new().with_trace_exporter(TraceExporter::None)] {
             let (layer, guard) = builder.trace_layer::<Registry>().expect("a layer");
             tracing::subscriber::with_default(layer.with_subscriber(Registry::default()), one_call);
@@ -304,8 +303,7 @@ fn trace_layer_without_an_exporter_does_nothing() {
 
 #[test]
 fn install_takes_what_the_ladder_leaves() {
-    let name = "install_takes_what_the_ladder_leaves";
-    let Some(output) = in_own_process(name, &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
+    let Some(output) = in_own_process(&[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
         let spans = Builder::new().with_trace_exporter(TraceExporter::Stdout);
         let (layer, guard) = spans.trace_layer::<Registry>().expect("a layer");
         tracing::subscriber::set_global_default(layer.with_subscriber(Registry::default())).expect("it is the first");

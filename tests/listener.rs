@@ -30,7 +30,7 @@ fn has_ipv6() -> bool {
 
 #[test]
 fn listed_network_may_scrape() {
-    in_own_process("listed_network_may_scrape", &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
         let telemetry = installed(Builder::new().add_allowed_network("10.0.0.0/8").add_allowed_network("127.0.0.0/8"));
         let response = at(&telemetry, "127.0.0.1");
         assert_eq!(response.status, 200);
@@ -42,7 +42,7 @@ fn listed_network_may_scrape() {
 fn other_networks_get_403_and_not_a_word() {
     let variables =
         [("PROMETHEUS_ENDPOINT", "127.0.0.1:0"), ("BOTTICELLI_OBS_ALLOWED_NETWORKS", "10.0.0.0/8, 192.0.2.1")];
-    in_own_process("other_networks_get_403_and_not_a_word", &variables, || {
+    in_own_process(&variables, || {
         let telemetry = installed(Builder::new());
         let response = at(&telemetry, "127.0.0.1");
         assert_eq!((response.status, response.body.as_str()), (403, ""));
@@ -52,7 +52,7 @@ fn other_networks_get_403_and_not_a_word() {
 
 #[test]
 fn single_address_is_a_network_of_one() {
-    in_own_process("single_address_is_a_network_of_one", &[("PROMETHEUS_ENDPOINT", "0.0.0.0:0")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "0.0.0.0:0")], || {
         let telemetry = installed(Builder::new().add_allowed_network("127.0.0.2"));
         assert_eq!(at(&telemetry, "127.0.0.1").status, 403);
     });
@@ -63,7 +63,7 @@ fn listed_ipv4_network_may_scrape_a_listener_on_ipv6() {
     if !has_ipv6() {
         return;
     }
-    in_own_process("listed_ipv4_network_may_scrape_a_listener_on_ipv6", &[("PROMETHEUS_ENDPOINT", "[::]:0")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "[::]:0")], || {
         let telemetry = installed(Builder::new().add_allowed_network("127.0.0.0/8"));
         assert_eq!(at(&telemetry, "127.0.0.1").status, 200);
         assert_eq!(at(&telemetry, "::1").status, 403);
@@ -75,7 +75,7 @@ fn listed_ipv6_network_may_scrape() {
     if !has_ipv6() {
         return;
     }
-    in_own_process("listed_ipv6_network_may_scrape", &[("PROMETHEUS_ENDPOINT", "[::]:0")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "[::]:0")], || {
         let telemetry = installed(Builder::new().add_allowed_network("::1/128"));
         assert_eq!(at(&telemetry, "::1").status, 200);
         assert_eq!(at(&telemetry, "127.0.0.1").status, 403);
@@ -84,7 +84,7 @@ fn listed_ipv6_network_may_scrape() {
 
 #[test]
 fn health_is_answered_beside_the_page() {
-    in_own_process("health_is_answered_beside_the_page", &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
         let telemetry = installed(Builder::new());
         let addr = telemetry.metrics_addr().expect("there is a listener");
         let response = get(addr, "/health", LIMIT).expect("it answers");
@@ -95,8 +95,8 @@ fn health_is_answered_beside_the_page() {
 }
 
 /// Installs with this endpoint and asks at this address.
-fn listens(test: &str, endpoint: &str, ask: &str, bound: fn(SocketAddr) -> bool) {
-    in_own_process(test, &[("PROMETHEUS_ENDPOINT", endpoint)], || {
+fn listens(endpoint: &str, ask: &str, bound: fn(SocketAddr) -> bool) {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", endpoint)], || {
         let telemetry = installed(Builder::new());
         let addr = telemetry.metrics_addr().expect("there is a listener");
         assert!(bound(addr) && addr.port() != 0, "{addr}");
@@ -106,36 +106,35 @@ fn listens(test: &str, endpoint: &str, ask: &str, bound: fn(SocketAddr) -> bool)
 
 #[test]
 fn localhost_is_the_loopback_that_prometheus_configurations_name() {
-    let name = "localhost_is_the_loopback_that_prometheus_configurations_name";
-    listens(name, "localhost:0", "127.0.0.1", |addr| addr.ip().is_loopback() && addr.is_ipv4());
+    listens("localhost:0", "127.0.0.1", |addr| addr.ip().is_loopback() && addr.is_ipv4());
 }
 
 #[test]
 fn every_interface_is_bound_when_told_so() {
-    listens("every_interface_is_bound_when_told_so", "0.0.0.0:0", "127.0.0.1", |addr| addr.ip().is_unspecified());
+    listens("0.0.0.0:0", "127.0.0.1", |addr| addr.ip().is_unspecified());
 }
 
 #[test]
 fn port_alone_is_on_loopback() {
-    listens("port_alone_is_on_loopback", "0", "127.0.0.1", |addr| addr.ip().is_loopback());
+    listens("0", "127.0.0.1", |addr| addr.ip().is_loopback());
 }
 
 #[test]
 fn colon_and_port_is_on_loopback() {
-    listens("colon_and_port_is_on_loopback", ":0", "127.0.0.1", |addr| addr.ip().is_loopback());
+    listens(":0", "127.0.0.1", |addr| addr.ip().is_loopback());
 }
 
 #[test]
 fn ipv6_loopback_is_bound() {
     if has_ipv6() {
-        listens("ipv6_loopback_is_bound", "[::1]:0", "::1", |addr| addr.is_ipv6() && addr.ip().is_loopback());
+        listens("[::1]:0", "::1", |addr| addr.is_ipv6() && addr.ip().is_loopback());
     }
 }
 
 #[test]
 fn host_without_an_address_is_an_error() {
     let variables = [("PROMETHEUS_ENDPOINT", "no-such-host.invalid:9464")];
-    in_own_process("host_without_an_address_is_an_error", &variables, || {
+    in_own_process(&variables, || {
         let error = botticelli_obs::install().expect_err("the name does not resolve");
         assert!(error.is_start_failure() && error.to_string().contains("no-such-host.invalid:9464"), "{error:?}");
     });
@@ -145,7 +144,7 @@ fn host_without_an_address_is_an_error() {
 fn specified_variables_say_host_and_port() {
     let port = free_port().to_string();
     let variables = [("OTEL_EXPORTER_PROMETHEUS_HOST", "localhost"), ("OTEL_EXPORTER_PROMETHEUS_PORT", port.as_str())];
-    in_own_process("specified_variables_say_host_and_port", &variables, || {
+    in_own_process(&variables, || {
         let port: u16 = std::env::var("OTEL_EXPORTER_PROMETHEUS_PORT").expect("set").parse().expect("a port");
         let telemetry = installed(Builder::new());
         assert_eq!(telemetry.metrics_addr(), Some(SocketAddr::from(([127, 0, 0, 1], port))));
@@ -154,7 +153,7 @@ fn specified_variables_say_host_and_port() {
 
 #[test]
 fn two_hundred_scrapers_all_get_whole_pages() {
-    in_own_process("two_hundred_scrapers_all_get_whole_pages", &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
         let telemetry = installed(Builder::new().add_model("gemini", "gemini-2.5-flash"));
         let addr = telemetry.metrics_addr().expect("there is a listener");
         let end = std::time::Instant::now() + Duration::from_secs(3);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use support::page::Page;
 use support::process::{cpu_time, descriptors};
-use support::{free_port, get, role, wait_for};
+use support::{free_port, get, role, this_test, wait_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime;
@@ -73,18 +73,18 @@ fn flood(addr: SocketAddr, pause: Option<Duration>) {
     runtime.shutdown_background();
 }
 
-fn withstands_a_flood(test: &str, pause: Option<Duration>) {
+fn withstands_a_flood(pause: Option<Duration>) {
     match role::role().as_deref() {
         Some("program") => return serve(),
         Some(addr) => return flood(addr.parse().expect("an address"), pause),
         None => {}
     }
     let (addr, text) = endpoint();
-    let program = role::start(test, "program", 8192, &[(ENDPOINT, &text)]);
+    let program = role::start("program", 8192, &[(ENDPOINT, &text)]);
     let pid = program.0.id();
     let at_rest = served(addr, pid);
 
-    let flooder = role::start(test, &text, 8192, &[]);
+    let flooder = role::start(&text, 8192, &[]);
     let end = Instant::now() + flood_seconds();
     let watcher = std::thread::spawn(move || {
         let mut most = 0;
@@ -110,7 +110,8 @@ fn withstands_a_flood(test: &str, pause: Option<Duration>) {
     let most = watcher.join().expect("no panic");
     drop(flooder);
     eprintln!(
-        "{test}: {at_rest} descriptors at rest, at most {most}; {scrapes} scrapes, {resets} resets, the slowest {worst:?}"
+        "{}: {at_rest} descriptors at rest, at most {most}; {scrapes} scrapes, {resets} resets, the slowest {worst:?}",
+        this_test()
     );
     assert!(worst < limit, "{scrapes} scrapes, the slowest {worst:?}");
     assert!(most < 350, "{most} descriptors");
@@ -123,12 +124,12 @@ fn withstands_a_flood(test: &str, pause: Option<Duration>) {
 
 #[test]
 fn connections_that_never_end_keep_no_scrape_out() {
-    withstands_a_flood("connections_that_never_end_keep_no_scrape_out", None);
+    withstands_a_flood(None);
 }
 
 #[test]
 fn connections_that_come_back_keep_no_scrape_out() {
-    withstands_a_flood("connections_that_come_back_keep_no_scrape_out", Some(Duration::from_secs(1)));
+    withstands_a_flood(Some(Duration::from_secs(1)));
 }
 
 /// The program of the next test: on a word it opens files until there are no descriptors left, and on another it closes them.
@@ -146,12 +147,11 @@ fn serve_without_descriptors() {
 #[test]
 fn without_descriptors_the_listener_waits_and_recovers() {
     const LIMIT: u32 = 64;
-    let test = "without_descriptors_the_listener_waits_and_recovers";
     if role::role().is_some() {
         return serve_without_descriptors();
     }
     let (addr, text) = endpoint();
-    let mut program = role::start(test, "program", LIMIT, &[(ENDPOINT, &text)]);
+    let mut program = role::start("program", LIMIT, &[(ENDPOINT, &text)]);
     let pid = program.0.id();
     let at_rest = served(addr, pid);
     let mut stdin = program.0.stdin.take().expect("it is piped");
@@ -163,7 +163,7 @@ fn without_descriptors_the_listener_waits_and_recovers() {
     let before = cpu_time(pid);
     std::thread::sleep(Duration::from_secs(2));
     let spent = cpu_time(pid) - before;
-    eprintln!("{test}: {spent:?} of processor time in 2 s");
+    eprintln!("{}: {spent:?} of processor time in 2 s", this_test());
     assert!(spent < Duration::from_millis(400), "{spent:?}");
 
     writeln!(stdin, "close").expect("the program reads");

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use botticelli_obs::{Builder, LlmCall, TraceExporter};
-use support::{in_own_process, in_scenario, scenario_command};
+use support::{in_own_process, in_scenario, scenario_command, this_test};
 
 /// Logs inside and outside of a call, through both facades.
 fn log_something() {
@@ -36,8 +36,7 @@ fn lines(output: &Output) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn text_goes_to_standard_error_without_the_fields_of_spans() {
-    let test = "text_goes_to_standard_error_without_the_fields_of_spans";
-    let Some(output) = in_own_process(test, &[], || scenario(TraceExporter::Stdout)) else { return };
+    let Some(output) = in_own_process(&[], || scenario(TraceExporter::Stdout)) else { return };
     let (spans, log) = lines(&output);
     assert_eq!(spans.len(), 1, "{spans:?}");
     let line = |text: &str| log.iter().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {log:#?}"));
@@ -50,9 +49,8 @@ fn text_goes_to_standard_error_without_the_fields_of_spans() {
 
 #[test]
 fn rust_log_filters_the_log_and_not_the_spans() {
-    let test = "rust_log_filters_the_log_and_not_the_spans";
     let variables = [("RUST_LOG", "error")];
-    let Some(output) = in_own_process(test, &variables, || scenario(TraceExporter::Stdout)) else { return };
+    let Some(output) = in_own_process(&variables, || scenario(TraceExporter::Stdout)) else { return };
     let (spans, log) = lines(&output);
     assert_eq!((spans.len(), log.len()), (1, 0), "{spans:?} {log:?}");
 }
@@ -60,8 +58,7 @@ fn rust_log_filters_the_log_and_not_the_spans() {
 #[test]
 fn rust_log_can_ask_for_details() {
     let variables = [("RUST_LOG", "logs=debug")];
-    let Some(output) = in_own_process("rust_log_can_ask_for_details", &variables, || scenario(TraceExporter::None))
-    else {
+    let Some(output) = in_own_process(&variables, || scenario(TraceExporter::None)) else {
         return;
     };
     assert!(lines(&output).1.iter().any(|line| line.contains("DEBUG logs: a detail")));
@@ -69,9 +66,8 @@ fn rust_log_can_ask_for_details() {
 
 #[test]
 fn json_lines_hold_the_ids_of_their_span() {
-    let test = "json_lines_hold_the_ids_of_their_span";
     let variables = [("BOTTICELLI_OBS_LOG_FORMAT", "json")];
-    let Some(output) = in_own_process(test, &variables, || scenario(TraceExporter::Stdout)) else { return };
+    let Some(output) = in_own_process(&variables, || scenario(TraceExporter::Stdout)) else { return };
     let (spans, log) = lines(&output);
     let log: Vec<serde_json::Value> =
         log.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
@@ -90,9 +86,8 @@ fn json_lines_hold_the_ids_of_their_span() {
 
 #[test]
 fn json_lines_without_an_exporter_have_no_ids() {
-    let test = "json_lines_without_an_exporter_have_no_ids";
     let variables = [("BOTTICELLI_OBS_LOG_FORMAT", "json")];
-    let Some(output) = in_own_process(test, &variables, || scenario(TraceExporter::None)) else { return };
+    let Some(output) = in_own_process(&variables, || scenario(TraceExporter::None)) else { return };
     let (_, log) = lines(&output);
     assert!(log.iter().any(|line| line.contains("inside")) && !log.iter().any(|line| line.contains("trace_id")));
 }
@@ -100,7 +95,7 @@ fn json_lines_without_an_exporter_have_no_ids() {
 #[test]
 fn off_is_silent() {
     let variables = [("BOTTICELLI_OBS_LOG_FORMAT", "off")];
-    let Some(output) = in_own_process("off_is_silent", &variables, || scenario(TraceExporter::Stdout)) else { return };
+    let Some(output) = in_own_process(&variables, || scenario(TraceExporter::Stdout)) else { return };
     let (spans, log) = lines(&output);
     assert_eq!((spans.len(), log.len()), (1, 0), "{log:?}");
 }
@@ -108,17 +103,15 @@ fn off_is_silent() {
 /// The crate OpenTelemetry logs a line or two for each lost batch; the pipeline reports that itself.
 #[test]
 fn opentelemetry_is_quiet_unless_it_is_asked_for() {
-    let test = "opentelemetry_is_quiet_unless_it_is_asked_for";
     let log_as_opentelemetry = || {
         let telemetry = Builder::new().without_listener().install().expect("it installs");
         tracing::error!(target: "opentelemetry_sdk", "BatchSpanProcessor.ExportError");
         drop(telemetry);
     };
-    let quiet = in_own_process(test, &[("RUST_LOG", "info")], log_as_opentelemetry);
+    let quiet = in_own_process(&[("RUST_LOG", "info")], log_as_opentelemetry);
     if let Some(output) = quiet {
         assert!(!lines(&output).1.iter().any(|line| line.contains("ExportError")));
-        let asked =
-            in_own_process(test, &[("RUST_LOG", "info,opentelemetry=error")], || ()).expect("this is the parent");
+        let asked = in_own_process(&[("RUST_LOG", "info,opentelemetry=error")], || ()).expect("this is the parent");
         assert!(lines(&asked).1.iter().any(|line| line.contains("ExportError")));
     }
 }
@@ -128,7 +121,6 @@ const HOSTILE: &str = "}\"} \\ \u{0} \u{1b}[31m \r\n {\"trace_id\":\"forged\"} \
 
 #[test]
 fn json_lines_survive_hostile_text() {
-    let test = "json_lines_survive_hostile_text";
     let run = || {
         let telemetry = Builder::new()
             .without_listener()
@@ -143,7 +135,7 @@ fn json_lines_survive_hostile_text() {
         call.finish();
         telemetry.shutdown(Duration::from_secs(30)).expect("standard output takes everything");
     };
-    let Some(output) = in_own_process(test, &[("BOTTICELLI_OBS_LOG_FORMAT", "json")], run) else { return };
+    let Some(output) = in_own_process(&[("BOTTICELLI_OBS_LOG_FORMAT", "json")], run) else { return };
     let log: Vec<serde_json::Value> = lines(&output)
         .1
         .iter()
@@ -157,8 +149,8 @@ fn json_lines_survive_hostile_text() {
 }
 
 /// The command of a scenario whose standard output the test holds in its hands.
-fn by_hand(test: &str) -> Command {
-    let mut command = scenario_command(test, &[("BOTTICELLI_OBS_LOG_FORMAT", "off"), ("RUST_BACKTRACE", "0")]);
+fn by_hand() -> Command {
+    let mut command = scenario_command(&[("BOTTICELLI_OBS_LOG_FORMAT", "off"), ("RUST_BACKTRACE", "0")]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -175,7 +167,6 @@ fn succeed() -> ! {
 
 #[test]
 fn a_standard_output_that_nobody_reads_any_more_is_no_panic() {
-    let test = "a_standard_output_that_nobody_reads_any_more_is_no_panic";
     if in_scenario() {
         wait_for_a_sign();
         let telemetry = Builder::new()
@@ -191,10 +182,10 @@ fn a_standard_output_that_nobody_reads_any_more_is_no_panic() {
         telemetry.shutdown(Duration::from_secs(30)).expect("there is nothing left");
         succeed();
     }
-    let mut child = by_hand(test).spawn().expect("the test's own binary runs");
+    let mut child = by_hand().spawn().expect("the test's own binary runs");
     let mut stdout = child.stdout.take().expect("it is piped");
     // What the harness says before the scenario: from then on it is silent.
-    let mut said = vec![0; format!("\nrunning 1 test\ntest {test} ... ").len()];
+    let mut said = vec![0; format!("\nrunning 1 test\ntest {} ... ", this_test()).len()];
     stdout.read_exact(&mut said).expect("the harness begins");
     drop(stdout);
     let output = child.wait_with_output().expect("it ends");
@@ -204,7 +195,6 @@ fn a_standard_output_that_nobody_reads_any_more_is_no_panic() {
 
 #[test]
 fn a_standard_output_that_stalls_holds_up_nothing() {
-    let test = "a_standard_output_that_stalls_holds_up_nothing";
     if in_scenario() {
         // More than the pipe holds.
         const CALLS: u64 = 2_000;
@@ -223,7 +213,7 @@ fn a_standard_output_that_stalls_holds_up_nothing() {
         assert!(lost > 0);
         succeed();
     }
-    let mut child = by_hand(test).spawn().expect("the test's own binary runs");
+    let mut child = by_hand().spawn().expect("the test's own binary runs");
     let stalled = child.stdout.take();
     let output = child.wait_with_output().expect("it ends");
     drop(stalled);
@@ -253,7 +243,7 @@ fn an_absent_backend_does_not_flood_the_log() {
         }
         drop(telemetry);
     };
-    let Some(output) = in_own_process("an_absent_backend_does_not_flood_the_log", &variables, run) else { return };
+    let Some(output) = in_own_process(&variables, run) else { return };
     let (_, log) = lines(&output);
     let [_, _, complaint] = log.as_slice() else { panic!("a line a pipeline, and one complaint: {log:#?}") };
     assert!(complaint.contains(" WARN botticelli_obs: traces: OTLP/gRPC to http://127.0.0.1"), "{complaint}");

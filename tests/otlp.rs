@@ -32,14 +32,9 @@ fn calls() {
 }
 
 /// Runs the scenario in a process of its own that exports to a peer.
-fn exporting_to(
-    test: &str,
-    endpoint: &str,
-    more: &[(&str, &str)],
-    scenario: impl FnOnce(),
-) -> Option<std::process::Output> {
+fn exporting_to(endpoint: &str, more: &[(&str, &str)], scenario: impl FnOnce()) -> Option<std::process::Output> {
     let variables = [&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)], more].concat();
-    in_own_process(test, &variables, scenario)
+    in_own_process(&variables, scenario)
 }
 
 fn exports_calls() {
@@ -60,14 +55,14 @@ fn text<'a>(span: &'a Span, name: &str) -> Option<&'a str> {
 }
 
 /// What a real collector process makes of the calls.
-fn arrives_in_a_collector(test: &str, protocol: &str) {
+fn arrives_in_a_collector(protocol: &str) {
     let Some(collector) = Collector::start() else { return };
     let addr = if protocol == "grpc" { collector.grpc } else { collector.http };
     let more = [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,team=a%20b"),
     ];
-    if exporting_to(test, &format!("http://{addr}"), &more, exports_calls).is_none() {
+    if exporting_to(&format!("http://{addr}"), &more, exports_calls).is_none() {
         return;
     }
     let spans = collector.spans(3);
@@ -102,13 +97,13 @@ fn arrives_in_a_collector(test: &str, protocol: &str) {
 
 #[test]
 fn spans_arrive_in_a_collector_by_grpc() {
-    arrives_in_a_collector("spans_arrive_in_a_collector_by_grpc", "grpc");
+    arrives_in_a_collector("grpc");
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn spans_arrive_in_a_collector_by_http() {
-    arrives_in_a_collector("spans_arrive_in_a_collector_by_http", "http/protobuf");
+    arrives_in_a_collector("http/protobuf");
 }
 
 #[test]
@@ -116,8 +111,7 @@ fn headers_and_compression_are_sent_by_grpc() {
     let peer = Peer::grpc(Mood::Takes);
     let more =
         [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")];
-    let test = "headers_and_compression_are_sent_by_grpc";
-    if exporting_to(test, &format!("http://{}", peer.addr), &more, exports_calls).is_some() {
+    if exporting_to(&format!("http://{}", peer.addr), &more, exports_calls).is_some() {
         let received = peer.received();
         assert_eq!(received.spans.len(), 3);
         assert_eq!(received.headers.get("authorization").map(String::as_str), Some("Bearer abc"));
@@ -134,8 +128,7 @@ fn headers_and_compression_are_sent_by_http() {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
     ];
-    let test = "headers_and_compression_are_sent_by_http";
-    if exporting_to(test, &format!("http://{}", peer.addr), &more, exports_calls).is_some() {
+    if exporting_to(&format!("http://{}", peer.addr), &more, exports_calls).is_some() {
         let received = peer.received();
         assert_eq!(received.spans.len(), 3);
         assert_eq!(received.headers.get("content-encoding").map(String::as_str), Some("gzip"));
@@ -144,7 +137,7 @@ fn headers_and_compression_are_sent_by_http() {
 }
 
 /// With everything exported, the export itself must not make spans, which would be exported in turn.
-fn never_traces_itself(test: &str, endpoint: &str, protocol: &str) -> bool {
+fn never_traces_itself(endpoint: &str, protocol: &str) -> bool {
     let more = [
         ("BOTTICELLI_OBS_SPAN_FILTER", "trace"),
         ("OTEL_BSP_SCHEDULE_DELAY", "50"),
@@ -160,13 +153,13 @@ fn never_traces_itself(test: &str, endpoint: &str, protocol: &str) -> bool {
         assert_eq!(page.sum("botticelli_obs_spans_exported_total"), 5.0);
         telemetry.shutdown(FLUSH).expect("there is nothing left");
     };
-    exporting_to(test, endpoint, &more, run).is_some()
+    exporting_to(endpoint, &more, run).is_some()
 }
 
 #[test]
 fn the_grpc_exporter_never_traces_itself() {
     let peer = Peer::grpc(Mood::Takes);
-    if never_traces_itself("the_grpc_exporter_never_traces_itself", &format!("http://{}", peer.addr), "grpc") {
+    if never_traces_itself(&format!("http://{}", peer.addr), "grpc") {
         assert_eq!(peer.received().spans.len(), 5);
     }
 }
@@ -175,7 +168,7 @@ fn the_grpc_exporter_never_traces_itself() {
 #[test]
 fn the_http_exporter_never_traces_itself() {
     let peer = Peer::http(Mood::Takes);
-    if never_traces_itself("the_http_exporter_never_traces_itself", &format!("http://{}", peer.addr), "http/protobuf") {
+    if never_traces_itself(&format!("http://{}", peer.addr), "http/protobuf") {
         assert_eq!(peer.received().spans.len(), 5);
     }
 }
@@ -201,7 +194,7 @@ fn a_logged_error_leaves_the_status_alone() {
         tracing::info_span!("bot.message").in_scope(|| tracing::error!(%error, "no reply, never mind"));
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
-    if exporting_to("a_logged_error_leaves_the_status_alone", &format!("http://{}", peer.addr), &[], run).is_some() {
+    if exporting_to(&format!("http://{}", peer.addr), &[], run).is_some() {
         let spans = peer.received().spans;
         let [call, message] = spans.as_slice() else { panic!("two spans: {spans:?}") };
         assert_eq!((code(call), call.events.len()), (StatusCode::Unset, 4));
@@ -219,8 +212,7 @@ fn a_failed_call_is_an_error_whatever_was_logged() {
         call.fail(ErrorType::Timeout);
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
-    let test = "a_failed_call_is_an_error_whatever_was_logged";
-    if exporting_to(test, &format!("http://{}", peer.addr), &[], run).is_some() {
+    if exporting_to(&format!("http://{}", peer.addr), &[], run).is_some() {
         let spans = peer.received().spans;
         let [span] = spans.as_slice() else { panic!("one span: {spans:?}") };
         assert_eq!((code(span), text(span, "error.type")), (StatusCode::Error, Some("timeout")));
@@ -239,8 +231,7 @@ fn a_function_that_returns_an_error_makes_its_span_one() {
         post().expect_err("it always fails");
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
-    let test = "a_function_that_returns_an_error_makes_its_span_one";
-    if exporting_to(test, &format!("http://{}", peer.addr), &[], run).is_some() {
+    if exporting_to(&format!("http://{}", peer.addr), &[], run).is_some() {
         let spans = peer.received().spans;
         let [span] = spans.as_slice() else { panic!("one span: {spans:?}") };
         assert_eq!(code(span), StatusCode::Error, "{span:?}");
@@ -263,7 +254,7 @@ fn what_is_known_at_the_start_is_on_the_span() {
         call.finish();
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
-    if exporting_to("what_is_known_at_the_start_is_on_the_span", &format!("http://{}", peer.addr), &[], run).is_some() {
+    if exporting_to(&format!("http://{}", peer.addr), &[], run).is_some() {
         let spans = peer.received().spans;
         let [span] = spans.as_slice() else { panic!("one span: {spans:?}") };
         assert_eq!(text(span, "server.address"), Some("api.openai.com"));

@@ -24,7 +24,7 @@ fn peer(protocol: &str, certificate: &Certificate) -> Peer {
 }
 
 /// Spans arrive when the peer's certificate is trusted through this variable.
-fn arrives(test: &str, protocol: &str, variable: &str) {
+fn arrives(protocol: &str, variable: &str) {
     let certificate = Certificate::new();
     let folder = Folder::new("tls");
     let path = folder.path().join("peer.pem");
@@ -36,7 +36,7 @@ fn arrives(test: &str, protocol: &str, variable: &str) {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
         (variable, path.to_str().expect("the path is Unicode")),
     ];
-    if in_own_process(test, &variables, || {
+    if in_own_process(&variables, || {
         let telemetry = start();
         LlmCall::start("gemini", "gemini-2.5-flash").finish();
         telemetry.shutdown(FLUSH).expect("every span arrives");
@@ -49,28 +49,28 @@ fn arrives(test: &str, protocol: &str, variable: &str) {
 
 #[test]
 fn grpc_trusts_the_certificate_it_is_given() {
-    arrives("grpc_trusts_the_certificate_it_is_given", "grpc", "OTEL_EXPORTER_OTLP_CERTIFICATE");
+    arrives("grpc", "OTEL_EXPORTER_OTLP_CERTIFICATE");
 }
 
 #[test]
 fn grpc_trusts_the_roots_of_the_system() {
-    arrives("grpc_trusts_the_roots_of_the_system", "grpc", "SSL_CERT_FILE");
+    arrives("grpc", "SSL_CERT_FILE");
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn http_trusts_the_certificate_it_is_given() {
-    arrives("http_trusts_the_certificate_it_is_given", "http/protobuf", "OTEL_EXPORTER_OTLP_CERTIFICATE");
+    arrives("http/protobuf", "OTEL_EXPORTER_OTLP_CERTIFICATE");
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn http_trusts_the_roots_of_the_system() {
-    arrives("http_trusts_the_roots_of_the_system", "http/protobuf", "SSL_CERT_FILE");
+    arrives("http/protobuf", "SSL_CERT_FILE");
 }
 
 /// What a real collector process makes of a call that has come by TLS.
-fn arrives_in_a_collector(test: &str, protocol: &str) {
+fn arrives_in_a_collector(protocol: &str) {
     let Some(collector) = Collector::start() else { return };
     let certificate = Certificate::new();
     let folder = Folder::new("tls");
@@ -88,7 +88,7 @@ fn arrives_in_a_collector(test: &str, protocol: &str) {
             .in_scope(|| LlmCall::start("gemini", "gemini-2.5-flash").fail(ErrorType::RateLimit));
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
-    if in_own_process(test, &variables, run).is_some() {
+    if in_own_process(&variables, run).is_some() {
         let spans = collector.spans(2);
         let named = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{spans:#?}"));
         let (call, message) = (named("chat gemini-2.5-flash"), named("bot.message"));
@@ -101,21 +101,21 @@ fn arrives_in_a_collector(test: &str, protocol: &str) {
 
 #[test]
 fn spans_arrive_in_a_collector_by_grpc_over_tls() {
-    arrives_in_a_collector("spans_arrive_in_a_collector_by_grpc_over_tls", "grpc");
+    arrives_in_a_collector("grpc");
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn spans_arrive_in_a_collector_by_http_over_tls() {
-    arrives_in_a_collector("spans_arrive_in_a_collector_by_http_over_tls", "http/protobuf");
+    arrives_in_a_collector("http/protobuf");
 }
 
 /// A peer nobody vouches for gets nothing, and the failure is soon counted and said.
-fn is_refused(test: &str, protocol: &str) {
+fn is_refused(protocol: &str) {
     let peer = peer(protocol, &Certificate::new());
     let endpoint = format!("https://{}", peer.addr);
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
-    let output = in_own_process(test, &variables, || {
+    let output = in_own_process(&variables, || {
         let telemetry = start();
         LlmCall::start("gemini", "gemini-2.5-flash").finish();
         let started = Instant::now();
@@ -136,17 +136,17 @@ fn is_refused(test: &str, protocol: &str) {
 
 #[test]
 fn grpc_refuses_a_peer_nobody_vouches_for() {
-    is_refused("grpc_refuses_a_peer_nobody_vouches_for", "grpc");
+    is_refused("grpc");
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn http_refuses_a_peer_nobody_vouches_for() {
-    is_refused("http_refuses_a_peer_nobody_vouches_for", "http/protobuf");
+    is_refused("http/protobuf");
 }
 
 /// On a system without roots no peer can be trusted, which is said at the start and not at each export.
-fn needs_roots(test: &str, protocol: &str) {
+fn needs_roots(protocol: &str) {
     let empty = Folder::new("no-roots");
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:5555"),
@@ -154,7 +154,7 @@ fn needs_roots(test: &str, protocol: &str) {
         ("SSL_CERT_FILE", "/dev/null"),
         ("SSL_CERT_DIR", empty.path().to_str().expect("the path is Unicode")),
     ];
-    in_own_process(test, &variables, || {
+    in_own_process(&variables, || {
         let error = Builder::new().without_listener().install().expect_err("there are no roots");
         let text = format!("{error:?}");
         assert!(error.is_start_failure(), "{text}");
@@ -164,11 +164,11 @@ fn needs_roots(test: &str, protocol: &str) {
 
 #[test]
 fn grpc_without_roots_is_an_error_at_the_start() {
-    needs_roots("grpc_without_roots_is_an_error_at_the_start", "grpc");
+    needs_roots("grpc");
 }
 
 #[cfg(feature = "otlp-http")]
 #[test]
 fn http_without_roots_is_an_error_at_the_start() {
-    needs_roots("http_without_roots_is_an_error_at_the_start", "http/protobuf");
+    needs_roots("http/protobuf");
 }

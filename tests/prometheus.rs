@@ -112,7 +112,7 @@ fn promtool_finds_nothing_wrong_with_the_bots_page() {
 
 #[test]
 fn one_short_call_of_a_declared_pair_shows_under_a_slow_scrape() {
-    in_own_process("one_short_call_of_a_declared_pair_shows_under_a_slow_scrape", &[], || {
+    in_own_process(&[], || {
         let telemetry = Builder::new()
             .with_prometheus_endpoint("127.0.0.1:0")
             .add_model("gemini", "gemini-2.5-flash")

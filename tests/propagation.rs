@@ -35,9 +35,9 @@ fn ids(headers: &HeaderMap) -> (String, String) {
 }
 
 /// Runs with spans exported to standard output, and these propagators.
-fn with_traces(test: &str, propagators: &str, scenario: impl FnOnce()) {
+fn with_traces(propagators: &str, scenario: impl FnOnce()) {
     let variables = [("OTEL_TRACES_EXPORTER", "console"), ("OTEL_PROPAGATORS", propagators)];
-    in_own_process(test, &variables, || {
+    in_own_process(&variables, || {
         let telemetry = botticelli_obs::Builder::new().without_listener().install().expect("it installs");
         scenario();
         telemetry.shutdown(Duration::from_secs(5)).expect("nothing is lost");
@@ -46,7 +46,7 @@ fn with_traces(test: &str, propagators: &str, scenario: impl FnOnce()) {
 
 #[test]
 fn span_of_a_call_goes_out_and_comes_in_as_parent() {
-    with_traces("span_of_a_call_goes_out_and_comes_in_as_parent", "tracecontext,baggage", || {
+    with_traces("tracecontext,baggage", || {
         let request = tracing::info_span!("request");
         propagation::set_parent(&request, &incoming());
         let (trace, parent) = ids(&outgoing(|headers| propagation::inject(&request, headers)));
@@ -65,7 +65,7 @@ fn span_of_a_call_goes_out_and_comes_in_as_parent() {
 
 #[test]
 fn part_of_a_call_sends_the_span_around_it() {
-    with_traces("part_of_a_call_sends_the_span_around_it", "tracecontext", || {
+    with_traces("tracecontext", || {
         let whole = LlmCall::start("gemini", "gemini-2.5-flash");
         let outer = outgoing(|headers| whole.inject(headers));
         let inner = whole.observe(async {
@@ -80,7 +80,7 @@ fn part_of_a_call_sends_the_span_around_it() {
 
 #[test]
 fn headers_that_make_no_sense_are_no_parent() {
-    with_traces("headers_that_make_no_sense_are_no_parent", "tracecontext,baggage", || {
+    with_traces("tracecontext,baggage", || {
         for value in ["", "nonsense", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"] {
             let mut headers = HeaderMap::new();
             headers.insert("traceparent", value.parse().expect("a header value"));
@@ -102,7 +102,7 @@ fn headers_that_make_no_sense_are_no_parent() {
 
 #[test]
 fn header_of_before_is_replaced() {
-    with_traces("header_of_before_is_replaced", "tracecontext", || {
+    with_traces("tracecontext", || {
         let call = LlmCall::start("gemini", "gemini-2.5-flash");
         let mut headers = incoming();
         call.inject(&mut headers);
@@ -115,7 +115,7 @@ fn header_of_before_is_replaced() {
 
 #[test]
 fn program_that_propagates_nothing_sends_nothing() {
-    with_traces("program_that_propagates_nothing_sends_nothing", "none", || {
+    with_traces("none", || {
         let call = LlmCall::start("gemini", "gemini-2.5-flash");
         assert!(outgoing(|headers| call.inject(headers)).is_empty());
         call.finish();

@@ -87,7 +87,7 @@ fn shut_down(telemetry: Telemetry) {
 }
 
 /// Runs the program against an endpoint of metrics; returns its page.
-fn pushing(test: &str, endpoint: &str, more: &[(&str, &str)]) -> Option<Page> {
+fn pushing(endpoint: &str, more: &[(&str, &str)]) -> Option<Page> {
     let folder = support::server::Folder::new("push");
     let page = folder.path().join("page");
     let variables = [
@@ -99,18 +99,18 @@ fn pushing(test: &str, endpoint: &str, more: &[(&str, &str)]) -> Option<Page> {
         more,
     ]
     .concat();
-    in_own_process(test, &variables, || shut_down(program()))?;
+    in_own_process(&variables, || shut_down(program()))?;
     Some(without_target_info(Page::parse(&std::fs::read_to_string(page).expect("the page was written"))))
 }
 
-fn arrives_at_shutdown(test: &str, protocol: &str) {
+fn arrives_at_shutdown(protocol: &str) {
     let Some(collector) = collector() else { return };
     let endpoint = match protocol {
         "grpc" => format!("http://{}", collector.grpc),
         _ => format!("http://{}/v1/metrics", collector.http),
     };
     let before = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_nanos() as u64;
-    let Some(page) = pushing(test, &endpoint, &[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]) else { return };
+    let Some(page) = pushing(&endpoint, &[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]) else { return };
     let after = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_nanos() as u64;
     let got = wait_for("the collector has the last values", PATIENCE, || {
         CollectedMetrics::parse_all(&collector.received()).pop().filter(|got| got.page.samples == page.samples)
@@ -123,19 +123,19 @@ fn arrives_at_shutdown(test: &str, protocol: &str) {
 
 #[test]
 fn the_last_values_arrive_at_shutdown_by_grpc() {
-    arrives_at_shutdown("the_last_values_arrive_at_shutdown_by_grpc", "grpc");
+    arrives_at_shutdown("grpc");
 }
 
 #[test]
 fn the_last_values_arrive_at_shutdown_by_http() {
-    arrives_at_shutdown("the_last_values_arrive_at_shutdown_by_http", "http/protobuf");
+    arrives_at_shutdown("http/protobuf");
 }
 
 /// A store holds the names and values of the page, whatever it makes of names.
-fn names_stay(test: &str, options: &[&str]) {
+fn names_stay(options: &[&str]) {
     let Some(store) = Store::start(options) else { return };
     let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
-    let Some(page) = pushing(test, &store.endpoint(), &[protocol]) else { return };
+    let Some(page) = pushing(&store.endpoint(), &[protocol]) else { return };
     let mut stored = Page::default();
     let is_same = || {
         stored = store.samples();
@@ -153,10 +153,10 @@ fn names_stay(test: &str, options: &[&str]) {
 
 #[test]
 fn names_stay_in_a_store_that_keeps_names() {
-    names_stay("names_stay_in_a_store_that_keeps_names", &[]);
+    names_stay(&[]);
 }
 
 #[test]
 fn names_stay_in_a_store_that_makes_prometheus_names() {
-    names_stay("names_stay_in_a_store_that_makes_prometheus_names", &["-opentelemetry.usePrometheusNaming"]);
+    names_stay(&["-opentelemetry.usePrometheusNaming"]);
 }

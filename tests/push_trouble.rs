@@ -46,7 +46,7 @@ fn is_up(page: &Page) -> f64 {
 }
 
 /// Runs a scenario that pushes to this endpoint and scrapes itself; returns what it has logged.
-fn pushing(test: &str, endpoint: &str, more: &[(&str, &str)], scenario: impl FnOnce()) -> Option<String> {
+fn pushing(endpoint: &str, more: &[(&str, &str)], scenario: impl FnOnce()) -> Option<String> {
     let own = [
         ("OTEL_METRICS_EXPORTER", "prometheus,otlp"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
@@ -57,14 +57,14 @@ fn pushing(test: &str, endpoint: &str, more: &[(&str, &str)], scenario: impl FnO
         .filter(|(name, _)| more.iter().all(|(other, _)| other != name))
         .chain(more.iter().copied())
         .collect();
-    let output = in_own_process(test, &variables, scenario)?;
+    let output = in_own_process(&variables, scenario)?;
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!log.contains("panicked"), "{log}");
     Some(log)
 }
 
 /// A trace backend in the way of Jaeger.
-fn refused(test: &str, protocol: &str) {
+fn refused(protocol: &str) {
     let Some(jaeger) = Collector::of_traces_only() else { return };
     let endpoint = format!("http://{}", if protocol == "grpc" { jaeger.grpc } else { jaeger.http });
     let more = [
@@ -72,7 +72,7 @@ fn refused(test: &str, protocol: &str) {
         ("OTEL_TRACES_EXPORTER", "otlp"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "20"),
     ];
-    let log = pushing(test, &endpoint, &more, || {
+    let log = pushing(&endpoint, &more, || {
         let telemetry = install();
         call();
         wait_for("the refusal is counted", PATIENCE, || (failures(&served(&telemetry)) > 0.0).then_some(()));
@@ -98,18 +98,18 @@ fn refused(test: &str, protocol: &str) {
 
 #[test]
 fn an_endpoint_that_stores_traces_only_is_told_of_once_by_grpc() {
-    refused("an_endpoint_that_stores_traces_only_is_told_of_once_by_grpc", "grpc");
+    refused("grpc");
 }
 
 #[test]
 fn an_endpoint_that_stores_traces_only_is_told_of_once_by_http() {
-    refused("an_endpoint_that_stores_traces_only_is_told_of_once_by_http", "http/protobuf");
+    refused("http/protobuf");
 }
 
 /// Metrics keep coming to the page while the endpoint takes none, and the end comes in time.
-fn takes_none(test: &str, endpoint: &str, more: &[(&str, &str)]) {
+fn takes_none(endpoint: &str, more: &[(&str, &str)]) {
     let more = [more, &[("OTEL_METRIC_EXPORT_INTERVAL", "50")]].concat();
-    let log = pushing(test, endpoint, &more, || {
+    let log = pushing(endpoint, &more, || {
         let telemetry = install();
         let started = Instant::now();
         (0..1000).for_each(|_| call());
@@ -129,21 +129,20 @@ fn takes_none(test: &str, endpoint: &str, more: &[(&str, &str)]) {
 #[test]
 fn a_collector_that_is_away_is_told_of_once() {
     let endpoint = format!("http://127.0.0.1:{}", free_port());
-    takes_none("a_collector_that_is_away_is_told_of_once", &endpoint, &[]);
+    takes_none(&endpoint, &[]);
 }
 
 #[test]
 fn a_collector_that_never_answers_is_given_up_each_time() {
     let peer = Peer::grpc(Mood::NeverAnswers);
     let more = [("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "100")];
-    takes_none("a_collector_that_never_answers_is_given_up_each_time", &format!("http://{}", peer.addr), &more);
+    takes_none(&format!("http://{}", peer.addr), &more);
 }
 
 #[test]
 fn a_collector_that_never_answers_does_not_hold_up_the_end() {
     let peer = Peer::grpc(Mood::NeverAnswers);
-    let test = "a_collector_that_never_answers_does_not_hold_up_the_end";
-    pushing(test, &format!("http://{}", peer.addr), &[("OTEL_EXPORTER_OTLP_TIMEOUT", "600000")], || {
+    pushing(&format!("http://{}", peer.addr), &[("OTEL_EXPORTER_OTLP_TIMEOUT", "600000")], || {
         let telemetry = install();
         let started = Instant::now();
         telemetry.shutdown(Duration::from_millis(300)).expect_err("the metrics are not taken");
@@ -154,8 +153,7 @@ fn a_collector_that_never_answers_does_not_hold_up_the_end() {
 #[test]
 fn a_collector_that_rejects_data_points_is_told_of() {
     let peer = Peer::grpc(Mood::Rejects(3));
-    let test = "a_collector_that_rejects_data_points_is_told_of";
-    let log = pushing(test, &format!("http://{}", peer.addr), &[], || {
+    let log = pushing(&format!("http://{}", peer.addr), &[], || {
         let telemetry = install();
         telemetry.flush(PATIENCE).expect_err("the metrics are not taken");
         let before = failures(&served(&telemetry));
@@ -170,8 +168,7 @@ fn a_collector_that_rejects_data_points_is_told_of() {
 #[test]
 fn a_collector_that_is_asked_by_the_other_transport_is_not_taken_for_jaeger() {
     let Some(collector) = Collector::start() else { return };
-    let test = "a_collector_that_is_asked_by_the_other_transport_is_not_taken_for_jaeger";
-    let log = pushing(test, &format!("http://{}", collector.http), &[], || {
+    let log = pushing(&format!("http://{}", collector.http), &[], || {
         let telemetry = install();
         let error = telemetry.shutdown(PATIENCE).expect_err("the metrics are not taken");
         assert!(error.to_string().contains("does not speak gRPC"), "{error}");
@@ -181,8 +178,7 @@ fn a_collector_that_is_asked_by_the_other_transport_is_not_taken_for_jaeger() {
 
 #[test]
 fn a_collector_that_restarts_misses_nothing() {
-    let test = "a_collector_that_restarts_misses_nothing";
-    pushing(test, "http://127.0.0.1:1", &[("OTEL_METRIC_EXPORT_INTERVAL", "100")], || {
+    pushing("http://127.0.0.1:1", &[("OTEL_METRIC_EXPORT_INTERVAL", "100")], || {
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let Some(collector) = Collector::of_metrics(addr) else { return };
         let telemetry = Builder::new()
@@ -214,8 +210,7 @@ fn a_collector_that_restarts_misses_nothing() {
 #[test]
 fn memory_stays_flat_while_the_collector_is_away() {
     let endpoint = format!("http://127.0.0.1:{}", free_port());
-    let test = "memory_stays_flat_while_the_collector_is_away";
-    pushing(test, &endpoint, &[("OTEL_METRIC_EXPORT_INTERVAL", "1")], || {
+    pushing(&endpoint, &[("OTEL_METRIC_EXPORT_INTERVAL", "1")], || {
         let telemetry = install();
         for model in 0..200 {
             LlmCall::start("gemini", &format!("model-{model}")).finish();
@@ -230,7 +225,7 @@ fn memory_stays_flat_while_the_collector_is_away() {
 }
 
 /// Headers and compression as they were asked for.
-fn is_sent_as_asked(test: &str, protocol: &str) {
+fn is_sent_as_asked(protocol: &str) {
     let (peer, encoding) = match protocol {
         "grpc" => (Peer::grpc(Mood::Takes), "grpc-encoding"),
         _ => (Peer::http(Mood::Takes), "content-encoding"),
@@ -240,7 +235,7 @@ fn is_sent_as_asked(test: &str, protocol: &str) {
         ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "authorization=Bearer%20abc"),
         ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "gzip"),
     ];
-    let log = pushing(test, &format!("http://{}", peer.addr), &more, || {
+    let log = pushing(&format!("http://{}", peer.addr), &more, || {
         let telemetry = install();
         telemetry.shutdown(PATIENCE).expect("the metrics are taken");
     });
@@ -254,17 +249,17 @@ fn is_sent_as_asked(test: &str, protocol: &str) {
 
 #[test]
 fn headers_and_compression_are_sent_by_grpc() {
-    is_sent_as_asked("headers_and_compression_are_sent_by_grpc", "grpc");
+    is_sent_as_asked("grpc");
 }
 
 #[test]
 fn headers_and_compression_are_sent_by_http() {
-    is_sent_as_asked("headers_and_compression_are_sent_by_http", "http/protobuf");
+    is_sent_as_asked("http/protobuf");
 }
 
 /// By TLS to whom the program may trust.
 #[cfg(feature = "otlp-tls")]
-fn travels_by_tls(test: &str, protocol: &str) {
+fn travels_by_tls(protocol: &str) {
     let certificate = Certificate::new();
     let folder = Folder::new("tls");
     let path = folder.path().join("peer.pem");
@@ -272,7 +267,7 @@ fn travels_by_tls(test: &str, protocol: &str) {
     let peer = if protocol == "grpc" { Peer::grpc_tls(&certificate) } else { Peer::http_tls(&certificate) };
     let trust = ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", path.to_str().expect("the path is Unicode"));
     let more = [("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), trust];
-    let log = pushing(test, &format!("https://{}", peer.addr), &more, || {
+    let log = pushing(&format!("https://{}", peer.addr), &more, || {
         let telemetry = install();
         telemetry.shutdown(PATIENCE).expect("the metrics are taken");
     });
@@ -282,11 +277,11 @@ fn travels_by_tls(test: &str, protocol: &str) {
 #[cfg(feature = "otlp-tls")]
 #[test]
 fn metrics_travel_by_tls_over_grpc() {
-    travels_by_tls("metrics_travel_by_tls_over_grpc", "grpc");
+    travels_by_tls("grpc");
 }
 
 #[cfg(feature = "otlp-tls")]
 #[test]
 fn metrics_travel_by_tls_over_http() {
-    travels_by_tls("metrics_travel_by_tls_over_http", "http/protobuf");
+    travels_by_tls("http/protobuf");
 }

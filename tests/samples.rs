@@ -42,7 +42,7 @@ fn no_sample_is_lost_to_a_render() {
 
 #[test]
 fn no_sample_is_lost_to_a_scrape() {
-    in_own_process("no_sample_is_lost_to_a_scrape", &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
         let telemetry = botticelli_obs::install().expect("it installs");
         let addr = telemetry.metrics_addr().expect("a listener");
         let latency = histogram!("job.latency");
@@ -54,7 +54,7 @@ fn no_sample_is_lost_to_a_scrape() {
 
 #[test]
 fn sample_is_on_the_next_scrape() {
-    in_own_process("sample_is_on_the_next_scrape", &[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
+    in_own_process(&[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], || {
         let telemetry = botticelli_obs::install().expect("it installs");
         let addr = telemetry.metrics_addr().expect("a listener");
         for recorded in 1..=200 {

@@ -38,9 +38,9 @@ fn exports_a_message() {
 }
 
 /// Runs the scenario in a process of its own that exports to the peer.
-fn exporting_to(test: &str, peer: &Peer, more: &[(&str, &str)], scenario: impl FnOnce()) -> Option<Output> {
+fn exporting_to(peer: &Peer, more: &[(&str, &str)], scenario: impl FnOnce()) -> Option<Output> {
     let endpoint = format!("http://{}", peer.addr);
-    in_own_process(test, &[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())], more].concat(), scenario)
+    in_own_process(&[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())], more].concat(), scenario)
 }
 
 fn names(peer: &Peer) -> Vec<String> {
@@ -62,7 +62,7 @@ fn a_clients_debug_span_with_a_prompt_stays_at_home() {
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
     let more = [("RUST_LOG", "trace")];
-    if exporting_to("a_clients_debug_span_with_a_prompt_stays_at_home", &peer, &more, run).is_some() {
+    if exporting_to(&peer, &more, run).is_some() {
         assert_eq!(names(&peer).len(), 4, "the message, its two calls, and the step");
         assert!(!format!("{:?}", peer.received()).contains("secret"));
     }
@@ -78,7 +78,7 @@ fn the_span_filter_can_ask_for_debug_spans() {
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
     let more = [("BOTTICELLI_OBS_SPAN_FILTER", "debug"), ("RUST_LOG", "error")];
-    if exporting_to("the_span_filter_can_ask_for_debug_spans", &peer, &more, run).is_some() {
+    if exporting_to(&peer, &more, run).is_some() {
         let spans = peer.received().spans;
         let client = spans.iter().find(|span| span.name == "client.request").expect("it was asked for");
         let message = spans.iter().find(|span| span.name == "bot.message").expect("it is there too");
@@ -87,22 +87,22 @@ fn the_span_filter_can_ask_for_debug_spans() {
     }
 }
 
-fn only_calls_pass(test: &str, filter: &str) {
+fn only_calls_pass(filter: &str) {
     let peer = Peer::grpc(Mood::Takes);
     let more = [("BOTTICELLI_OBS_SPAN_FILTER", filter), ("RUST_LOG", "off")];
-    if exporting_to(test, &peer, &more, exports_a_message).is_some() {
+    if exporting_to(&peer, &more, exports_a_message).is_some() {
         assert_eq!(names(&peer), ["chat gemini-2.5-flash", "chat llama-3.3-70b-versatile"]);
     }
 }
 
 #[test]
 fn call_spans_pass_the_filter_off() {
-    only_calls_pass("call_spans_pass_the_filter_off", "off");
+    only_calls_pass("off");
 }
 
 #[test]
 fn call_spans_pass_the_filter_error() {
-    only_calls_pass("call_spans_pass_the_filter_error", "error");
+    only_calls_pass("error");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn the_programs_own_http_stack_is_exported() {
     };
     // Of the same crates the exporter is made of.
     let more = [("BOTTICELLI_OBS_SPAN_FILTER", "info,h2=trace,hyper=trace,tower=trace,tonic=trace")];
-    if exporting_to("the_programs_own_http_stack_is_exported", &peer, &more, run).is_some() {
+    if exporting_to(&peer, &more, run).is_some() {
         assert!(names(&peer).iter().any(|name| name == "Connection"), "{:?}", names(&peer));
     }
 }
@@ -137,7 +137,7 @@ fn a_sampler_that_is_off_exports_and_counts_nothing() {
         assert_eq!(Page::parse(&telemetry.render()).sum("llm_requests_total"), 2.0);
     };
     let more = [("OTEL_TRACES_SAMPLER", "always_off")];
-    if exporting_to("a_sampler_that_is_off_exports_and_counts_nothing", &peer, &more, run).is_some() {
+    if exporting_to(&peer, &more, run).is_some() {
         assert!(names(&peer).is_empty());
     }
 }
@@ -153,7 +153,7 @@ fn a_ratio_takes_whole_traces() {
         assert_eq!(Page::parse(&telemetry.render()).sum("botticelli_obs_spans_dropped_total"), 0.0);
     };
     let more = [("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")];
-    if exporting_to("a_ratio_takes_whole_traces", &peer, &more, run).is_some() {
+    if exporting_to(&peer, &more, run).is_some() {
         let mut traces: HashMap<Vec<u8>, usize> = HashMap::new();
         for span in peer.received().spans {
             *traces.entry(span.trace_id).or_default() += 1;
@@ -173,7 +173,7 @@ fn the_sampler_of_the_code_beats_that_of_the_environment() {
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
     let more = [("OTEL_TRACES_SAMPLER", "always_off")];
-    if exporting_to("the_sampler_of_the_code_beats_that_of_the_environment", &peer, &more, run).is_some() {
+    if exporting_to(&peer, &more, run).is_some() {
         assert_eq!(names(&peer).len(), 3);
     }
 }
@@ -207,7 +207,7 @@ fn limits_hold() {
         ("OTEL_SPAN_EVENT_COUNT_LIMIT", "2"),
         ("OTEL_SPAN_LINK_COUNT_LIMIT", "1"),
     ];
-    if exporting_to("limits_hold", &peer, &more, run).is_some() {
+    if exporting_to(&peer, &more, run).is_some() {
         let spans = peer.received().spans;
         assert_eq!(spans.len(), 6);
         for span in &spans {
@@ -229,7 +229,7 @@ fn batches_are_as_large_as_they_may_be() {
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
     let more = [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "7"), ("OTEL_BSP_SCHEDULE_DELAY", "600000")];
-    if exporting_to("batches_are_as_large_as_they_may_be", &peer, &more, run).is_some() {
+    if exporting_to(&peer, &more, run).is_some() {
         let batches = peer.received().batches;
         assert_eq!(batches.iter().sum::<usize>(), 20);
         assert!(batches.iter().all(|&spans| spans <= 7), "{batches:?}");
@@ -245,14 +245,14 @@ fn spans_are_exported_after_the_delay_unasked() {
         wait_for("the spans are exported", FLUSH, || (exported(&telemetry) >= 3.0).then_some(()));
     };
     let more = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
-    if exporting_to("spans_are_exported_after_the_delay_unasked", &peer, &more, run).is_some() {
+    if exporting_to(&peer, &more, run).is_some() {
         assert_eq!(names(&peer).len(), 3);
     }
 }
 
-fn gives_up_in_time(test: &str, variable: &str) {
+fn gives_up_in_time(variable: &str) {
     let peer = Peer::grpc(Mood::NeverAnswers);
-    exporting_to(test, &peer, &[(variable, "300")], || {
+    exporting_to(&peer, &[(variable, "300")], || {
         let telemetry = start();
         message();
         let started = Instant::now();
@@ -265,12 +265,12 @@ fn gives_up_in_time(test: &str, variable: &str) {
 
 #[test]
 fn the_timeout_of_the_batch_processor_holds() {
-    gives_up_in_time("the_timeout_of_the_batch_processor_holds", "OTEL_BSP_EXPORT_TIMEOUT");
+    gives_up_in_time("OTEL_BSP_EXPORT_TIMEOUT");
 }
 
 #[test]
 fn the_timeout_of_the_exporter_holds() {
-    gives_up_in_time("the_timeout_of_the_exporter_holds", "OTEL_EXPORTER_OTLP_TIMEOUT");
+    gives_up_in_time("OTEL_EXPORTER_OTLP_TIMEOUT");
 }
 
 /// What an outgoing request inside a call would carry.
@@ -298,7 +298,7 @@ fn a_trace_and_its_baggage_travel_on() {
         tracing::info!("traceparent {}", headers["traceparent"]);
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
-    if let Some(output) = exporting_to("a_trace_and_its_baggage_travel_on", &peer, &[], run) {
+    if let Some(output) = exporting_to(&peer, &[], run) {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let span = &peer.received().spans[0];
         let expected = format!("traceparent 00-{}-{}-01", hex(&span.trace_id), hex(&span.span_id));
@@ -307,9 +307,9 @@ fn a_trace_and_its_baggage_travel_on() {
     }
 }
 
-fn travels(test: &str, propagators: &str, expected: &[&str]) {
+fn travels(propagators: &str, expected: &[&str]) {
     let peer = Peer::grpc(Mood::Takes);
-    exporting_to(test, &peer, &[("OTEL_PROPAGATORS", propagators)], || {
+    exporting_to(&peer, &[("OTEL_PROPAGATORS", propagators)], || {
         let _telemetry = start();
         let headers = carried();
         let mut names: Vec<&str> = headers.keys().map(String::as_str).filter(|name| *name != "tracestate").collect();
@@ -320,17 +320,17 @@ fn travels(test: &str, propagators: &str, expected: &[&str]) {
 
 #[test]
 fn without_propagators_nothing_travels() {
-    travels("without_propagators_nothing_travels", "none", &[]);
+    travels("none", &[]);
 }
 
 #[test]
 fn baggage_travels_alone() {
-    travels("baggage_travels_alone", "baggage", &["baggage"]);
+    travels("baggage", &["baggage"]);
 }
 
 #[test]
 fn a_trace_travels_alone() {
-    travels("a_trace_travels_alone", "tracecontext", &["traceparent"]);
+    travels("tracecontext", &["traceparent"]);
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn the_stdout_exporter_prints_a_line_a_span() {
         message();
         telemetry.shutdown(FLUSH).expect("standard output takes everything");
     };
-    if let Some(output) = in_own_process("the_stdout_exporter_prints_a_line_a_span", &[], run) {
+    if let Some(output) = in_own_process(&[], run) {
         let printed = String::from_utf8_lossy(&output.stdout);
         let line = |text: &str| printed.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{printed}"));
         assert!(line(r#"span "chat gemini-2.5-flash" client "#).contains(" unset "), "{printed}");

@@ -43,7 +43,7 @@ fn wait_for_samples(server: &Server, mut queries: Vec<Query>) {
 }
 
 /// The page of a program in which everything goes wrong, once it is up.
-fn start_unwell(test: &str) -> (Process, SocketAddr) {
+fn start_unwell() -> (Process, SocketAddr) {
     let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let variables = [
@@ -53,7 +53,7 @@ fn start_unwell(test: &str) -> (Process, SocketAddr) {
         ("BOTTICELLI_OBS_LOG_FORMAT", "off".to_owned()),
     ];
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let process = role::start(test, "unwell", 1024, &variables);
+    let process = role::start("unwell", 1024, &variables);
     wait_for("the unwell program serves its page", Duration::from_secs(60), || {
         let page = get(addr, "/metrics", Duration::from_secs(5)).ok()?.body;
         page.contains(r#"llm_in_flight{provider="unwell",model="stuck"} 1"#).then_some(())
@@ -90,7 +90,7 @@ fn every_alert_fires_when_it_must_and_reaches_an_alertmanager() {
         [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"), ("BOTTICELLI_OBS_ON_FAILURE", "degrade")];
     let options = ["--rate", "20", "--error-rate", "0.5", "--latency-scale", "0.05", "--timeout", "1s"];
     let bot = Bot::start(&options, &variables);
-    let (_process, unwell) = start_unwell("every_alert_fires_when_it_must_and_reaches_an_alertmanager");
+    let (_process, unwell) = start_unwell();
     let dead = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let targets = [bot.metrics, unwell, dead];
     let Some(prometheus) = servers::prometheus(&targets, Some(alertmanager.addr)) else { return };
@@ -118,8 +118,7 @@ fn an_error_ratio_is_0_without_errors_1_with_only_errors_and_absent_without_call
     if role::role().is_some() {
         return unwell::run();
     }
-    let test = "an_error_ratio_is_0_without_errors_1_with_only_errors_and_absent_without_calls";
-    let (_process, unwell) = start_unwell(test);
+    let (_process, unwell) = start_unwell();
     let Some(prometheus) = servers::prometheus(&[unwell], None) else { return };
     let panels = queries::of_dashboards().into_iter().filter(|query| query.place.contains("overview: Error rate"));
     let queries: Vec<_> = panels

@@ -11,7 +11,7 @@ use support::in_own_process;
 
 #[test]
 fn a_summary_says_what_the_calls_came_to() {
-    in_own_process("a_summary_says_what_the_calls_came_to", &[], || {
+    in_own_process(&[], || {
         let telemetry = Builder::new().without_listener().install().expect("it installs");
         assert_eq!(telemetry.summary(), Summary::default(), "nothing was called yet");
 

@@ -31,14 +31,14 @@ fn call(model: &str, usage: Usage) {
 }
 
 /// Runs a scenario that is told to write to a file in a folder, which is passed to both.
-fn writing(test: &str, more: &[(&str, &str)], scenario: impl FnOnce(&Path), after: impl FnOnce(&Path)) {
+fn writing(more: &[(&str, &str)], scenario: impl FnOnce(&Path), after: impl FnOnce(&Path)) {
     if in_scenario() {
         return scenario(Path::new(&std::env::var("BOTTICELLI_OBS_TEXTFILE").expect("the parent has set it")));
     }
     let folder = Folder::new("textfile");
     let path = folder.path().join("bot.prom");
     let variables = [&[("BOTTICELLI_OBS_TEXTFILE", path.to_str().expect("it is UTF-8"))], more].concat();
-    in_own_process(test, &variables, || unreachable!("the child does not come here"));
+    in_own_process(&variables, || unreachable!("the child does not come here"));
     after(&path);
 }
 
@@ -75,7 +75,7 @@ fn short_run() {
 }
 
 fn start(path: &Path, run: usize) -> Child {
-    let mut command = scenario_command("twenty_short_runs_some_of_them_killed_add_up", &[]);
+    let mut command = scenario_command(&[]);
     command.env("BOTTICELLI_OBS_TEXTFILE", path).env("RUN", run.to_string());
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the test's own binary runs")
 }
@@ -161,7 +161,7 @@ fn twenty_short_runs_some_of_them_killed_add_up() {
 }
 
 /// A second run of the same scenario sees the file of the first.
-fn two_runs(test: &str, scenario: impl Fn(&Path), after: impl FnOnce(&Path)) {
+fn two_runs(scenario: impl Fn(&Path), after: impl FnOnce(&Path)) {
     if in_scenario() {
         return scenario(Path::new(&std::env::var("BOTTICELLI_OBS_TEXTFILE").expect("the parent has set it")));
     }
@@ -169,7 +169,7 @@ fn two_runs(test: &str, scenario: impl Fn(&Path), after: impl FnOnce(&Path)) {
     let path = folder.path().join("bot.prom");
     for run in ["1", "2"] {
         let variables = [("BOTTICELLI_OBS_TEXTFILE", path.to_str().expect("it is UTF-8")), ("RUN", run)];
-        in_own_process(test, &variables, || unreachable!("the child does not come here"));
+        in_own_process(&variables, || unreachable!("the child does not come here"));
     }
     after(&path);
 }
@@ -190,7 +190,7 @@ fn three_calls(_: &Path) {
 
 #[test]
 fn counters_and_histograms_add_up_and_gauges_are_those_of_the_last_run() {
-    two_runs("counters_and_histograms_add_up_and_gauges_are_those_of_the_last_run", three_calls, |path| {
+    two_runs(three_calls, |path| {
         let page = read(path);
         assert_eq!(page.value("llm_requests_total", &of("flash")), 6.0);
         let limited = [("provider", "gemini"), ("model", "flash"), ("error_type", "rate_limit")];
@@ -207,7 +207,7 @@ fn counters_and_histograms_add_up_and_gauges_are_those_of_the_last_run() {
 
 #[test]
 fn promtool_finds_nothing_wrong_with_the_file() {
-    two_runs("promtool_finds_nothing_wrong_with_the_file", three_calls, |path| {
+    two_runs(three_calls, |path| {
         let Some(promtool) = find_program("promtool") else { return };
         let mut check = Command::new(promtool);
         check.args(["check", "metrics"]);
@@ -219,7 +219,7 @@ fn promtool_finds_nothing_wrong_with_the_file() {
 
 #[test]
 fn node_exporter_serves_what_is_in_the_file() {
-    two_runs("node_exporter_serves_what_is_in_the_file", three_calls, |path| {
+    two_runs(three_calls, |path| {
         let folder = path.parent().expect("it is in a folder");
         let Some(exporter) = NodeExporter::start(folder) else { return };
         let served = exporter.page();
@@ -231,12 +231,11 @@ fn node_exporter_serves_what_is_in_the_file() {
 
 #[test]
 fn a_dropped_telemetry_writes_too() {
-    let test = "a_dropped_telemetry_writes_too";
     let run = |_: &Path| {
         let _telemetry = install();
         call("flash", Usage::new(12, 30));
     };
-    writing(test, &[], run, |path| assert_eq!(read(path).value("llm_requests_total", &of("flash")), 1.0));
+    writing(&[], run, |path| assert_eq!(read(path).value("llm_requests_total", &of("flash")), 1.0));
 }
 
 #[test]
@@ -252,7 +251,7 @@ fn an_empty_file_and_what_a_killed_run_left_behind_are_no_obstacle() {
         assert_eq!(read(path).value("llm_requests_total", &of("flash")), 1.0);
         assert!(!path.with_extension("prom.tmp").exists());
     };
-    writing("an_empty_file_and_what_a_killed_run_left_behind_are_no_obstacle", &[], run, after);
+    writing(&[], run, after);
 }
 
 #[test]
@@ -270,14 +269,13 @@ fn a_file_that_cannot_be_added_to_is_an_error_at_the_start() {
             assert_eq!(fs::read_to_string(path).expect("it is there"), text, "it is left alone");
         }
     };
-    writing("a_file_that_cannot_be_added_to_is_an_error_at_the_start", &[], run, |_| ());
+    writing(&[], run, |_| ());
 }
 
 #[test]
 fn a_missing_folder_is_an_error_at_the_start_and_under_degrade_a_line() {
-    let test = "a_missing_folder_is_an_error_at_the_start_and_under_degrade_a_line";
     let file = ("BOTTICELLI_OBS_TEXTFILE", "/nowhere/bot.prom");
-    let output = in_own_process(test, &[file], || {
+    let output = in_own_process(&[file], || {
         let error = Builder::new().without_listener().install().expect_err("there is no such folder");
         assert!(error.is_start_failure() && error.to_string().contains("/nowhere/bot.prom"), "{error}");
         let degrade = Builder::new().with_failure_policy(botticelli_obs::FailurePolicy::Degrade);
@@ -294,7 +292,7 @@ fn a_missing_folder_is_an_error_at_the_start_and_under_degrade_a_line() {
 #[test]
 fn metrics_that_are_off_and_a_text_file_contradict_each_other() {
     let variables = [("BOTTICELLI_OBS_TEXTFILE", "bot.prom"), ("OTEL_METRICS_EXPORTER", "none")];
-    in_own_process("metrics_that_are_off_and_a_text_file_contradict_each_other", &variables, || {
+    in_own_process(&variables, || {
         let error = botticelli_obs::install().expect_err("one of the two is a mistake");
         assert!(error.is_invalid_setting() && error.to_string().contains("BOTTICELLI_OBS_TEXTFILE"), "{error}");
     });
@@ -317,7 +315,7 @@ fn a_file_that_went_bad_meanwhile_is_left_alone_and_told_of() {
         assert!(error.to_string().contains("bot.prom: the file there can't be added to"), "{error}");
         assert_eq!(fs::read_to_string(path).expect("it is there"), "mine");
     };
-    writing("a_file_that_went_bad_meanwhile_is_left_alone_and_told_of", &[], run, |_| ());
+    writing(&[], run, |_| ());
 }
 
 #[test]
@@ -332,7 +330,7 @@ fn a_run_that_holds_the_lock_is_waited_for_as_long_as_was_allowed() {
         assert!(error.to_string().contains("another run holds its lock"), "{error}");
         assert!(!path.exists());
     };
-    writing("a_run_that_holds_the_lock_is_waited_for_as_long_as_was_allowed", &[], run, |_| ());
+    writing(&[], run, |_| ());
 }
 
 #[cfg(feature = "otlp-grpc")]
@@ -350,5 +348,5 @@ fn a_trace_backend_that_hangs_does_not_cost_the_totals() {
     };
     let after = |path: &Path| assert_eq!(read(path).value("llm_requests_total", &of("flash")), 1.0);
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
-    writing("a_trace_backend_that_hangs_does_not_cost_the_totals", &variables, run, after);
+    writing(&variables, run, after);
 }

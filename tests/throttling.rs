@@ -14,8 +14,7 @@ use support::wait_for;
 #[test]
 fn a_backend_that_throttles_does_not_hold_up_the_end() {
     let peer = Peer::http(Mood::Throttles(6));
-    let test = "a_backend_that_throttles_does_not_hold_up_the_end";
-    observe(test, &patient(peer.addr, "http/protobuf"), 0..=0, || {
+    observe(&patient(peer.addr, "http/protobuf"), 0..=0, || {
         let program = Program::start();
         program.call(CALLS);
         let flushed = program.flush(Duration::from_millis(500)).expect_err("nothing was taken");

@@ -31,30 +31,40 @@ const IN_SCENARIO: &str = "SCENARIO_PROCESS";
 /// Runs a scenario in a process of its own, with these variables and none of the surroundings: the recorder, the subscriber
 /// and the environment belong to a process, and tests share one.
 ///
-/// `test` is the full name of the calling test. In the child the scenario runs and its panic fails the child; in the parent the
-/// child's output is returned once it has succeeded. Use it as the only statement of a test:
+/// In the child the scenario runs and its panic fails the child; in the parent the child's output is returned once it has
+/// succeeded. Use it as the only statement of a test:
 ///
-/// `in_own_process("port_zero_is_reported", &[("PROMETHEUS_ENDPOINT", "0")], || { … });`
-pub fn in_own_process(test: &str, variables: &[(&str, &str)], scenario: impl FnOnce()) -> Option<Output> {
+/// `in_own_process(&[("PROMETHEUS_ENDPOINT", "0")], || { … });`
+pub fn in_own_process(variables: &[(&str, &str)], scenario: impl FnOnce()) -> Option<Output> {
     if in_scenario() {
         scenario();
         return None;
     }
-    let output = scenario_command(test, variables).output().expect("the test's own binary runs");
+    let output = scenario_command(variables).output().expect("the test's own binary runs");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let test = this_test();
     assert!(stdout.contains("1 passed"), "the scenario of {test} failed\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
     Some(output)
 }
 
 /// The command by which a scenario gets a process of its own, for tests that need a hand in how it runs.
-pub fn scenario_command(test: &str, variables: &[(&str, &str)]) -> Command {
+pub fn scenario_command(variables: &[(&str, &str)]) -> Command {
     let mut child = Command::new(std::env::current_exe().expect("the test's own path"));
     clear_environment(&mut child);
     child
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .args(["--exact", &this_test(), "--nocapture", "--test-threads=1"])
         .env(IN_SCENARIO, "1")
         .envs(variables.iter().copied());
     child
+}
+
+/// The path of the calling test in its binary, as `--exact` takes it.
+///
+/// The test harness names the thread of a test after the test; a thread that the test has started does not know it.
+pub fn this_test() -> String {
+    let thread = std::thread::current();
+    let name = thread.name().filter(|name| *name != "main");
+    name.expect("a scenario is started by the thread of its test").to_owned()
 }
 
 /// Whether this is the child that runs a scenario.
@@ -137,7 +147,8 @@ pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
     if found.is_none() {
         let required = std::env::var_os("REQUIRE_BACKENDS").is_some_and(|value| value == "1");
         assert!(!required, "{name} is not on PATH, and REQUIRE_BACKENDS=1");
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
         // Not by `eprintln!`, which is kept from view where a test passes.
         let _ = writeln!(std::io::stderr(), "{test} is skipped: {name} is not on PATH");
     }

@@ -148,14 +148,9 @@ pub fn patient(addr: SocketAddr, protocol: &'static str) -> Vec<(&'static str, S
 
 /// Runs the scenario in a process of its own, which complains about the backend so many times and never panics; says whether this
 /// is the parent.
-pub fn observe(
-    test: &str,
-    variables: &[(&str, String)],
-    complaints: RangeInclusive<usize>,
-    scenario: impl FnOnce(),
-) -> bool {
+pub fn observe(variables: &[(&str, String)], complaints: RangeInclusive<usize>, scenario: impl FnOnce()) -> bool {
     let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let Some(output) = in_own_process(test, &variables, scenario) else { return false };
+    let Some(output) = in_own_process(&variables, scenario) else { return false };
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(complaints.contains(&log.matches("takes no spans").count()), "not {complaints:?} complaints: {log}");
     assert!(!log.contains("panicked"), "{log}");
@@ -167,14 +162,13 @@ const RUNTIME: &str = "TEST_RUNTIME";
 
 /// Like [`observe`], for a scenario in each kind of program: without a runtime, and inside one of either kind.
 pub fn observe_in_every_runtime(
-    test: &str,
     variables: &[(&'static str, String)],
     complaints: RangeInclusive<usize>,
     scenario: impl Fn(),
 ) -> bool {
     ["none", "current-thread", "multi-thread"].iter().all(|runtime| {
         let variables = [variables, &[(RUNTIME, (*runtime).to_owned())]].concat();
-        observe(test, &variables, complaints.clone(), || inside_a_runtime(&scenario))
+        observe(&variables, complaints.clone(), || inside_a_runtime(&scenario))
     })
 }
 

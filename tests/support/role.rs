@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use super::clear_environment;
 use super::server::Process;
+use super::{clear_environment, this_test};
 
 const ROLE: &str = "TEST_ROLE";
 
@@ -14,13 +14,13 @@ pub fn role() -> Option<String> {
 }
 
 /// Starts a process that runs this test in a role, with a limit of file descriptors; it is killed when it is dropped.
-pub fn start(test: &str, role: &str, descriptors: u32, variables: &[(&str, &str)]) -> Process {
+pub fn start(role: &str, descriptors: u32, variables: &[(&str, &str)]) -> Process {
     let mut child = Command::new("sh");
     clear_environment(&mut child);
     child
         .args(["-c", &format!(r#"ulimit -n {descriptors} && exec "$0" "$@""#)])
         .arg(std::env::current_exe().expect("the test's own path"))
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .args(["--exact", &this_test(), "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
         .envs(variables.iter().copied())
         .stdin(Stdio::piped());
