@@ -1,7 +1,7 @@
 //! Implementation detail of the `botticelli_obs` crate.
 //!
 //! `args` reads and checks what stands in the parentheses, `function` and `returns` what the attribute stands on, `expand` writes
-//! the function anew. Expansions go through `botticelli_obs::__private`; behaviour is tested in `tests/llm_call.rs` of that crate, messages in
+//! the function anew. Expansions go through `botticelli_obs::__private`; behaviour is tested in `tests/it/macros/llm_call.rs` of that crate, messages in
 //! `tests/ui`.
 
 mod args;
