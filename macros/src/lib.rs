@@ -2,7 +2,7 @@
 //!
 //! `args` parses and checks the arguments of the attribute, `function` and `returns` analyse the function, and `expand` generates
 //! the new function. Expansions use only paths below `botticelli_obs::__private`. That crate tests the behaviour in
-//! `tests/llm_call.rs` and the error messages in `tests/ui`.
+//! `tests/it/macros/llm_call.rs` and the error messages in `tests/ui`.
 
 mod args;
 mod expand;

@@ -1,0 +1,9 @@
+//! Real servers, real programs.
+
+#[cfg(feature = "otlp-grpc")]
+mod bot;
+#[cfg(feature = "cli")]
+mod doctor;
+#[cfg(feature = "install")]
+mod prometheus;
+mod stack;

@@ -1,0 +1,370 @@
+//! The dashboards of `examples/stack/grafana/dashboards`, as code.
+
+use serde_json::Value;
+
+use super::panel::{Panel, dashboard, variable};
+
+/// The dashboards by file name.
+pub fn all() -> [(&'static str, Value); 3] {
+    [("llm-overview", overview()), ("llm-model", model()), ("llm-telemetry", telemetry())]
+}
+
+fn variables() -> [Value; 3] {
+    [
+        variable("job", "Job", "label_values(botticelli_obs_build_info, job)"),
+        variable("provider", "Provider", r#"label_values(llm_requests_total{job=~"$job"}, provider)"#),
+        variable("model", "Model", r#"label_values(llm_requests_total{job=~"$job",provider=~"$provider"}, model)"#),
+    ]
+}
+
+/// A ratio of errors to calls, by these labels: 0 without errors, absent without calls.
+fn error_ratio(by: &str, function: &str, window: &str) -> String {
+    let of = |metric: &str| format!("sum by ({by}) ({function}({metric}{{@}}[{window}]))");
+    let (errors, requests) = (of("llm_errors_total"), of("llm_requests_total"));
+    format!("({errors} or 0 * {requests}) / ({requests} > 0)")
+}
+
+/// A quantile of a histogram, by these labels; absent without samples.
+fn quantile(quantile: &str, histogram: &str, by: &str, window: &str) -> String {
+    format!("histogram_quantile({quantile}, sum by ({by}) (rate({histogram}_bucket{{@}}[{window}]))) >= 0")
+}
+
+/// One sum of increases divided by another.
+fn share(part: &str, whole: &str, by: &str, window: &str) -> String {
+    format!("sum by ({by}) (rate({part}{{@}}[{window}])) / (sum by ({by}) (rate({whole}{{@}}[{window}])) > 0)")
+}
+
+const RANGE: &str = "$__range";
+const RATE: &str = "$__rate_interval";
+const PAIR: &str = "provider, model";
+const BY_PAIR: &str = "{{provider}} {{model}}";
+const FIRST_CHUNK: &str = "llm_time_to_first_chunk_seconds";
+const CHUNK_GAP: &str = "llm_time_per_output_chunk_seconds";
+
+/// What panels of the process say without data.
+pub const WITHOUT_PROCESS: &str = "Feature `process` is off";
+
+fn overview() -> Value {
+    let at_a_glance = vec![
+        Panel::stat("Calls", "short")
+            .about("Calls that ended in the time shown: `llm_requests_total`.")
+            .add_instant("sum(increase(llm_requests_total{@}[$__range]))", "calls"),
+        Panel::stat("Error ratio", "percentunit")
+            .about("The share of those calls that failed: `llm_errors_total` over `llm_requests_total`.")
+            .with_thresholds(&[(0.01, "orange"), (0.05, "red")])
+            .add_instant(&error_ratio("", "increase", RANGE), "errors")
+            .linked_to_errors(),
+        Panel::stat("Average response time", "s")
+            .about("`llm_duration`, all outcomes.")
+            .add_instant(&share("llm_duration_sum", "llm_duration_count", "", RANGE), "average"),
+        Panel::stat("Response time, p95", "s")
+            .about("`llm_duration`: 19 of 20 calls were faster.")
+            .add_instant(&quantile("0.95", "llm_duration", "le", RANGE), "p95"),
+        Panel::stat("First chunk, p95", "s")
+            .about("`llm_time_to_first_chunk_seconds`, streams only.")
+            .add_instant(&quantile("0.95", FIRST_CHUNK, "le", RANGE), "p95"),
+        Panel::stat("Tokens", "short")
+            .about("Prompt and completion: `llm_tokens_total`.")
+            .add_instant("sum(increase(llm_tokens_total{@}[$__range]))", "tokens"),
+        Panel::stat("In flight", "short")
+            .about("Calls that run now: `llm_in_flight`.")
+            .add_instant("sum(llm_in_flight{@})", "calls"),
+        Panel::stat("Last success", "s")
+            .about("How long ago any call succeeded: `llm_last_success_timestamp_seconds`.")
+            .add_instant("time() - max(llm_last_success_timestamp_seconds{@})", "ago"),
+    ];
+    let signals = vec![
+        Panel::stacked("Requests by provider", "reqps")
+            .about("Calls that ended, a second: `llm_requests_total`.")
+            .add_range("sum by (provider) (rate(llm_requests_total{@}[$__rate_interval]))", "{{provider}}"),
+        Panel::lines("Error rate", "percentunit")
+            .about(
+                "The share of calls that failed: `llm_errors_total` over `llm_requests_total`, both summed by provider and \
+                 model, because only the first has the label `error_type`. 0 without errors, nothing without calls.",
+            )
+            .add_range(&error_ratio(PAIR, "rate", RATE), BY_PAIR)
+            .linked_to_errors(),
+        Panel::stacked("Errors by class", "suffix: /min")
+            .about("Failed calls a minute: `llm_errors_total`. Classes that never occurred are left out.")
+            .add_range("sum by (error_type) (rate(llm_errors_total{@}[$__rate_interval])) * 60 > 0", "{{error_type}}")
+            .or_else("No errors")
+            .linked_to_errors(),
+        Panel::lines("Average response time", "s")
+            .about("`llm_duration`, all outcomes.")
+            .add_range(&share("llm_duration_sum", "llm_duration_count", PAIR, RATE), BY_PAIR),
+        Panel::lines("Response time, quantiles", "s")
+            .about("`llm_duration` over all models shown.")
+            .add_range(&quantile("0.5", "llm_duration", "le", RATE), "p50")
+            .add_range(&quantile("0.95", "llm_duration", "le", RATE), "p95")
+            .add_range(&quantile("0.99", "llm_duration", "le", RATE), "p99"),
+        Panel::lines("First chunk, p95", "s")
+            .about("`llm_time_to_first_chunk_seconds`, streams only.")
+            .add_range(&quantile("0.95", FIRST_CHUNK, "le, provider, model", RATE), BY_PAIR),
+    ];
+    let tokens = vec![
+        Panel::lines("Tokens per minute", "suffix: /min")
+            .about("Prompt and completion: `llm_tokens_total`.")
+            .add_range("sum by (provider, model) (rate(llm_tokens_total{@}[$__rate_interval])) * 60", BY_PAIR),
+        Panel::stacked("Tokens by kind", "suffix: /min")
+            .about("`llm_tokens_prompt_total` and `llm_tokens_completion_total`, a minute.")
+            .add_range("sum(rate(llm_tokens_prompt_total{@}[$__rate_interval])) * 60", "prompt")
+            .add_range("sum(rate(llm_tokens_completion_total{@}[$__rate_interval])) * 60", "completion"),
+        Panel::bars("Tokens by model", "short")
+            .about("In the time shown: `llm_tokens_total`.")
+            .add_instant("sum by (provider, model) (increase(llm_tokens_total{@}[$__range])) > 0", BY_PAIR),
+    ];
+    let models = vec![
+        Panel::table("Models in the time shown")
+            .about(
+                "Whole numbers also for bots that call every few hours: `llm_requests_total`, `llm_errors_total`, \
+                 `llm_duration`, `llm_tokens_total`, `llm_last_success_timestamp_seconds`.",
+            )
+            .add_column("sum by (provider, model) (increase(llm_requests_total{@}[$__range])) > 0", "Calls", "short")
+            .add_column(&error_ratio(PAIR, "increase", RANGE), "Error ratio", "percentunit")
+            .add_column(&share("llm_duration_sum", "llm_duration_count", PAIR, RANGE), "Average", "s")
+            .add_column(&quantile("0.95", "llm_duration", "le, provider, model", RANGE), "p95", "s")
+            .add_column("sum by (provider, model) (increase(llm_tokens_total{@}[$__range])) > 0", "Tokens", "short")
+            .add_column(
+                "time() - max by (provider, model) (llm_last_success_timestamp_seconds{@})",
+                "Last success, ago",
+                "s",
+            ),
+    ];
+    dashboard(
+        "llm-overview",
+        "LLM overview",
+        &variables(),
+        vec![("At a glance", at_a_glance), ("Golden signals", signals), ("Tokens", tokens), ("Models", models)],
+    )
+}
+
+fn model() -> Value {
+    let calls = vec![
+        Panel::stat("Calls", "short")
+            .about("Calls that ended in the time shown: `llm_requests_total`.")
+            .add_instant("sum(increase(llm_requests_total{@}[$__range]))", "calls"),
+        Panel::stat("Error ratio", "percentunit")
+            .about("`llm_errors_total` over `llm_requests_total`, in the time shown.")
+            .with_thresholds(&[(0.01, "orange"), (0.05, "red")])
+            .add_instant(&error_ratio("", "increase", RANGE), "errors")
+            .linked_to_errors(),
+        Panel::stat("Response time, p50", "s")
+            .about("`llm_duration`: half of the calls were faster.")
+            .add_instant(&quantile("0.5", "llm_duration", "le", RANGE), "p50"),
+        Panel::stat("Response time, p99", "s")
+            .about("`llm_duration`: 99 of 100 calls were faster.")
+            .add_instant(&quantile("0.99", "llm_duration", "le", RANGE), "p99"),
+        Panel::stat("Output speed", "suffix: tok/s")
+            .about("Completion tokens a second of waiting: `llm_tokens_completion_total` over the sum of `llm_duration`.")
+            .add_instant(&share("llm_tokens_completion_total", "llm_duration_sum", "", RANGE), "tokens/s"),
+        Panel::stat("Prompt from cache", "percentunit")
+            .about("`llm_tokens_cache_read_total` over `llm_tokens_prompt_total`.")
+            .add_instant(&share("llm_tokens_cache_read_total", "llm_tokens_prompt_total", "", RANGE), "cached"),
+        Panel::stat("Spent on reasoning", "percentunit")
+            .about("`llm_tokens_reasoning_total` over `llm_tokens_completion_total`.")
+            .add_instant(&share("llm_tokens_reasoning_total", "llm_tokens_completion_total", "", RANGE), "reasoning"),
+        Panel::stat("Usage unknown", "percentunit")
+            .about("Calls that succeeded without telling their tokens: `llm_usage_missing_total` over `llm_requests_total`.")
+            .with_thresholds(&[(0.01, "orange")])
+            .add_instant(&share("llm_usage_missing_total", "llm_requests_total", "", RANGE), "unknown"),
+    ];
+    let latency = vec![
+        Panel::heatmap("Response time", "s")
+            .about("Calls by how long they took: `llm_duration`.")
+            .sized(12, 8)
+            .add_buckets("sum by (le) (increase(llm_duration_bucket{@}[$__rate_interval]))"),
+        Panel::lines("Response time, p95", "s")
+            .about("`llm_duration` by model.")
+            .sized(12, 8)
+            .add_range(&quantile("0.95", "llm_duration", "le, provider, model", RATE), BY_PAIR),
+        Panel::lines("Calls", "reqps")
+            .about("Calls that ended, a second: `llm_requests_total`.")
+            .sized(12, 8)
+            .add_range("sum by (provider, model) (rate(llm_requests_total{@}[$__rate_interval]))", BY_PAIR),
+        Panel::lines("In flight", "short")
+            .about("Calls that have started and not ended: `llm_in_flight`.")
+            .sized(12, 8)
+            .add_range("sum by (provider, model) (llm_in_flight{@})", BY_PAIR),
+    ];
+    let errors = vec![
+        Panel::stacked("Errors by class", "suffix: /min")
+            .about("Failed calls a minute: `llm_errors_total`.")
+            .add_range("sum by (error_type) (rate(llm_errors_total{@}[$__rate_interval])) * 60 > 0", "{{error_type}}")
+            .or_else("No errors")
+            .linked_to_errors(),
+        Panel::bars("Errors by model and class", "short")
+            .about("In the time shown: `llm_errors_total`.")
+            .add_instant(
+                "sum by (provider, model, error_type) (increase(llm_errors_total{@}[$__range])) > 0",
+                "{{provider}} {{model}} {{error_type}}",
+            )
+            .or_else("No errors")
+            .linked_to_errors(),
+        Panel::lines("Error budget burn", "suffix:x")
+            .about(
+                "How many times faster than allowed the error budget (1 % of the calls; what the caller caused does not \
+                 count) is used up: the recorded `llm:error_ratio:rate5m` and `llm:error_ratio:rate1h`. Alerts page above 14.4.",
+            )
+            .add_range(r#"llm:error_ratio:rate5m{@} / 0.01"#, "{{provider}} {{model}}, 5 min")
+            .add_range(r#"llm:error_ratio:rate1h{@} / 0.01"#, "{{provider}} {{model}}, 1 h"),
+    ];
+    let streaming = vec![
+        Panel::heatmap("First chunk", "s")
+            .about("Streams by how long their first chunk took: `llm_time_to_first_chunk_seconds`.")
+            .add_buckets("sum by (le) (increase(llm_time_to_first_chunk_seconds_bucket{@}[$__rate_interval]))"),
+        Panel::lines("First chunk within 2.56 s", "percentunit")
+            .about("The share of streams that started in time: `llm_time_to_first_chunk_seconds`. The objective is 95 %.")
+            .add_range(
+                r#"sum by (provider, model) (rate(llm_time_to_first_chunk_seconds_bucket{@,le="2.56"}[$__rate_interval]))
+/ (sum by (provider, model) (rate(llm_time_to_first_chunk_seconds_count{@}[$__rate_interval])) > 0)"#,
+                BY_PAIR,
+            ),
+        Panel::lines("Time between chunks", "s")
+            .about("`llm_time_per_output_chunk_seconds`, over all models shown.")
+            .add_range(&quantile("0.5", CHUNK_GAP, "le", RATE), "p50")
+            .add_range(&quantile("0.95", CHUNK_GAP, "le", RATE), "p95")
+            .add_range(&quantile("0.99", CHUNK_GAP, "le", RATE), "p99"),
+    ];
+    let answers = vec![
+        Panel::bars("Finish reasons", "short")
+            .about("Why generation stopped, in the time shown: `llm_finish_total`.")
+            .add_instant("sum by (finish_reason) (increase(llm_finish_total{@}[$__range])) > 0", "{{finish_reason}}"),
+        Panel::lines("Completion tokens a call", "short")
+            .about("`llm_tokens_completion_total` over `llm_requests_total`.")
+            .add_range(&share("llm_tokens_completion_total", "llm_requests_total", PAIR, RATE), BY_PAIR),
+        Panel::lines("Prompt tokens a call", "short")
+            .about("`llm_tokens_prompt_total` over `llm_requests_total`.")
+            .add_range(&share("llm_tokens_prompt_total", "llm_requests_total", PAIR, RATE), BY_PAIR),
+    ];
+    dashboard(
+        "llm-model",
+        "LLM provider and model",
+        &variables(),
+        vec![
+            ("Calls", calls),
+            ("Latency", latency),
+            ("Errors", errors),
+            ("Streaming", streaming),
+            ("Answers", answers),
+        ],
+    )
+}
+
+fn telemetry() -> Value {
+    let variables = [
+        variable("job", "Job", "label_values(botticelli_obs_build_info, job)"),
+        variable("instance", "Instance", r#"label_values(up{job=~"$job"}, instance)"#),
+    ];
+    let of = |metric: &str| format!(r#"{metric}{{job=~"$job",instance=~"$instance"}}"#);
+    let counter = |metric: &str| format!("sum(increase({}[$__range]))", of(metric));
+    // What is published only once it has happened counts as 0 where a program is there.
+    let or_zero = |query: &str| format!("{query} or 0 * count({})", of("botticelli_obs_build_info"));
+    let at_a_glance = vec![
+        Panel::stat("Targets up", "short")
+            .about("Pages that Prometheus can scrape: `up`.")
+            .add_instant(&format!("sum({})", of("up")), "up"),
+        Panel::stat("Targets down", "short")
+            .about("Pages that it can't: `up`.")
+            .with_thresholds(&[(1.0, "red")])
+            .add_instant(&format!("count({0}) - sum({0})", of("up")), "down"),
+        Panel::stat("Pipelines down", "short")
+            .about("Pipelines that could not start, in programs that run all the same: `botticelli_obs_pipeline_up`.")
+            .with_thresholds(&[(1.0, "red")])
+            .add_instant(&format!("count({0}) - sum({0})", of("botticelli_obs_pipeline_up")), "down"),
+        Panel::stat("Spans exported", "short")
+            .about("In the time shown: `botticelli_obs_spans_exported_total`.")
+            .add_instant(&counter("botticelli_obs_spans_exported_total"), "spans"),
+        Panel::stat("Spans dropped", "short")
+            .about("Sampled and lost, in the time shown: `botticelli_obs_spans_dropped_total`.")
+            .with_thresholds(&[(1.0, "red")])
+            .add_instant(&counter("botticelli_obs_spans_dropped_total"), "spans"),
+        Panel::stat("Export failures", "short")
+            .about("Exports that were refused or not answered: `botticelli_obs_export_failures_total`.")
+            .with_thresholds(&[(1.0, "orange")])
+            .add_instant(&counter("botticelli_obs_export_failures_total"), "exports"),
+        Panel::stat("Labels folded", "short")
+            .about("Label sets beyond the bound, counted under `other` since start: `botticelli_obs_label_overflow_total`.")
+            .with_thresholds(&[(1.0, "orange")])
+            .add_instant(&or_zero(&format!("sum({})", of("botticelli_obs_label_overflow_total"))), "folded"),
+        Panel::stat("Invalid samples", "short")
+            .about("Not finite, or negative: `botticelli_obs_invalid_samples_total`.")
+            .with_thresholds(&[(1.0, "orange")])
+            .add_instant(&or_zero(&counter("botticelli_obs_invalid_samples_total")), "samples"),
+    ];
+    let scraping = vec![
+        Panel::states("Targets")
+            .about("Whether Prometheus can scrape the page: `up`.")
+            .add_range(&of("up"), "{{instance}}"),
+        Panel::lines("Scrape duration", "s")
+            .about("`scrape_duration_seconds`.")
+            .add_range(&of("scrape_duration_seconds"), "{{instance}}"),
+        Panel::lines("Samples a scrape", "short")
+            .about("The size of the page: `scrape_samples_scraped`.")
+            .add_range(&of("scrape_samples_scraped"), "{{instance}}"),
+    ];
+    let traces = vec![
+        Panel::lines("Spans exported", "suffix: /s")
+            .about("`botticelli_obs_spans_exported_total`, a second. Nothing where traces are off.")
+            .add_range(
+                &format!("sum by (instance) (rate({}[$__rate_interval]))", of("botticelli_obs_spans_exported_total")),
+                "{{instance}}",
+            ),
+        Panel::stacked("Spans dropped", "suffix: /s")
+            .about("`botticelli_obs_spans_dropped_total` by reason, a second.")
+            .add_range(
+                &format!("sum by (reason) (rate({}[$__rate_interval]))", of("botticelli_obs_spans_dropped_total")),
+                "{{reason}}",
+            ),
+        Panel::states("Pipelines").about("Whether a pipeline could start: `botticelli_obs_pipeline_up`.").add_range(
+            &format!("min by (instance, pipeline) ({})", of("botticelli_obs_pipeline_up")),
+            "{{instance}} {{pipeline}}",
+        ),
+    ];
+    let programs = vec![
+        Panel::table("Programs")
+            .about(
+                "Who exports: `target_info`, `botticelli_obs_build_info`, and how often counters began anew in the time shown, \
+                 which is how often the program was started again: `botticelli_obs_spans_exported_total`.",
+            )
+            .sized(24, 6)
+            .add_labels(
+                &format!("max by (job, instance, service_name, service_version) ({})", of("target_info")),
+                "service_name",
+                "service",
+            )
+            .add_labels(
+                &format!("max by (job, instance, version) ({})", of("botticelli_obs_build_info")),
+                "version",
+                "botticelli_obs",
+            )
+            .add_column(
+                &format!("max by (job, instance) (resets({}[$__range]))", of("botticelli_obs_spans_exported_total")),
+                "Restarts",
+                "short",
+            ),
+    ];
+    let of_process = |title: &str, unit: &str| Panel::lines(title, unit).or_else(WITHOUT_PROCESS);
+    let process = vec![
+        of_process("CPU", "percentunit")
+            .about("Time on a processor, 100 % is one of them: `process_cpu_seconds_total`.")
+            .add_range(&format!("rate({}[$__rate_interval])", of("process_cpu_seconds_total")), "{{instance}}"),
+        of_process("Memory", "bytes")
+            .about("What of it is resident: `process_resident_memory_bytes`.")
+            .add_range(&of("process_resident_memory_bytes"), "{{instance}}"),
+        of_process("Descriptors", "short")
+            .about("Open files and connections: `process_open_fds`. The program may have as many as `process_max_fds` says.")
+            .add_range(&of("process_open_fds"), "{{instance}}"),
+    ];
+    dashboard(
+        "llm-telemetry",
+        "LLM telemetry health",
+        &variables,
+        vec![
+            ("At a glance", at_a_glance),
+            ("Scraping", scraping),
+            ("Traces", traces),
+            ("Programs", programs),
+            ("Process", process),
+        ],
+    )
+}

@@ -1,0 +1,201 @@
+//! The stack of `examples/stack` at work: real servers with the shipped configurations, real programs.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::queries::{self, Purpose, Query};
+use super::servers::{self, Machine, Server};
+use super::unwell;
+use crate::support::bot::Bot;
+use crate::support::page::Page;
+use crate::support::server::{Collector, Process, Sample};
+use crate::support::{free_port, get, role, wait_for};
+
+/// Scrapes come every 15 s, and a rate needs two; the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Many quick calls, half of them streamed; a few errors, too few for an alert.
+const HEALTHY: &[&str] =
+    &["--rate", "50", "--concurrency", "64", "--error-rate", "0.002", "--latency-scale", "0.05", "--linger", "600s"];
+
+/// Waits until each query returns a finite sample.
+fn wait_for_samples(server: &Server, mut queries: Vec<Query>) {
+    let mut missing = String::new();
+    let deadline = Instant::now() + PATIENCE;
+    while !queries.is_empty() {
+        assert!(Instant::now() < deadline, "no data within {PATIENCE:?}:\n{missing}");
+        queries.retain(|query| !server.query(&query.expr).iter().any(|(_, value)| value.is_finite()));
+        missing = queries.iter().map(|query| format!("{}: {}\n", query.place, query.expr)).collect();
+        thread::sleep(Duration::from_millis(250));
+    }
+}
+
+/// The page of a program in which everything goes wrong, once it is up.
+fn start_unwell() -> (Process, SocketAddr) {
+    let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let variables = [
+        ("PROMETHEUS_ENDPOINT", addr.to_string()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", nobody),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000".to_owned()),
+        ("BOTTICELLI_OBS_LOG_FORMAT", "off".to_owned()),
+    ];
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let process = role::start("unwell", 1024, &variables);
+    wait_for("the unwell program serves its page", Duration::from_secs(60), || {
+        let page = get(addr, "/metrics", Duration::from_secs(5)).ok()?.body;
+        page.contains(r#"llm_in_flight{provider="unwell",model="stuck"} 1"#).then_some(())
+    });
+    (process, addr)
+}
+
+#[test]
+fn every_query_returns_data_from_a_healthy_bot() {
+    let Some(collector) = Collector::start() else { return };
+    let bot = Bot::start(HEALTHY, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.grpc))]);
+    let Some(prometheus) = servers::prometheus(&[bot.metrics], None) else { return };
+    // The bot is built with the features of this test.
+    let has_process = cfg!(all(feature = "process", target_os = "linux"));
+    let (alerting, asking): (Vec<_>, Vec<_>) = queries::of_dashboards()
+        .into_iter()
+        .chain(queries::of_rules())
+        .filter(|query| has_process || !query.expr.contains("process_"))
+        .partition(|query| matches!(query.purpose, Purpose::Alert | Purpose::Annotation));
+    assert!(asking.len() > 80 && alerting.len() > 15, "{} and {} queries", asking.len(), alerting.len());
+    wait_for_samples(&prometheus, asking);
+    for query in alerting {
+        let answer = prometheus.query(&query.expr);
+        assert!(answer.is_empty(), "{} complains about a healthy bot: {answer:?}", query.place);
+    }
+    assert!(prometheus.query("sum(botticelli_obs_spans_exported_total)")[0].1 > 0.0);
+}
+
+#[test]
+fn every_alert_fires_when_it_must_and_reaches_an_alertmanager() {
+    if role::role().is_some() {
+        return unwell::run();
+    }
+    let Some(alertmanager) = servers::alertmanager() else { return };
+    // Half of its calls fail, and it could not start its traces: that is the port of the other protocol.
+    let variables =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"), ("BOTTICELLI_OBS_ON_FAILURE", "degrade")];
+    let options = ["--rate", "20", "--error-rate", "0.5", "--latency-scale", "0.05", "--timeout", "1s"];
+    let bot = Bot::start(&options, &variables);
+    let (_process, unwell) = start_unwell();
+    let dead = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let targets = [bot.metrics, unwell, dead];
+    let Some(prometheus) = servers::prometheus(&targets, Some(alertmanager.addr)) else { return };
+    let of_alerts = |query: &Query| matches!(query.purpose, Purpose::Alert | Purpose::Annotation);
+    let queries = queries::of_dashboards().into_iter().chain(queries::of_rules()).filter(of_alerts).collect();
+    wait_for_samples(&prometheus, queries);
+
+    wait_for("the alertmanager holds the bot's error budget", PATIENCE, || {
+        let alerts = alertmanager.json("/api/v2/alerts");
+        let of_bot = |alert: &&serde_json::Value| {
+            let labels = &alert["labels"];
+            labels["alertname"] == "LLMErrorBudgetBurn"
+                && labels["severity"] == "page"
+                && labels["provider"] == "openai"
+        };
+        let alert = queries::list(&alerts).iter().find(of_bot)?.clone();
+        assert_eq!(alert["status"]["state"], "active");
+        assert_eq!(alert["annotations"]["runbook"], "README.md#llmerrorbudgetburn");
+        Some(())
+    });
+}
+
+#[test]
+fn an_error_ratio_is_0_without_errors_1_with_only_errors_and_absent_without_calls() {
+    if role::role().is_some() {
+        return unwell::run();
+    }
+    let (_process, unwell) = start_unwell();
+    let Some(prometheus) = servers::prometheus(&[unwell], None) else { return };
+    let panels = queries::of_dashboards().into_iter().filter(|query| query.place.contains("overview: Error rate"));
+    let queries: Vec<_> = panels
+        .chain(queries::of_rules().into_iter().filter(|query| query.place.starts_with("llm:error_ratio:rate")))
+        .collect();
+    assert_eq!(queries.len(), 8, "{queries:?}");
+    wait_for_samples(&prometheus, queries.clone());
+    for query in queries {
+        let ratio = |model: &str| {
+            let of_model = |(labels, _): &&Sample| labels["model"] == model;
+            prometheus.query(&query.expr).iter().find(of_model).map(|(_, value)| *value)
+        };
+        assert_eq!(ratio("good"), Some(0.0), "{}", query.place);
+        // A scrape may come between the two counters of a call.
+        let of_bad = ratio("bad").expect("calls were made");
+        assert!((of_bad - 1.0).abs() < 0.05, "{}: {of_bad}", query.place);
+        assert_eq!(ratio("idle"), None, "{}", query.place);
+    }
+}
+
+#[test]
+fn sums_and_quantiles_over_two_machines_are_right_in_a_second_store() {
+    let Some(store) = servers::victoria_metrics() else { return };
+    let bots = ["1", "2"].map(|seed| Bot::start(&[HEALTHY, &["--calls", "300", "--seed", seed]].concat(), &[]));
+    let mut agents = Vec::new();
+    for (id, bot) in ["machine-a", "machine-b"].into_iter().zip(&bots) {
+        let Some(agent) = (Machine { id, target: bot.metrics, store: store.addr }).agent() else { return };
+        agents.push(agent);
+    }
+    let tallies: Vec<_> = bots.iter().flat_map(|bot| bot.tally(PATIENCE)).collect();
+    let one = |query: &str| {
+        // Samples are kept back for a while otherwise.
+        let _ = get(store.addr, "/internal/force_flush", Duration::from_secs(5));
+        store.query(query).pop().map(|(_, value)| value)
+    };
+    let total: u64 = tallies.iter().map(|pair| pair.requests).sum();
+    assert_eq!(total, 600);
+    wait_for("all calls arrive in the store", PATIENCE, || {
+        one("sum(llm_requests_total)").filter(|value| *value == total as f64)
+    });
+    for model in tallies.iter().map(|pair| pair.model.as_str()).collect::<BTreeSet<_>>() {
+        let of_model = tallies.iter().filter(|pair| pair.model == model);
+        let (requests, tokens) = of_model.fold((0, 0), |(requests, tokens), pair| {
+            (requests + pair.requests, tokens + pair.prompt_tokens + pair.completion_tokens)
+        });
+        assert_eq!(one(&format!(r#"sum(llm_requests_total{{model="{model}"}})"#)), Some(requests as f64), "{model}");
+        assert_eq!(one(&format!(r#"sum(llm_tokens_total{{model="{model}"}})"#)), Some(tokens as f64), "{model}");
+    }
+
+    let instances: BTreeSet<String> = store
+        .query("count by (instance) (llm_requests_total)")
+        .into_iter()
+        .filter_map(|(labels, _)| labels["instance"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(instances, BTreeSet::from(["machine-a/127.0.0.1:9464", "machine-b/127.0.0.1:9464"].map(str::to_owned)));
+
+    let pages = bots.each_ref().map(|bot| get(bot.metrics, "/metrics", Duration::from_secs(5)).expect("it is served"));
+    let pages = pages.map(|response| Page::parse(&response.body));
+    for quantile in [0.5, 0.95, 0.99] {
+        let stored = one(&format!("histogram_quantile({quantile}, sum by (le) (llm_duration_bucket))"));
+        let (stored, real) = (stored.expect("there is a quantile"), quantile_of(&pages, quantile));
+        assert!((stored - real).abs() < 1e-6, "the {quantile} quantile is {real}, in the store {stored}");
+    }
+}
+
+/// The quantile of all calls on these pages, as Prometheus estimates it from buckets.
+fn quantile_of(pages: &[Page], quantile: f64) -> f64 {
+    let buckets =
+        botticelli_obs::METRICS.iter().find(|metric| metric.name == "llm.duration").expect("it is known").buckets;
+    let below = |bound: &str| -> f64 {
+        let of_page = |page: &Page| -> f64 {
+            let buckets = page.of("llm_duration_bucket");
+            buckets.iter().filter(|(labels, _)| labels["le"] == bound).map(|(_, value)| value).sum()
+        };
+        pages.iter().map(of_page).sum()
+    };
+    let rank = quantile * below("+Inf");
+    let (mut lower, mut counted) = (0.0, 0.0);
+    for &upper in buckets {
+        let count = below(&upper.to_string());
+        if count >= rank {
+            return lower + (upper - lower) * (rank - counted) / (count - counted);
+        }
+        (lower, counted) = (upper, count);
+    }
+    lower
+}

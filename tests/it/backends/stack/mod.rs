@@ -1,0 +1,15 @@
+//! The stack of `examples/stack`.
+
+#[cfg(feature = "cli")]
+mod command;
+mod dashboards;
+mod files;
+#[cfg(feature = "install")]
+mod live;
+mod panel;
+mod promql;
+mod queries;
+#[cfg(feature = "install")]
+mod servers;
+#[cfg(feature = "install")]
+mod unwell;

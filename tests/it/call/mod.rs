@@ -1,0 +1,18 @@
+//! Calls: what is recorded of one, however it is made and however it ends.
+
+mod client_error;
+#[cfg(feature = "testing")]
+mod finish;
+mod guard;
+#[cfg(feature = "testing")]
+mod http_stream;
+#[cfg(feature = "testing")]
+mod nesting;
+#[cfg(feature = "testing")]
+mod observe;
+#[cfg(feature = "testing")]
+mod properties;
+#[cfg(feature = "install")]
+mod span;
+#[cfg(feature = "testing")]
+mod stream;

@@ -1,0 +1,6 @@
+//! Installing: what starts, what fails, what ends, and what a program can take of it.
+
+mod end;
+mod failures;
+mod ladder;
+mod start;

@@ -1,0 +1,4 @@
+//! The listener of the page.
+
+mod access;
+mod flood;

@@ -1,0 +1,27 @@
+//! What the crate does, through its public API.
+
+// For `macros::lints`: it can be denied for a whole crate only.
+#![deny(future_incompatible)]
+
+mod backends;
+mod call;
+mod catalog;
+#[cfg(feature = "install")]
+mod install;
+#[cfg(all(feature = "json", feature = "testing"))]
+mod json;
+#[cfg(feature = "install")]
+mod listener;
+#[cfg(feature = "install")]
+mod logs;
+#[cfg(feature = "macros")]
+mod macros;
+#[cfg(feature = "install")]
+mod page;
+#[cfg(all(feature = "otlp-metrics", feature = "otlp-grpc", feature = "otlp-http"))]
+mod push;
+#[cfg(feature = "install")]
+mod spans;
+mod support;
+#[cfg(feature = "testing")]
+mod testing;

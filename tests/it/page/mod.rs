@@ -1,0 +1,16 @@
+//! The page and its other readers.
+
+mod bound;
+mod by_name;
+mod content;
+mod exact;
+mod exclude;
+mod health;
+mod hostile;
+#[cfg(feature = "otlp-grpc")]
+mod openmetrics;
+#[cfg(feature = "process")]
+mod process;
+mod samples;
+mod summary;
+mod textfile;

@@ -1,0 +1,4 @@
+//! Metrics pushed by OTLP.
+
+mod delivery;
+mod trouble;
