@@ -37,8 +37,8 @@ fn text_goes_to_standard_error_without_the_fields_of_spans() {
     let (spans, log) = lines(&output);
     assert_eq!(spans.len(), 1, "{spans:?}");
     let line = |text: &str| log.iter().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {log:#?}"));
-    assert!(line("outside").contains("  INFO logs: outside size=7"), "{log:#?}");
-    assert!(line("by the log crate").contains("  WARN logs: by the log crate"), "{log:#?}");
+    assert!(line("outside").contains("  INFO it::logs: outside size=7"), "{log:#?}");
+    assert!(line("by the log crate").contains("  WARN it::logs: by the log crate"), "{log:#?}");
     assert!(!line("inside").contains("gen_ai"), "{log:#?}");
     assert!(!log.iter().any(|line| line.contains("a detail") || line.contains('\u{1b}')), "{log:#?}");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("outside"));
@@ -54,11 +54,11 @@ fn rust_log_filters_the_log_and_not_the_spans() {
 
 #[test]
 fn rust_log_can_ask_for_details() {
-    let variables = [("RUST_LOG", "logs=debug")];
+    let variables = [("RUST_LOG", "it::logs=debug")];
     let Some(output) = in_own_process(&variables, || scenario(TraceExporter::None)) else {
         return;
     };
-    assert!(lines(&output).1.iter().any(|line| line.contains("DEBUG logs: a detail")));
+    assert!(lines(&output).1.iter().any(|line| line.contains("DEBUG it::logs: a detail")));
 }
 
 #[test]
