@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{Span, field};
 
-use super::nesting::Frame;
-use super::{LlmCall, Own, Role, TARGET};
+use super::nesting::{Frame, Identity};
+use super::{Facts, Live, LlmCall, Own, Role, TARGET};
 use crate::record;
 
 /// The operation of a call that is told no other: the conventions' word for a conversation with a model.
@@ -108,22 +108,32 @@ impl<'a> LlmCallBuilder<'a> {
 
     /// Starts the call.
     pub fn start(self) -> LlmCall {
-        let deadline = |started: Instant| self.timeout.and_then(|timeout| started.checked_add(timeout));
-        let identity = [self.provider, self.model, self.operation];
+        let names = [self.provider, self.model, self.operation];
         if !self.independent
-            && let Some(whole) = Frame::enclosing(identity)
+            && let Some(whole) = Frame::enclosing(names)
         {
-            return LlmCall::new(Role::Part { whole, frame: Frame::new(identity) }, deadline(Instant::now()));
+            let role = Role::Part { whole, frame: Frame::new(Identity::new(names)) };
+            return LlmCall::new(|| self.live(role, Instant::now()));
         }
         let series = record::current_series(self.provider, self.model);
-        series.iter().for_each(|series| series.start());
+        if let Some(series) = &series {
+            series.start();
+        }
         let span = self.span();
         if series.is_none() && span.is_disabled() {
-            return LlmCall::new(Role::Inert, None);
+            return LlmCall { live: None };
         }
         let started = Instant::now();
-        let own = Own { series, span, started, last_chunk: None, identity: identity.map(Box::from), frame: None };
-        LlmCall::new(Role::Own(Box::new(own)), deadline(started))
+        LlmCall::new(|| {
+            let identity = Identity::new(names);
+            self.live(Role::Own(Own { series, span, started, last_chunk: None, identity, frame: None }), started)
+        })
+    }
+
+    #[inline]
+    fn live(&self, role: Role, started: Instant) -> Live {
+        let deadline = self.timeout.and_then(|timeout| started.checked_add(timeout));
+        Live { role, facts: Facts::default(), deadline, unwinding: std::thread::panicking() }
     }
 
     fn span(&self) -> Span {

@@ -13,31 +13,84 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
 }
 
+/// Provider, model and operation of a call.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    lengths: [usize; 3],
+    /// One after the other.
+    texts: Texts,
+}
+
+#[derive(Clone, Debug)]
+enum Texts {
+    /// Without memory of their own: nearly all.
+    Short([u8; Texts::SHORT]),
+    Long(Box<[u8]>),
+}
+
+impl Texts {
+    const SHORT: usize = 63;
+
+    fn all(&self) -> &[u8] {
+        match self {
+            Self::Short(all) => all,
+            Self::Long(all) => all,
+        }
+    }
+}
+
+impl Identity {
+    #[inline]
+    pub(super) fn new(names: [&str; 3]) -> Self {
+        let lengths = names.map(str::len);
+        let mut short = [0; Texts::SHORT];
+        let mut rest = &mut short[..];
+        for name in names {
+            let Some((place, after)) = rest.split_at_mut_checked(name.len()) else {
+                return Self { lengths, texts: Texts::Long(names.concat().into_bytes().into()) };
+            };
+            place.copy_from_slice(name.as_bytes());
+            rest = after;
+        }
+        Self { lengths, texts: Texts::Short(short) }
+    }
+
+    fn is(&self, names: [&str; 3]) -> bool {
+        let mut rest = self.texts.all();
+        names.map(str::len) == self.lengths
+            && names.iter().all(|name| {
+                let (text, after) = rest.split_at(name.len());
+                rest = after;
+                text == name.as_bytes()
+            })
+    }
+}
+
 /// A call whose inside is being run.
 #[derive(Debug)]
 pub(super) struct Frame {
-    identity: [Box<str>; 3],
+    identity: Identity,
     parent: Option<Arc<Frame>>,
     /// What inner calls have told; `None` when the call has ended, and has no inside any more.
     handed_up: Mutex<Option<Facts>>,
 }
 
 impl Frame {
-    pub(super) fn new(identity: [&str; 3]) -> Arc<Self> {
+    pub(super) fn new(identity: Identity) -> Arc<Self> {
         let parent = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
-        Arc::new(Self { identity: identity.map(Box::from), parent, handed_up: Mutex::new(Some(Facts::default())) })
+        Arc::new(Self { identity, parent, handed_up: Mutex::new(Some(Facts::default())) })
     }
 
     /// Finds the call of this provider, model and operation inside which the current code runs.
-    pub(super) fn enclosing(identity: [&str; 3]) -> Option<Arc<Self>> {
-        let find = |current: &RefCell<Option<Arc<Self>>>| {
-            let current = current.borrow();
-            let mut frames = std::iter::successors(current.as_ref(), |frame| frame.parent.as_ref());
-            frames
-                .find(|frame| frame.identity.iter().map(|part| &**part).eq(identity) && frame.lock().is_some())
-                .cloned()
-        };
-        CURRENT.try_with(find).ok().flatten()
+    #[inline]
+    pub(super) fn enclosing(names: [&str; 3]) -> Option<Arc<Self>> {
+        CURRENT.try_with(|current| current.borrow().as_ref()?.find(names)).ok().flatten()
+    }
+
+    #[inline(never)]
+    fn find(self: &Arc<Self>, names: [&str; 3]) -> Option<Arc<Self>> {
+        let mut frames = std::iter::successors(Some(self), |frame| frame.parent.as_ref());
+        frames.find(|frame| frame.identity.is(names) && frame.lock().is_some()).cloned()
     }
 
     /// Makes the code that runs until the guard is dropped the inside of this call.
@@ -82,4 +135,23 @@ impl Drop for Entered {
 /// Does nothing at the end of a thread, when its locals are gone.
 fn replace(frame: Option<Arc<Frame>>) -> Option<Arc<Frame>> {
     CURRENT.try_with(|current| current.replace(frame)).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn calls_are_the_same_if_all_their_names_are(
+            names in prop::array::uniform3("[ab]{0,2}|[a-z]{0,40}"),
+            others in prop::array::uniform3("[ab]{0,2}"),
+        ) {
+            let identity = Identity::new(names.each_ref().map(String::as_str));
+            prop_assert!(identity.is(names.each_ref().map(String::as_str)));
+            prop_assert_eq!(identity.is(others.each_ref().map(String::as_str)), names == others);
+        }
+    }
 }

@@ -90,7 +90,7 @@ impl Observed {
     /// Ends the call if its time is over; if not, has the task woken when it is.
     pub(super) fn wait(&mut self, cx: &Context<'_>) {
         self.finish_if_overdue();
-        if let Some(deadline) = self.call.as_ref().and_then(|call| call.deadline) {
+        if let Some(deadline) = self.call.as_ref().and_then(LlmCall::deadline) {
             Alarm::set(&mut self.alarm, deadline, cx.waker());
         }
     }

@@ -57,11 +57,13 @@ impl<S: Stream<Item: Outcome>> Stream for ObservedStream<S> {
         };
         if let Some(item) = &item {
             if let Some(call) = observed.call() {
-                let earlier = call.facts.error.take();
+                let earlier = call.facts().and_then(|facts| facts.error.take());
                 item.record_in(call);
-                if call.facts.error.is_none() {
+                if let Some(facts) = call.facts()
+                    && facts.error.is_none()
+                {
+                    facts.error = earlier;
                     call.record_chunk();
-                    call.facts.error = earlier;
                 }
             }
             observed.finish_if_overdue();

@@ -18,6 +18,7 @@ use super::fanout::{Extras, MOST_SAMPLES};
 use super::halves::{Halves, Totals, Update};
 use super::histogram::Histogram;
 use crate::catalog::{self, Metric};
+use crate::finish::FINISH_REASONS;
 use crate::series::{CallEnd, Fact, Finished, Handles, PairCounter, PairSeries, TraceIds, is_plausible, unix_time};
 use crate::snapshot::{LabelSet, Labels};
 use crate::usage::Usage;
@@ -300,8 +301,10 @@ impl PairSeries for Pair {
             if let Some(usage) = &usage {
                 self.add_tokens(&update, usage);
             }
-            for (reason, &count) in end.finished.iter().enumerate().filter(|(_, count)| **count > 0) {
-                update.add(PairCounter::finish(reason).index(), count.into());
+            if end.finished != [0; FINISH_REASONS.len()] {
+                for (reason, &count) in end.finished.iter().enumerate().filter(|(_, count)| **count > 0) {
+                    update.add(PairCounter::finish(reason).index(), count.into());
+                }
             }
             match end.error {
                 Some(error) => update.add(PairCounter::error(error).index(), 1),
@@ -320,7 +323,9 @@ impl PairSeries for Pair {
             }
         }
         self.in_flight.add(-1.0);
-        self.each_extra(|handles, recorder| handles.end(recorder, &CallEnd { usage, ..*end }));
+        if !self.extras.is_empty() {
+            self.each_extra(|handles, recorder| handles.end(recorder, &CallEnd { usage, ..*end }));
+        }
     }
 
     fn first_chunk(&self, elapsed: Duration, trace: Option<TraceIds>) {
