@@ -27,7 +27,7 @@ pub(crate) type SharedRecorder = Arc<dyn PairRecorder>;
 
 /// The recorder that is current.
 pub(crate) enum Current<'a> {
-    Own(&'a dyn PairRecorder),
+    Own(SharedRecorder),
     /// One of another crate, or one of this crate behind layers of another.
     Foreign(&'a dyn Recorder),
     /// None, or one that does nothing.
@@ -59,25 +59,28 @@ pub(crate) fn global() -> Option<&'static dyn PairRecorder> {
 }
 
 /// Finds out which recorder is current, without allocating. Whoever is in a hurry asks [`global`] first.
+#[inline]
 pub(crate) fn with_current<T>(then: impl FnOnce(Current<'_>) -> T) -> T {
-    metrics::with_recorder(|recorder| ask(recorder, then))
+    metrics::with_recorder(|recorder| then(ask(recorder)))
 }
 
-fn ask<T>(recorder: &dyn Recorder, then: impl FnOnce(Current<'_>) -> T) -> T {
+#[inline]
+fn ask(recorder: &dyn Recorder) -> Current<'_> {
     let here = place(recorder);
     // The facade's own stand-in has no size; recorders of this crate do, and nearly all others.
     if here.1 == 0 {
-        return then(if keeps_keys(recorder) { Current::Foreign(recorder) } else { Current::None });
+        return if keeps_keys(recorder) { Current::Foreign(recorder) } else { Current::None };
     }
     recorder.describe_gauge(KeyName::from_const_str(QUESTION), None, SharedString::const_str(""));
     match ANSWER.try_with(Cell::take).ok().flatten() {
-        Some((asked, own)) if asked == here => then(Current::Own(&*own)),
+        Some((asked, own)) if asked == here => Current::Own(own),
         // One behind another crate's layer or fan-out answers too, and must not be called past them.
-        Some(_) | None => then(Current::Foreign(recorder)),
+        Some(_) | None => Current::Foreign(recorder),
     }
 }
 
 /// Whether a recorder keeps the key of a counter, in the counter or in itself. The facade's stand-in doesn't.
+#[inline]
 fn keeps_keys(recorder: &dyn Recorder) -> bool {
     static PROBE: LazyLock<(Arc<str>, Key)> = LazyLock::new(|| {
         let name: Arc<str> = Arc::from(QUESTION);

@@ -103,7 +103,7 @@ fn record_to_current(
     foreign: impl FnOnce(&Handles, &dyn Recorder),
 ) {
     current::with_current(|current| match current {
-        Current::Own(recorder) => own(recorder),
+        Current::Own(recorder) => own(&*recorder),
         // Registers what is recorded and nothing else.
         Current::Foreign(recorder) => foreign(&Handles::new(Arc::from(provider), Arc::from(model)), recorder),
         Current::None => {}

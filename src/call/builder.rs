@@ -1,12 +1,14 @@
 //! What is known of a call before it starts.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{Span, field};
 
 use super::nesting::{Frame, Identity};
-use super::{Facts, Live, LlmCall, Own, Role, TARGET};
+use super::{Facts, Live, LlmCall, TARGET};
 use crate::record;
+use crate::series::PairSeries;
 
 /// The operation of a call that is told no other: the conventions' word for a conversation with a model.
 const CHAT: &str = "chat";
@@ -108,12 +110,10 @@ impl<'a> LlmCallBuilder<'a> {
 
     /// Starts the call.
     pub fn start(self) -> LlmCall {
-        let names = [self.provider, self.model, self.operation];
-        if !self.independent
-            && let Some(whole) = Frame::enclosing(names)
-        {
-            let role = Role::Part { whole, frame: Frame::new(Identity::new(names)) };
-            return LlmCall::new(|| self.live(role, Instant::now()));
+        if !self.independent && Frame::is_inside_of_one() {
+            if let Some(whole) = Frame::enclosing(self.names()) {
+                return self.start_part(whole);
+            }
         }
         let series = record::current_series(self.provider, self.model);
         if let Some(series) = &series {
@@ -123,17 +123,43 @@ impl<'a> LlmCallBuilder<'a> {
         if series.is_none() && span.is_disabled() {
             return LlmCall { live: None };
         }
-        let started = Instant::now();
-        LlmCall::new(|| {
-            let identity = Identity::new(names);
-            self.live(Role::Own(Own { series, span, started, last_chunk: None, identity, frame: None }), started)
-        })
+        self.live(series, span)
     }
 
-    #[inline]
-    fn live(&self, role: Role, started: Instant) -> Live {
-        let deadline = self.timeout.and_then(|timeout| started.checked_add(timeout));
-        Live { role, facts: Facts::default(), deadline, unwinding: std::thread::panicking() }
+    #[cold]
+    fn start_part(&self, whole: Arc<Frame>) -> LlmCall {
+        let mut call = self.live(None, Span::none());
+        if let Some(live) = &mut call.live {
+            live.frame();
+            live.whole = Some(whole);
+        }
+        call
+    }
+
+    fn live(&self, series: Option<Arc<dyn PairSeries>>, span: Span) -> LlmCall {
+        let started = Instant::now();
+        // Into memory that is there already, and the names likewise: what is moved there later is copied twice.
+        let mut live = Box::write(
+            Box::new_uninit(),
+            Live {
+                whole: None,
+                series,
+                span,
+                started,
+                last_chunk: None,
+                identity: Identity::NONE,
+                frame: None,
+                facts: Facts::default(),
+                deadline: self.timeout.and_then(|timeout| started.checked_add(timeout)),
+                unwinding: std::thread::panicking(),
+            },
+        );
+        live.identity.set(self.names());
+        LlmCall { live: Some(live) }
+    }
+
+    fn names(&self) -> [&'a str; 3] {
+        [self.provider, self.model, self.operation]
     }
 
     fn span(&self) -> Span {

@@ -9,12 +9,12 @@ mod stream;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::Span;
 
 use crate::error_type::ErrorType;
-use crate::finish::{self, FINISH_REASONS, FinishReasons};
+use crate::finish::FinishReasons;
 use crate::series::{CallEnd, PairSeries, TraceIds};
 use crate::usage::Usage;
 
@@ -61,31 +61,22 @@ pub struct LlmCall {
     live: Option<Box<Live>>,
 }
 
-/// A call that is recorded.
+/// A call that is recorded: one of its own, or a part of the call around it.
 struct Live {
-    role: Role,
-    facts: Facts,
-    /// When the time the call was given is over.
-    deadline: Option<Instant>,
-    /// Whether it was started by a destructor that a panic runs.
-    unwinding: bool,
-}
-
-/// What a call is for.
-enum Role {
-    /// A call of its own.
-    Own(Own),
-    /// A part of the call around it.
-    Part { whole: Arc<Frame>, frame: Arc<Frame> },
-}
-
-struct Own {
+    /// What the call around it hands up; `None` of a call of its own. A part has neither series nor span.
+    whole: Option<Arc<Frame>>,
     series: Option<Arc<dyn PairSeries>>,
     span: Span,
     started: Instant,
     last_chunk: Option<Instant>,
     identity: Identity,
+    /// Made when something runs inside the call.
     frame: Option<Arc<Frame>>,
+    facts: Facts,
+    /// When the time the call was given is over.
+    deadline: Option<Instant>,
+    /// Whether it was started by a destructor that a panic runs.
+    unwinding: bool,
 }
 
 /// What a call has learnt about itself.
@@ -140,11 +131,6 @@ impl LlmCall {
         LlmCallBuilder::new(provider, model)
     }
 
-    fn new(live: impl FnOnce() -> Live) -> Self {
-        // Made where it stays, not moved there.
-        Self { live: Some(Box::write(Box::new_uninit(), live())) }
-    }
-
     /// Returns the span of the call, to make it the parent of what happens inside; a disabled one for a part of another call, and where
     /// nothing is installed.
     ///
@@ -156,10 +142,7 @@ impl LlmCall {
     /// ```
     pub fn span(&self) -> &Span {
         static NONE: Span = Span::none();
-        match self.live.as_deref() {
-            Some(Live { role: Role::Own(own), .. }) => &own.span,
-            _ => &NONE,
-        }
+        self.live.as_ref().map_or(&NONE, |live| &live.span)
     }
 
     /// Records how many tokens the call used; again replaces what was recorded before.
@@ -222,27 +205,28 @@ impl LlmCall {
 
     /// Records that a chunk of the stream has arrived: the first ends the time to the first chunk, each further one a gap.
     pub fn record_chunk(&mut self) {
-        if let Some(Live { role: Role::Own(own), .. }) = self.live.as_deref_mut() {
+        if let Some(live) = &mut self.live
+            && let Some(series) = &live.series
+        {
             let now = Instant::now();
-            if let Some(series) = &own.series {
-                match own.last_chunk {
-                    None => series.first_chunk(now - own.started, trace_ids(&own.span)),
-                    Some(last) => series.chunk_gap(now - last),
-                }
+            match live.last_chunk.replace(now) {
+                None => series.first_chunk(now - live.started, trace_ids(&live.span)),
+                Some(last) => series.chunk_gap(now - last),
             }
-            own.last_chunk = Some(now);
         }
     }
 
     /// Ends the call: as a success, or with the error that was recorded.
     pub fn finish(mut self) {
-        self.end();
+        if let Some(live) = self.live.take() {
+            end(live);
+        }
     }
 
     /// Ends the call with an error.
     pub fn fail(mut self, error: impl Into<ErrorType>) {
         self.record_error(error);
-        self.end();
+        self.finish();
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -265,12 +249,6 @@ impl LlmCall {
     fn frame(&mut self) -> Option<Arc<Frame>> {
         self.live.as_mut().map(|live| Arc::clone(live.frame()))
     }
-
-    fn end(&mut self) {
-        if let Some(mut live) = self.live.take() {
-            live.end();
-        }
-    }
 }
 
 impl Live {
@@ -279,62 +257,32 @@ impl Live {
     }
 
     fn frame(&mut self) -> &Arc<Frame> {
-        match &mut self.role {
-            Role::Part { frame, .. } => frame,
-            Role::Own(own) => own.frame.get_or_insert_with(|| Frame::new(own.identity.clone())),
-        }
+        self.frame.get_or_insert_with(|| Frame::new(self.identity.clone()))
     }
 
     fn end(&mut self) {
-        match &mut self.role {
-            Role::Part { whole, frame } => {
-                self.facts.fill_from(frame.close());
-                whole.hand_up(mem::take(&mut self.facts));
-            }
-            Role::Own(own) => {
-                if let Some(frame) = &own.frame {
-                    self.facts.fill_from(frame.close());
-                }
-                own.end(&self.facts);
-            }
-        }
-    }
-
-    /// Says why a call is dropped that has neither finished nor failed.
-    fn error_of_drop(&self) -> ErrorType {
-        if std::thread::panicking() && !self.unwinding {
-            ErrorType::Panic
-        } else if self.is_overdue() {
-            ErrorType::Timeout
-        } else {
-            ErrorType::Cancelled
-        }
-    }
-}
-
-impl Own {
-    fn end(&self, facts: &Facts) {
         let elapsed = self.started.elapsed();
-        self.record_attributes(facts);
+        if let Some(frame) = &self.frame {
+            self.facts.fill_from(frame.close());
+        }
+        match &self.whole {
+            Some(whole) => whole.hand_up(mem::take(&mut self.facts)),
+            None => self.record_end(elapsed),
+        }
+    }
+
+    fn record_end(&self, elapsed: Duration) {
+        let facts = &self.facts;
+        let trace = if self.span.is_disabled() { None } else { self.record_attributes() };
         if let Some(series) = &self.series {
-            let mut finished = [0_u8; FINISH_REASONS.len()];
-            for (_, reason) in facts.finish_reasons.iter() {
-                let label = finish::normalise(reason);
-                if let Some(count) = FINISH_REASONS.iter().position(|known| *known == label).map(|at| &mut finished[at])
-                {
-                    *count = count.saturating_add(1);
-                }
-            }
-            let trace = trace_ids(&self.span);
+            let finished = if facts.finish_reasons.is_empty() { [0; _] } else { facts.finish_reasons.counts() };
             series.end(&CallEnd { elapsed, error: facts.error, usage: facts.usage, finished, trace });
         }
     }
 
-    fn record_attributes(&self, facts: &Facts) {
-        let span = &self.span;
-        if span.is_disabled() {
-            return;
-        }
+    /// Records the facts on the span, and returns its ids.
+    fn record_attributes(&self) -> Option<TraceIds> {
+        let Self { facts, span, .. } = self;
         if let Some(model) = &facts.response_model {
             span.record("gen_ai.response.model", &**model);
         }
@@ -360,6 +308,18 @@ impl Own {
         if let Some(error) = facts.error {
             span.record("error.type", error.as_str());
             span.record("otel.status_code", "ERROR");
+        }
+        trace_ids(span)
+    }
+
+    /// Says why a call is dropped that has neither finished nor failed.
+    fn error_of_drop(&self) -> ErrorType {
+        if std::thread::panicking() && !self.unwinding {
+            ErrorType::Panic
+        } else if self.is_overdue() {
+            ErrorType::Timeout
+        } else {
+            ErrorType::Cancelled
         }
     }
 }
@@ -413,13 +373,17 @@ impl Drop for LlmCall {
     }
 }
 
+fn end(mut live: Box<Live>) {
+    live.end();
+}
+
 /// Apart from the destructor, which nearly always finds that the call has ended.
 #[cold]
 fn end_of_drop(mut live: Box<Live>) {
     if live.facts.error.is_none() {
         live.facts.error = Some(live.error_of_drop());
     }
-    live.end();
+    end(live);
 }
 
 impl fmt::Debug for LlmCall {

@@ -40,19 +40,22 @@ impl Texts {
 }
 
 impl Identity {
+    pub(super) const NONE: Self = Self { lengths: [0; 3], texts: Texts::Short([0; Texts::SHORT]) };
+
     #[inline]
-    pub(super) fn new(names: [&str; 3]) -> Self {
-        let lengths = names.map(str::len);
-        let mut short = [0; Texts::SHORT];
-        let mut rest = &mut short[..];
-        for name in names {
-            let Some((place, after)) = rest.split_at_mut_checked(name.len()) else {
-                return Self { lengths, texts: Texts::Long(names.concat().into_bytes().into()) };
-            };
-            place.copy_from_slice(name.as_bytes());
-            rest = after;
+    pub(super) fn set(&mut self, names: [&str; 3]) {
+        self.lengths = names.map(str::len);
+        if let Texts::Short(short) = &mut self.texts {
+            let mut rest = &mut short[..];
+            for name in names {
+                let Some((place, after)) = rest.split_at_mut_checked(name.len()) else {
+                    self.texts = Texts::Long(names.concat().into_bytes().into());
+                    return;
+                };
+                place.copy_from_slice(name.as_bytes());
+                rest = after;
+            }
         }
-        Self { lengths, texts: Texts::Short(short) }
     }
 
     fn is(&self, names: [&str; 3]) -> bool {
@@ -81,16 +84,21 @@ impl Frame {
         Arc::new(Self { identity, parent, handed_up: Mutex::new(Some(Facts::default())) })
     }
 
-    /// Finds the call of this provider, model and operation inside which the current code runs.
+    /// Whether the current code runs inside any call.
     #[inline]
-    pub(super) fn enclosing(names: [&str; 3]) -> Option<Arc<Self>> {
-        CURRENT.try_with(|current| current.borrow().as_ref()?.find(names)).ok().flatten()
+    pub(super) fn is_inside_of_one() -> bool {
+        CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
     }
 
+    /// Finds the call of this provider, model and operation inside which the current code runs.
     #[inline(never)]
-    fn find(self: &Arc<Self>, names: [&str; 3]) -> Option<Arc<Self>> {
-        let mut frames = std::iter::successors(Some(self), |frame| frame.parent.as_ref());
-        frames.find(|frame| frame.identity.is(names) && frame.lock().is_some()).cloned()
+    pub(super) fn enclosing(names: [&str; 3]) -> Option<Arc<Self>> {
+        let find = |current: &RefCell<Option<Arc<Self>>>| {
+            let current = current.borrow();
+            let mut frames = std::iter::successors(current.as_ref(), |frame| frame.parent.as_ref());
+            frames.find(|frame| frame.identity.is(names) && frame.lock().is_some()).cloned()
+        };
+        CURRENT.try_with(find).ok().flatten()
     }
 
     /// Makes the code that runs until the guard is dropped the inside of this call.
@@ -149,7 +157,8 @@ mod tests {
             names in prop::array::uniform3("[ab]{0,2}|[a-z]{0,40}"),
             others in prop::array::uniform3("[ab]{0,2}"),
         ) {
-            let identity = Identity::new(names.each_ref().map(String::as_str));
+            let mut identity = Identity::NONE;
+            identity.set(names.each_ref().map(String::as_str));
             prop_assert!(identity.is(names.each_ref().map(String::as_str)));
             prop_assert_eq!(identity.is(others.each_ref().map(String::as_str)), names == others);
         }
