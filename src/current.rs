@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use metrics::{Key, KeyName, Recorder, SharedString};
 
 use crate::catalog::METADATA;
-use crate::series::{Fact, PairSeries};
+use crate::series::{Fact, Finished, PairSeries};
 
 /// A recorder of this crate: it keeps the series of each provider and model together.
 pub(crate) trait PairRecorder: Recorder + Send + Sync {
@@ -18,13 +18,16 @@ pub(crate) trait PairRecorder: Recorder + Send + Sync {
 
     /// Records something about a provider and model.
     fn record(&self, provider: &str, model: &str, fact: &Fact);
+
+    /// Records a whole call that has succeeded.
+    fn finished(&self, call: &Finished<'_>);
 }
 
 pub(crate) type SharedRecorder = Arc<dyn PairRecorder>;
 
 /// The recorder that is current.
 pub(crate) enum Current<'a> {
-    Own(&'a dyn PairRecorder),
+    Own(SharedRecorder),
     /// One of another crate, or one of this crate behind layers of another.
     Foreign(&'a dyn Recorder),
     /// None, or one that does nothing.
@@ -39,7 +42,7 @@ thread_local! {
 }
 
 /// The process' recorder, if it is one of this crate: its address, and what it forwards to. It is never dropped.
-static GLOBAL: OnceLock<(usize, SharedRecorder)> = OnceLock::new();
+static GLOBAL: OnceLock<(usize, &'static dyn PairRecorder)> = OnceLock::new();
 
 /// Address and size of a recorder.
 type Place = (usize, usize);
@@ -48,30 +51,36 @@ fn place<R: Recorder + ?Sized>(recorder: &R) -> Place {
     (std::ptr::from_ref(recorder).addr(), size_of_val(recorder))
 }
 
-/// Finds out which recorder is current, without allocating.
+/// Returns the process' recorder, if it is one of this crate, known already, and no other is current.
+#[inline]
+pub(crate) fn global() -> Option<&'static dyn PairRecorder> {
+    let (at, global) = GLOBAL.get()?;
+    (metrics::with_recorder(|recorder| place(recorder).0) == *at).then_some(*global)
+}
+
+/// Finds out which recorder is current, without allocating. Whoever is in a hurry asks [`global`] first.
 #[inline]
 pub(crate) fn with_current<T>(then: impl FnOnce(Current<'_>) -> T) -> T {
-    metrics::with_recorder(|recorder| {
-        let here = place(recorder);
-        if let Some((at, global)) = GLOBAL.get()
-            && *at == here.0
-        {
-            return then(Current::Own(&**global));
-        }
-        // The facade's own stand-in has no size; recorders of this crate do, and nearly all others.
-        if here.1 == 0 {
-            return then(if keeps_keys(recorder) { Current::Foreign(recorder) } else { Current::None });
-        }
-        recorder.describe_gauge(KeyName::from_const_str(QUESTION), None, SharedString::const_str(""));
-        match ANSWER.try_with(Cell::take).ok().flatten() {
-            Some((asked, own)) if asked == here => then(Current::Own(&*own)),
-            // One behind another crate's layer or fan-out answers too, and must not be called past them.
-            Some(_) | None => then(Current::Foreign(recorder)),
-        }
-    })
+    metrics::with_recorder(|recorder| then(ask(recorder)))
+}
+
+#[inline]
+fn ask(recorder: &dyn Recorder) -> Current<'_> {
+    let here = place(recorder);
+    // The facade's own stand-in has no size; recorders of this crate do, and nearly all others.
+    if here.1 == 0 {
+        return if keeps_keys(recorder) { Current::Foreign(recorder) } else { Current::None };
+    }
+    recorder.describe_gauge(KeyName::from_const_str(QUESTION), None, SharedString::const_str(""));
+    match ANSWER.try_with(Cell::take).ok().flatten() {
+        Some((asked, own)) if asked == here => Current::Own(own),
+        // One behind another crate's layer or fan-out answers too, and must not be called past them.
+        Some(_) | None => Current::Foreign(recorder),
+    }
 }
 
 /// Whether a recorder keeps the key of a counter, in the counter or in itself. The facade's stand-in doesn't.
+#[inline]
 fn keeps_keys(recorder: &dyn Recorder) -> bool {
     static PROBE: LazyLock<(Arc<str>, Key)> = LazyLock::new(|| {
         let name: Arc<str> = Arc::from(QUESTION);
@@ -101,7 +110,7 @@ pub(crate) fn identify<R: Recorder>(asked: &R, name: &KeyName, recorder: impl Fn
 pub(crate) fn identify_as_global<R: Recorder>(asked: &R, name: &KeyName, recorder: &SharedRecorder) -> bool {
     let is_question = identify(asked, name, || Arc::clone(recorder));
     if is_question && size_of::<R>() > 0 {
-        GLOBAL.get_or_init(|| (place(asked).0, Arc::clone(recorder)));
+        GLOBAL.get_or_init(|| (place(asked).0, &**Box::leak(Box::new(Arc::clone(recorder)))));
     }
     is_question
 }

@@ -72,6 +72,18 @@ impl FinishReasons {
         self.0.is_empty()
     }
 
+    /// Returns how many choices finished for each of [`FINISH_REASONS`].
+    pub(crate) fn counts(&self) -> [u8; FINISH_REASONS.len()] {
+        let mut counts = [0_u8; _];
+        for (_, reason) in self.iter() {
+            let label = normalise(reason);
+            if let Some(count) = FINISH_REASONS.iter().position(|known| *known == label).map(|at| &mut counts[at]) {
+                *count = count.saturating_add(1);
+            }
+        }
+        counts
+    }
+
     /// Iterates over the indices of the choices and their reasons.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
         self.0.iter().map(|(choice, reason)| (*choice, &**reason))

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use metrics::IntoF64;
+use metrics::{IntoF64, Recorder};
 
-use crate::current::{self, Current};
+use crate::current::{self, Current, PairRecorder};
 use crate::error_type::ErrorType;
-use crate::series::{Fact, Handles, PairSeries};
+use crate::series::{Fact, Finished, Handles, PairSeries};
 use crate::usage::Usage;
 
 /// Publishes the series of a provider and model with the value 0, each `error_type` and `finish_reason` included.
@@ -26,6 +26,9 @@ pub fn declare(provider: impl AsRef<str>, model: impl AsRef<str>) {
 
 /// Returns the series of a pair with the recorder that is current now; `None` without one.
 pub(crate) fn current_series(provider: &str, model: &str) -> Option<Arc<dyn PairSeries>> {
+    if let Some(own) = current::global() {
+        return own.pair(provider, model);
+    }
     current::with_current(|current| match current {
         Current::Own(own) => own.pair(provider, model),
         // Only a reference, so everything is registered now.
@@ -64,14 +67,45 @@ pub fn finished(
     elapsed: impl IntoF64,
     (prompt, completion): (u64, u64),
 ) {
-    let fact = Fact::Finished(elapsed.into_f64(), Usage::new(prompt, completion));
-    record(provider.as_ref(), model.as_ref(), &fact);
+    let (provider, model) = (provider.as_ref(), model.as_ref());
+    record_finished(&Finished { provider, model, seconds: elapsed.into_f64(), prompt, completion });
+}
+
+fn record_finished(call: &Finished<'_>) {
+    if let Some(own) = current::global() {
+        return own.finished(call);
+    }
+    record_to_current(
+        call.provider,
+        call.model,
+        |own| own.finished(call),
+        |handles, recorder| handles.finished(recorder, call),
+    );
 }
 
 fn record(provider: &str, model: &str, fact: &Fact) {
+    if let Some(own) = current::global() {
+        return own.record(provider, model, fact);
+    }
+    record_to_current(
+        provider,
+        model,
+        |own| own.record(provider, model, fact),
+        |handles, recorder| handles.record(recorder, fact),
+    );
+}
+
+#[inline(never)]
+fn record_to_current(
+    provider: &str,
+    model: &str,
+    own: impl FnOnce(&dyn PairRecorder),
+    foreign: impl FnOnce(&Handles, &dyn Recorder),
+) {
     current::with_current(|current| match current {
-        Current::Own(own) => own.record(provider, model, fact),
-        Current::Foreign(recorder) => Handles::record_once(recorder, provider, model, fact),
+        Current::Own(recorder) => own(&*recorder),
+        // Registers what is recorded and nothing else.
+        Current::Foreign(recorder) => foreign(&Handles::new(Arc::from(provider), Arc::from(model)), recorder),
         Current::None => {}
     });
 }

@@ -88,6 +88,12 @@ impl Usage {
         self.prompt.saturating_add(self.completion)
     }
 
+    /// Returns the bits that any of the parts has.
+    #[inline]
+    pub(crate) const fn bits(&self) -> u64 {
+        self.prompt | self.completion | self.cache_read | self.cache_write | self.reasoning
+    }
+
     /// Whether any of the tokens were cached or spent on reasoning.
     pub(crate) const fn has_parts(&self) -> bool {
         self.cache_read | self.cache_write | self.reasoning != 0

@@ -1,12 +1,14 @@
 //! What is known of a call before it starts.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{Span, field};
 
-use super::nesting::Frame;
-use super::{LlmCall, Own, Role, TARGET};
+use super::nesting::{Frame, Identity};
+use super::{Facts, Live, LlmCall, TARGET};
 use crate::record;
+use crate::series::PairSeries;
 
 /// The operation of a call that is told no other: the conventions' word for a conversation with a model.
 const CHAT: &str = "chat";
@@ -123,22 +125,56 @@ impl<'a> LlmCallBuilder<'a> {
 
     /// Starts the call.
     pub fn start(self) -> LlmCall {
-        let deadline = |started: Instant| self.timeout.and_then(|timeout| started.checked_add(timeout));
-        let identity = [self.provider, self.model, self.operation];
-        if !self.independent
-            && let Some(whole) = Frame::enclosing(identity)
-        {
-            return LlmCall::new(Role::Part { whole, frame: Frame::new(identity) }, deadline(Instant::now()));
+        if !self.independent && Frame::is_inside_a_call() {
+            if let Some(whole) = Frame::enclosing(self.names()) {
+                return self.start_part(whole);
+            }
         }
         let series = record::current_series(self.provider, self.model);
-        series.iter().for_each(|series| series.start());
+        if let Some(series) = &series {
+            series.start();
+        }
         let span = self.span();
         if series.is_none() && span.is_disabled() {
-            return LlmCall::new(Role::Inert, None);
+            return LlmCall { live: None };
         }
+        self.live(series, span)
+    }
+
+    #[cold]
+    fn start_part(&self, whole: Arc<Frame>) -> LlmCall {
+        let mut call = self.live(None, Span::none());
+        if let Some(live) = &mut call.live {
+            live.frame();
+            live.whole = Some(whole);
+        }
+        call
+    }
+
+    fn live(&self, series: Option<Arc<dyn PairSeries>>, span: Span) -> LlmCall {
         let started = Instant::now();
-        let own = Own { series, span, started, last_chunk: None, identity: identity.map(Box::from), frame: None };
-        LlmCall::new(Role::Own(Box::new(own)), deadline(started))
+        // Into memory that is there already, and the names likewise: what is moved there later is copied twice.
+        let mut live = Box::write(
+            Box::new_uninit(),
+            Live {
+                whole: None,
+                series,
+                span,
+                started,
+                last_chunk: None,
+                identity: Identity::NONE,
+                frame: None,
+                facts: Facts::default(),
+                deadline: self.timeout.and_then(|timeout| started.checked_add(timeout)),
+                unwinding: std::thread::panicking(),
+            },
+        );
+        live.identity.set(self.names());
+        LlmCall { live: Some(live) }
+    }
+
+    fn names(&self) -> [&'a str; 3] {
+        [self.provider, self.model, self.operation]
     }
 
     fn span(&self) -> Span {

@@ -9,17 +9,17 @@ mod stream;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::Span;
 
 use crate::error_type::ErrorType;
-use crate::finish::{self, FINISH_REASONS, FinishReasons};
+use crate::finish::FinishReasons;
 use crate::series::{CallEnd, PairSeries, TraceIds};
 use crate::usage::Usage;
 
 pub use builder::LlmCallBuilder;
-use nesting::Frame;
+use nesting::{Frame, Identity};
 pub use observe::{Observe, ObserveWith};
 pub use stream::{ObserveStream, ObserveStreamWith, ObservedStream, ObservedStreamWith};
 
@@ -57,31 +57,26 @@ pub(crate) const TARGET: &str = "botticelli_obs::call";
 /// [`without_nesting`](LlmCallBuilder::without_nesting). What a task spawns is no longer inside.
 #[must_use = "a call that is dropped is recorded as cancelled: keep it and call `finish` or `fail`"]
 pub struct LlmCall {
-    role: Role,
+    /// `None` where nothing is installed, and once the call has ended.
+    live: Option<Box<Live>>,
+}
+
+/// A call that is recorded: one of its own, or a part of the call around it.
+struct Live {
+    /// What the call around it hands up; `None` of a call of its own. A part has neither series nor span.
+    whole: Option<Arc<Frame>>,
+    series: Option<Arc<dyn PairSeries>>,
+    span: Span,
+    started: Instant,
+    last_chunk: Option<Instant>,
+    identity: Identity,
+    /// Made when something runs inside the call.
+    frame: Option<Arc<Frame>>,
     facts: Facts,
     /// When the time the call was given is over.
     deadline: Option<Instant>,
     /// Whether it was started by a destructor that a panic runs.
     unwinding: bool,
-}
-
-/// What a call is for.
-enum Role {
-    /// Nothing is installed, or the call has ended.
-    Inert,
-    /// A call of its own.
-    Own(Box<Own>),
-    /// A part of the call around it.
-    Part { whole: Arc<Frame>, frame: Arc<Frame> },
-}
-
-struct Own {
-    series: Option<Arc<dyn PairSeries>>,
-    span: Span,
-    started: Instant,
-    last_chunk: Option<Instant>,
-    identity: [Box<str>; 3],
-    frame: Option<Arc<Frame>>,
 }
 
 /// What a call has learnt about itself.
@@ -139,10 +134,6 @@ impl LlmCall {
         LlmCallBuilder::new(provider.as_ref(), model.as_ref())
     }
 
-    fn new(role: Role, deadline: Option<Instant>) -> Self {
-        Self { role, facts: Facts::default(), deadline, unwinding: std::thread::panicking() }
-    }
-
     /// Returns the span of the call, to make it the parent of what happens inside; a disabled one for a part of another call, and where
     /// nothing is installed.
     ///
@@ -154,154 +145,147 @@ impl LlmCall {
     /// ```
     pub fn span(&self) -> &Span {
         static NONE: Span = Span::none();
-        match &self.role {
-            Role::Own(own) => &own.span,
-            Role::Inert | Role::Part { .. } => &NONE,
-        }
+        self.live.as_ref().map_or(&NONE, |live| &live.span)
     }
 
     /// Records how many tokens the call used; again replaces what was recorded before.
     pub fn record_usage(&mut self, usage: Usage) {
-        self.facts.usage = Some(usage);
+        if let Some(facts) = self.facts() {
+            facts.usage = Some(usage);
+        }
     }
 
     /// Records that the call has failed, and why; again replaces what was recorded before.
     pub fn record_error(&mut self, error: impl Into<ErrorType>) {
-        self.facts.error = Some(error.into());
+        let error = error.into();
+        if let Some(facts) = self.facts() {
+            facts.error = Some(error);
+        }
     }
 
     /// Records the model that answered, for the span.
     pub fn record_response_model(&mut self, model: &str) {
-        if !self.is_inert() && self.facts.response_model.as_deref() != Some(model) {
-            self.facts.response_model = Some(model.into());
+        if let Some(facts) = self.facts()
+            && facts.response_model.as_deref() != Some(model)
+        {
+            facts.response_model = Some(model.into());
         }
     }
 
     /// Records the provider's id of the response, for the span.
     pub fn record_response_id(&mut self, id: &str) {
-        if !self.is_inert() && self.facts.response_id.as_deref() != Some(id) {
-            self.facts.response_id = Some(id.into());
+        if let Some(facts) = self.facts()
+            && facts.response_id.as_deref() != Some(id)
+        {
+            facts.response_id = Some(id.into());
         }
     }
 
     /// Records why generation stopped, in the provider's words; once for each choice that finished.
     pub fn record_finish_reason(&mut self, reason: &str) {
-        if !self.is_inert() {
-            self.facts.finish_reasons.add(reason);
+        if let Some(facts) = self.facts() {
+            facts.finish_reasons.add(reason);
         }
     }
 
     /// Records why one of several choices stopped; again replaces what was recorded for it.
     pub(crate) fn record_choice(&mut self, choice: usize, reason: &str) {
-        if !self.is_inert() {
-            self.facts.finish_reasons.set(choice, reason);
+        if let Some(facts) = self.facts() {
+            facts.finish_reasons.set(choice, reason);
         }
     }
 
     /// The usage as recorded up to now.
     #[cfg(feature = "json")]
     pub(crate) fn usage(&self) -> Option<Usage> {
-        self.facts.usage
+        self.live.as_ref()?.facts.usage
+    }
+
+    /// What the call has learnt; `None` where nothing is recorded.
+    fn facts(&mut self) -> Option<&mut Facts> {
+        self.live.as_deref_mut().map(|live| &mut live.facts)
     }
 
     /// Records that a chunk of the stream has arrived: the first ends the time to the first chunk, each further one a gap.
     pub fn record_chunk(&mut self) {
-        if let Role::Own(own) = &mut self.role {
+        if let Some(live) = &mut self.live
+            && let Some(series) = &live.series
+        {
             let now = Instant::now();
-            if let Some(series) = &own.series {
-                match own.last_chunk {
-                    None => series.first_chunk(now - own.started, trace_ids(&own.span)),
-                    Some(last) => series.chunk_gap(now - last),
-                }
+            match live.last_chunk.replace(now) {
+                None => series.first_chunk(now - live.started, trace_ids(&live.span)),
+                Some(last) => series.chunk_gap(now - last),
             }
-            own.last_chunk = Some(now);
         }
     }
 
     /// Ends the call: as a success, or with the error that was recorded.
     pub fn finish(mut self) {
-        self.end();
+        if let Some(live) = self.live.take() {
+            end(live);
+        }
     }
 
     /// Ends the call with an error.
     pub fn fail(mut self, error: impl Into<ErrorType>) {
         self.record_error(error);
-        self.end();
+        self.finish();
     }
 
-    fn is_inert(&self) -> bool {
-        matches!(self.role, Role::Inert)
+    fn deadline(&self) -> Option<Instant> {
+        self.live.as_ref()?.deadline
     }
 
     fn is_overdue(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.live.as_ref().is_some_and(|live| live.is_overdue())
     }
 
     /// Whether generation has stopped without an error, as far as the call and those inside it have told.
     fn is_complete(&mut self) -> bool {
-        if let Some(frame) = self.frame() {
-            self.facts.fill_from(frame.take_handed_up());
-        }
-        self.facts.error.is_none() && !self.facts.finish_reasons.is_empty()
+        let Some(live) = &mut self.live else { return false };
+        let handed_up = live.frame().take_handed_up();
+        live.facts.fill_from(handed_up);
+        live.facts.error.is_none() && !live.facts.finish_reasons.is_empty()
     }
 
     /// The frame of what runs inside the call; none where nothing is recorded.
     fn frame(&mut self) -> Option<Arc<Frame>> {
-        match &mut self.role {
-            Role::Inert => None,
-            Role::Part { frame, .. } => Some(Arc::clone(frame)),
-            Role::Own(own) => {
-                let identity = &own.identity;
-                let frame = own.frame.get_or_insert_with(|| Frame::new([&identity[0], &identity[1], &identity[2]]));
-                Some(Arc::clone(frame))
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        if self.is_inert() {
-            return;
-        }
-        let mut facts = mem::take(&mut self.facts);
-        match mem::replace(&mut self.role, Role::Inert) {
-            Role::Inert => {}
-            Role::Part { whole, frame } => {
-                facts.fill_from(frame.close());
-                whole.hand_up(facts);
-            }
-            Role::Own(own) => {
-                if let Some(frame) = &own.frame {
-                    facts.fill_from(frame.close());
-                }
-                own.end(&facts);
-            }
-        }
+        self.live.as_mut().map(|live| Arc::clone(live.frame()))
     }
 }
 
-impl Own {
-    fn end(&self, facts: &Facts) {
+impl Live {
+    fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn frame(&mut self) -> &Arc<Frame> {
+        self.frame.get_or_insert_with(|| Frame::new(self.identity.clone()))
+    }
+
+    fn end(&mut self) {
         let elapsed = self.started.elapsed();
-        self.record_attributes(facts);
+        if let Some(frame) = &self.frame {
+            self.facts.fill_from(frame.close());
+        }
+        match &self.whole {
+            Some(whole) => whole.hand_up(mem::take(&mut self.facts)),
+            None => self.record_end(elapsed),
+        }
+    }
+
+    fn record_end(&self, elapsed: Duration) {
+        let facts = &self.facts;
+        let trace = if self.span.is_disabled() { None } else { self.record_attributes() };
         if let Some(series) = &self.series {
-            let mut finished = [0_u8; FINISH_REASONS.len()];
-            for (_, reason) in facts.finish_reasons.iter() {
-                let label = finish::normalise(reason);
-                if let Some(count) = FINISH_REASONS.iter().position(|known| *known == label).map(|at| &mut finished[at])
-                {
-                    *count = count.saturating_add(1);
-                }
-            }
-            let trace = trace_ids(&self.span);
+            let finished = if facts.finish_reasons.is_empty() { [0; _] } else { facts.finish_reasons.counts() };
             series.end(&CallEnd { elapsed, error: facts.error, usage: facts.usage, finished, trace });
         }
     }
 
-    fn record_attributes(&self, facts: &Facts) {
-        let span = &self.span;
-        if span.is_disabled() {
-            return;
-        }
+    /// Records the facts on the span, and returns its ids.
+    fn record_attributes(&self) -> Option<TraceIds> {
+        let Self { facts, span, .. } = self;
         if let Some(model) = &facts.response_model {
             span.record("gen_ai.response.model", &**model);
         }
@@ -327,6 +311,18 @@ impl Own {
         if let Some(error) = facts.error {
             span.record("error.type", error.as_str());
             span.record("otel.status_code", "ERROR");
+        }
+        trace_ids(span)
+    }
+
+    /// Says why a call is dropped that has neither finished nor failed.
+    fn error_of_drop(&self) -> ErrorType {
+        if std::thread::panicking() && !self.unwinding {
+            ErrorType::Panic
+        } else if self.is_overdue() {
+            ErrorType::Timeout
+        } else {
+            ErrorType::Cancelled
         }
     }
 }
@@ -372,25 +368,30 @@ fn positive(tokens: u64) -> Option<u64> {
 }
 
 impl Drop for LlmCall {
+    #[inline]
     fn drop(&mut self) {
-        if self.is_inert() {
-            return;
+        if let Some(live) = self.live.take() {
+            end_of_drop(live);
         }
-        if self.facts.error.is_none() {
-            if std::thread::panicking() && !self.unwinding {
-                self.record_error(ErrorType::Panic);
-            } else if self.is_overdue() {
-                self.record_error(ErrorType::Timeout);
-            } else {
-                self.record_error(ErrorType::Cancelled);
-            }
-        }
-        self.end();
     }
+}
+
+fn end(mut live: Box<Live>) {
+    live.end();
+}
+
+/// Apart from the destructor, which nearly always finds that the call has ended.
+#[cold]
+fn end_of_drop(mut live: Box<Live>) {
+    if live.facts.error.is_none() {
+        live.facts.error = Some(live.error_of_drop());
+    }
+    end(live);
 }
 
 impl fmt::Debug for LlmCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LlmCall").field("facts", &self.facts).finish_non_exhaustive()
+        let facts = self.live.as_ref().map(|live| &live.facts);
+        f.debug_struct("LlmCall").field("facts", &facts).finish_non_exhaustive()
     }
 }

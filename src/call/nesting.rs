@@ -16,30 +16,90 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
 }
 
+/// Provider, model and operation of a call.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    lengths: [usize; 3],
+    /// One after the other.
+    texts: Texts,
+}
+
+#[derive(Clone, Debug)]
+enum Texts {
+    /// Kept in place, as nearly all are.
+    Short([u8; Texts::SHORT]),
+    Long(Box<[u8]>),
+}
+
+impl Texts {
+    const SHORT: usize = 63;
+
+    fn all(&self) -> &[u8] {
+        match self {
+            Self::Short(all) => all,
+            Self::Long(all) => all,
+        }
+    }
+}
+
+impl Identity {
+    pub(super) const NONE: Self = Self { lengths: [0; 3], texts: Texts::Short([0; Texts::SHORT]) };
+
+    #[inline]
+    pub(super) fn set(&mut self, names: [&str; 3]) {
+        self.lengths = names.map(str::len);
+        if let Texts::Short(short) = &mut self.texts {
+            let mut rest = &mut short[..];
+            for name in names {
+                let Some((place, after)) = rest.split_at_mut_checked(name.len()) else {
+                    self.texts = Texts::Long(names.concat().into_bytes().into());
+                    return;
+                };
+                place.copy_from_slice(name.as_bytes());
+                rest = after;
+            }
+        }
+    }
+
+    fn is(&self, names: [&str; 3]) -> bool {
+        let mut rest = self.texts.all();
+        names.map(str::len) == self.lengths
+            && names.iter().all(|name| {
+                let (text, after) = rest.split_at(name.len());
+                rest = after;
+                text == name.as_bytes()
+            })
+    }
+}
+
 /// A call, as seen by the code that runs inside it.
 #[derive(Debug)]
 pub(super) struct Frame {
-    /// Provider, model and operation.
-    identity: [Box<str>; 3],
+    identity: Identity,
     parent: Option<Arc<Frame>>,
     /// The facts of inner calls; `None` after the call has ended.
     inner_facts: Mutex<Option<Facts>>,
 }
 
 impl Frame {
-    pub(super) fn new(identity: [&str; 3]) -> Arc<Self> {
+    pub(super) fn new(identity: Identity) -> Arc<Self> {
         let parent = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
-        Arc::new(Self { identity: identity.map(Box::from), parent, inner_facts: Mutex::new(Some(Facts::default())) })
+        Arc::new(Self { identity, parent, inner_facts: Mutex::new(Some(Facts::default())) })
+    }
+
+    /// Whether the current code runs inside any call.
+    #[inline]
+    pub(super) fn is_inside_a_call() -> bool {
+        CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
     }
 
     /// Returns the innermost enclosing call of this provider, model and operation that has not ended.
-    pub(super) fn enclosing(identity: [&str; 3]) -> Option<Arc<Self>> {
+    #[inline(never)]
+    pub(super) fn enclosing(names: [&str; 3]) -> Option<Arc<Self>> {
         let find = |current: &RefCell<Option<Arc<Self>>>| {
             let current = current.borrow();
             let mut frames = std::iter::successors(current.as_ref(), |frame| frame.parent.as_ref());
-            frames
-                .find(|frame| frame.identity.iter().map(|part| &**part).eq(identity) && frame.lock().is_some())
-                .cloned()
+            frames.find(|frame| frame.identity.is(names) && frame.lock().is_some()).cloned()
         };
         CURRENT.try_with(find).ok().flatten()
     }
@@ -86,4 +146,24 @@ impl Drop for FrameGuard {
 /// Replaces the current frame. At the end of a thread, after its thread locals were dropped, this does nothing.
 fn replace(frame: Option<Arc<Frame>>) -> Option<Arc<Frame>> {
     CURRENT.try_with(|current| current.replace(frame)).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn calls_are_the_same_if_all_their_names_are(
+            names in prop::array::uniform3("[ab]{0,2}|[a-z]{0,40}"),
+            others in prop::array::uniform3("[ab]{0,2}"),
+        ) {
+            let mut identity = Identity::NONE;
+            identity.set(names.each_ref().map(String::as_str));
+            prop_assert!(identity.is(names.each_ref().map(String::as_str)));
+            prop_assert_eq!(identity.is(others.each_ref().map(String::as_str)), names == others);
+        }
+    }
 }

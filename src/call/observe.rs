@@ -97,7 +97,7 @@ impl ObservedCall {
     /// Ends the call if its deadline has passed. Otherwise sets an alarm that wakes the task at the deadline.
     pub(super) fn wait(&mut self, cx: &Context<'_>) {
         self.finish_if_overdue();
-        if let Some(deadline) = self.call.as_ref().and_then(|call| call.deadline) {
+        if let Some(deadline) = self.call.as_ref().and_then(LlmCall::deadline) {
             Alarm::set(&mut self.alarm, deadline, cx.waker());
         }
     }

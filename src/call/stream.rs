@@ -63,16 +63,19 @@ impl StreamedCall {
         };
         if let Some(item) = &item {
             if let Some(call) = self.0.call() {
-                let earlier = call.facts.error.take();
+                // An item that is an error is not a chunk. A later chunk does not erase the error.
+                let earlier = call.facts().and_then(|facts| facts.error.take());
                 report(call, item);
-                if call.facts.error.is_none() {
+                if let Some(facts) = call.facts()
+                    && facts.error.is_none()
+                {
+                    facts.error = earlier;
                     call.record_chunk();
-                    call.facts.error = earlier;
                 }
             }
             self.0.finish_if_overdue();
         } else if self.is_complete() {
-            // A reader who is slow to see the end has had everything in time.
+            // Not `finish`: only the end of the stream was read late.
             self.0.end();
         } else {
             self.0.finish();

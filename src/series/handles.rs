@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, NoopRecorder, Recorder, SharedString};
 
-use super::{CallEnd, Fact, PairCounter, PairSeries, TOKEN_PARTS, TraceIds, is_plausible, unix_time};
+use super::{CallEnd, Fact, Finished, PairCounter, PairSeries, TOKEN_PARTS, TraceIds, is_plausible, unix_time};
 use crate::catalog::{self, METADATA, Metric};
 use crate::usage::Usage;
 
@@ -48,11 +48,6 @@ impl Handles {
         handles.last_success(recorder);
         handles.register_histograms(recorder);
         handles
-    }
-
-    /// Records what one macro says with a recorder that is at hand, registering nothing else.
-    pub(crate) fn record_once(recorder: &dyn Recorder, provider: &str, model: &str, fact: &Fact) {
-        Self::new(Arc::from(provider), Arc::from(model)).record(recorder, fact);
     }
 
     pub(crate) fn declare(&self, recorder: &dyn Recorder) {
@@ -116,12 +111,13 @@ impl Handles {
             Fact::Error(error) => self.counter(recorder, PairCounter::error(error)).increment(1),
             Fact::Duration(seconds) => self.duration(recorder, seconds),
             Fact::Tokens(usage) => self.tokens(recorder, &usage),
-            Fact::Finished(seconds, usage) => {
-                self.counter(recorder, PairCounter::REQUESTS).increment(1);
-                self.duration(recorder, seconds);
-                self.tokens(recorder, &usage);
-            }
         }
+    }
+
+    pub(crate) fn finished(&self, recorder: &dyn Recorder, call: &Finished<'_>) {
+        self.counter(recorder, PairCounter::REQUESTS).increment(1);
+        self.duration(recorder, call.seconds);
+        self.tokens(recorder, &Usage::new(call.prompt, call.completion));
     }
 
     fn duration(&self, recorder: &dyn Recorder, seconds: f64) {

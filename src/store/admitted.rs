@@ -9,6 +9,7 @@ use metrics::{Key, KeyName, SharedString, Unit};
 use metrics_util::KeyHasher;
 
 use super::Config;
+use super::bounds::Bounds;
 use super::family::{Family, Series};
 use super::name::{canonical, exposed, of_samples, own, sanitized};
 use crate::catalog::{DEFAULT_BUCKETS, METRICS, Metric, MetricKind};
@@ -105,7 +106,7 @@ impl Admitted {
             help: metric.description.into(),
             decimals: metric.decimals(),
         };
-        let bounds = self.bounds.get(&sanitized(metric.name)).cloned().unwrap_or_default();
+        let bounds = Bounds::new(self.bounds.get(&sanitized(metric.name)).cloned().unwrap_or_default());
         let spelling = KeyName::from_const_str(metric.name);
         let family = Family {
             // The crate's own histograms are durations; a program's may well go below zero.
@@ -201,7 +202,7 @@ impl Admitted {
             return meaning;
         }
         let bounds = self.bounds.get(sanitized).cloned().unwrap_or_else(|| Arc::from(DEFAULT_BUCKETS));
-        let bounds = if kind == MetricKind::Histogram { bounds } else { Arc::default() };
+        let bounds = Bounds::new(if kind == MetricKind::Histogram { bounds } else { Arc::default() });
         let about = About { name: name.into(), kind, help: (*help).into(), decimals: 0 };
         let spelling = KeyName::from(spelling.to_owned());
         Meaning::Family(self.add(Family::new(Arc::new(about), spelling, bounds, config.max_series)))

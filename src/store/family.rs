@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, SharedString};
 
+use super::bounds::Bounds;
 use super::count::{Count, Number, Sum};
 use super::fanout::Extras;
 use super::histogram::Histogram as Buckets;
@@ -18,7 +19,7 @@ pub(super) struct Family {
     pub(super) about: Arc<About>,
     /// The name in code that came first.
     pub(super) spelling: KeyName,
-    pub(super) bounds: Arc<[f64]>,
+    pub(super) bounds: Bounds,
     /// The lowest sample of a histogram.
     pub(super) lowest: f64,
     pub(super) limit: usize,
@@ -56,7 +57,7 @@ enum Cell {
 }
 
 impl Family {
-    pub(super) fn new(about: Arc<About>, spelling: KeyName, bounds: Arc<[f64]>, limit: usize) -> Self {
+    pub(super) fn new(about: Arc<About>, spelling: KeyName, bounds: Bounds, limit: usize) -> Self {
         Self {
             about,
             spelling,
@@ -125,7 +126,7 @@ impl Family {
             MetricKind::Gauge if is_overflow => Cell::Sum(Arc::default(), OnceLock::new()),
             MetricKind::Gauge => Cell::Gauge(Arc::default(), OnceLock::new()),
             MetricKind::Histogram => {
-                let buckets = Buckets::new(Arc::clone(&self.bounds), self.lowest, Arc::clone(&self.invalid));
+                let buckets = Buckets::new(self.bounds.clone(), self.lowest, Arc::clone(&self.invalid));
                 Cell::Histogram(Arc::new(buckets), OnceLock::new())
             }
         };
@@ -135,7 +136,7 @@ impl Family {
 
     /// Returns what a snapshot is made from, so that it is made without a lock.
     pub(super) fn parts(&self) -> (Arc<About>, Arc<[f64]>, Vec<Arc<Series>>) {
-        (Arc::clone(&self.about), Arc::clone(&self.bounds), self.series.clone())
+        (Arc::clone(&self.about), Arc::clone(self.bounds.all()), self.series.clone())
     }
 }
 

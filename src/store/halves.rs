@@ -57,7 +57,8 @@ impl Halves {
     pub(super) fn update(&self) -> Update<'_> {
         // Acquire: a half is used again only after its reader has left it.
         let state = self.state.fetch_add(1, Ordering::Acquire);
-        Update { half: self.half(state) }
+        let half = self.half(state);
+        Update { half, counts: &half.counts }
     }
 
     /// Reads everything that was added before.
@@ -105,7 +106,7 @@ impl Halves {
 
     #[inline]
     fn half(&self, state: u64) -> &Half {
-        &self.halves[usize::from(state & SECOND_HALF != 0)]
+        &self.halves[(state >> 63) as usize]
     }
 }
 
@@ -113,13 +114,15 @@ impl Halves {
 #[must_use = "an update ends when it is dropped"]
 pub(super) struct Update<'a> {
     half: &'a Half,
+    /// Those of the half, looked up once.
+    counts: &'a [AtomicU64],
 }
 
 impl Update<'_> {
     /// Adds to a count, which stops at `u64::MAX`.
     #[inline]
     pub(super) fn add(&self, count: usize, more: u64) {
-        let Some(count) = self.half.counts.get(count) else { return };
+        let Some(count) = self.counts.get(count) else { return };
         let before = count.fetch_add(more, Ordering::Relaxed);
         if before.checked_add(more).is_none() {
             // No reader has seen the number that has wrapped: it waits for the end of this update.
@@ -133,7 +136,8 @@ impl Update<'_> {
         let mut bits = self.half.sum.load(Ordering::Relaxed);
         loop {
             let sum = f64::from_bits(bits) + more;
-            if !sum.is_finite() {
+            // Whether it is finite, whatever its sign.
+            if sum.to_bits() << 1 >= f64::INFINITY.to_bits() << 1 {
                 return false;
             }
             match self.half.sum.compare_exchange_weak(bits, sum.to_bits(), Ordering::Relaxed, Ordering::Relaxed) {

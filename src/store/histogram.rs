@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use metrics::HistogramFn;
 
+use super::bounds::Bounds;
 use super::count::add_saturating;
 use super::halves::Halves;
 use crate::snapshot::Histograms;
@@ -12,8 +13,7 @@ use crate::snapshot::Histograms;
 /// Counts of samples by bucket, and their sum.
 #[derive(Debug)]
 pub(super) struct Histogram {
-    /// Upper bounds, ascending and finite.
-    bounds: Arc<[f64]>,
+    bounds: Bounds,
     /// The lowest sample that is taken: a duration is never negative.
     lowest: f64,
     /// Samples that were not taken, of the whole family.
@@ -22,11 +22,12 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    pub(super) fn new(bounds: Arc<[f64]>, lowest: f64, invalid: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(bounds: Bounds, lowest: f64, invalid: Arc<AtomicU64>) -> Self {
         Self { lowest, invalid, buckets: Halves::new(bounds.len() + 1), bounds }
     }
 
     /// Records a sample so many times. A sample that is not finite, or that would make the sum infinite, counts as invalid.
+    #[inline]
     pub(super) fn add(&self, value: f64, count: u64) {
         if !value.is_finite() || value < self.lowest {
             return add_saturating(&self.invalid, count);
@@ -43,8 +44,9 @@ impl Histogram {
     }
 
     /// Returns the bucket of a sample.
+    #[inline]
     pub(super) fn bucket(&self, value: f64) -> usize {
-        self.bounds.partition_point(|bound| *bound < value)
+        self.bounds.bucket(value)
     }
 
     /// Appends the series to its family.

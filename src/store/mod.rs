@@ -3,6 +3,7 @@
 //! A name means one family and a label set one series, decided when they first come. Readers get a [`Snapshot`].
 
 mod admitted;
+mod bounds;
 mod columns;
 mod count;
 mod exemplars;
@@ -20,6 +21,7 @@ mod pattern;
 mod process;
 mod recorder;
 mod sync;
+mod words;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -89,7 +91,7 @@ impl Store {
         let admitted = Admitted::new(&config);
         let about = |metric: &Metric| {
             let family = &admitted.families[catalog::place(metric)];
-            let (bounds, invalid) = (Arc::clone(&family.bounds), Arc::clone(&family.invalid));
+            let (bounds, invalid) = (family.bounds.clone(), Arc::clone(&family.invalid));
             pair::About { bounds, invalid, is_excluded: config.is_excluded(metric) }
         };
         let shared = Shared {
@@ -114,6 +116,8 @@ impl Store {
     /// Makes everything recorded from now on vanish.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
+        // So that what is quickest need not look whether it is closed.
+        self.pairs.forget();
     }
 
     /// Returns what a key comes to, opening its series if there is room.
@@ -129,7 +133,12 @@ impl Store {
     /// Does something with the series of a provider and model, whose names need not be clean.
     #[inline]
     fn with_pair<T>(&self, provider: &str, model: &str, then: impl Fn(&Arc<Pair>) -> T) -> T {
-        self.pairs.with(provider, model, |provider, model| self.new_pair(provider, model), then)
+        let cached = self.pairs.with_cached(provider, model, &then);
+        cached.unwrap_or_else(|| then(&self.pair_uncached(provider, model)))
+    }
+
+    fn pair_uncached(&self, provider: &str, model: &str) -> Arc<Pair> {
+        self.pairs.open(provider, model, |provider, model| self.new_pair(provider, model))
     }
 
     fn new_pair(&self, provider: &str, model: &str) -> Pair {
@@ -145,7 +154,7 @@ impl Store {
         let mut columns = Columns::new(|metric| {
             let family = &admitted.families[catalog::place(metric)];
             (metric.is_per_model() && !self.config.is_excluded(metric))
-                .then(|| (Arc::clone(&family.about), Arc::clone(&family.bounds)))
+                .then(|| (Arc::clone(&family.about), Arc::clone(family.bounds.all())))
         });
         let parts: Vec<_> = admitted.families.iter().map(|family| family.parts()).collect();
         let own_counts: Vec<_> = METRICS.iter().map(|metric| self.own_counts(metric, &admitted)).collect();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, HistogramFn, Recorder};
 
+use super::bounds::Bounds;
 use super::columns::Columns;
 use super::count::{Number, add_saturating};
 use super::exemplars::{Exemplars, Of};
@@ -17,7 +18,8 @@ use super::fanout::{Extras, MOST_SAMPLES};
 use super::halves::{Halves, Totals, Update};
 use super::histogram::Histogram;
 use crate::catalog::{self, Metric};
-use crate::series::{CallEnd, Fact, Handles, PairCounter, PairSeries, TraceIds, is_plausible, unix_time};
+use crate::finish::FINISH_REASONS;
+use crate::series::{CallEnd, Fact, Finished, Handles, PairCounter, PairSeries, TraceIds, is_plausible, unix_time};
 use crate::snapshot::{LabelSet, Labels};
 use crate::usage::Usage;
 
@@ -33,7 +35,7 @@ pub(super) struct Shared {
 
 /// A histogram that every pair has.
 pub(super) struct About {
-    pub(super) bounds: Arc<[f64]>,
+    pub(super) bounds: Bounds,
     /// Samples that were not taken, of the whole family.
     pub(super) invalid: Arc<AtomicU64>,
     /// Whether no reader gets it, and no memory is kept for it.
@@ -103,12 +105,13 @@ impl Pair {
         }
     }
 
+    #[inline(always)]
     fn bucket(&self, seconds: f64) -> usize {
-        self.shared.durations.bounds.partition_point(|bound| *bound < seconds)
+        self.shared.durations.bounds.bucket(seconds)
     }
 
     /// Adds the duration of a call, in seconds.
-    #[inline]
+    #[inline(always)]
     fn add_duration(&self, update: &Update<'_>, seconds: f64) {
         update.add(FIRST_BUCKET + self.bucket(seconds), 1);
         if !update.add_to_sum(seconds) {
@@ -202,22 +205,34 @@ impl Pair {
                     self.add_tokens(&self.calls.update(), &usage);
                 }
             }
-            Fact::Finished(seconds, usage) => {
-                let usage = self.checked(usage);
-                let is_duration = is_duration(seconds);
-                let update = self.calls.update();
-                if let Some(usage) = &usage {
-                    self.add_tokens(&update, usage);
-                }
-                if is_duration {
-                    self.add_duration(&update, seconds);
-                } else {
-                    update.add(PairCounter::REQUESTS.index(), 1);
-                    self.count_invalid_durations(1);
-                }
-            }
         }
         self.each_extra(|handles, recorder| handles.record(recorder, fact));
+    }
+
+    /// Records a call that is [plain](Finished::is_plain), where no recorders are added.
+    #[inline(always)]
+    pub(super) fn finished(&self, call: &Finished<'_>) {
+        let update = self.calls.update();
+        update.add(CALL_PROMPT, call.prompt);
+        update.add(CALL_COMPLETION, call.completion);
+        self.add_duration(&update, call.seconds);
+    }
+
+    /// Records any call.
+    pub(super) fn finished_checked(&self, call: &Finished<'_>) {
+        let usage = self.checked(Usage::new(call.prompt, call.completion));
+        let update = self.calls.update();
+        if let Some(usage) = &usage {
+            self.add_tokens(&update, usage);
+        }
+        if is_duration(call.seconds) {
+            self.add_duration(&update, call.seconds);
+        } else {
+            update.add(PairCounter::REQUESTS.index(), 1);
+            self.count_invalid_durations(1);
+        }
+        drop(update);
+        self.each_extra(|handles, recorder| handles.finished(recorder, call));
     }
 
     /// Appends every series to its family.
@@ -286,8 +301,10 @@ impl PairSeries for Pair {
             if let Some(usage) = &usage {
                 self.add_tokens(&update, usage);
             }
-            for (reason, &count) in end.finished.iter().enumerate().filter(|(_, count)| **count > 0) {
-                update.add(PairCounter::finish(reason).index(), count.into());
+            if end.finished != [0; FINISH_REASONS.len()] {
+                for (reason, &count) in end.finished.iter().enumerate().filter(|(_, count)| **count > 0) {
+                    update.add(PairCounter::finish(reason).index(), count.into());
+                }
             }
             match end.error {
                 Some(error) => update.add(PairCounter::error(error).index(), 1),
@@ -306,7 +323,9 @@ impl PairSeries for Pair {
             }
         }
         self.in_flight.add(-1.0);
-        self.each_extra(|handles, recorder| handles.end(recorder, &CallEnd { usage, ..*end }));
+        if !self.extras.is_empty() {
+            self.each_extra(|handles, recorder| handles.end(recorder, &CallEnd { usage, ..*end }));
+        }
     }
 
     fn first_chunk(&self, elapsed: Duration, trace: Option<TraceIds>) {
@@ -338,7 +357,7 @@ fn lazy<'a>(cell: &'a OnceLock<Histogram>, about: &About) -> Option<&'a Histogra
     if about.is_excluded {
         return None;
     }
-    Some(cell.get_or_init(|| Histogram::new(Arc::clone(&about.bounds), 0.0, Arc::clone(&about.invalid))))
+    Some(cell.get_or_init(|| Histogram::new(about.bounds.clone(), 0.0, Arc::clone(&about.invalid))))
 }
 
 /// Returns what readers get of a counter.

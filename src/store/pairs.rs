@@ -8,19 +8,25 @@ use hashbrown::{Equivalent, HashMap};
 
 use super::label::{OTHER, clean_name_of_pair};
 use super::pair::Pair;
+use super::words::{last_word, same};
 use crate::lock::unpoisoned;
+use crate::series::Finished;
 
 /// The pairs up to the bound. Further ones share a pair for each provider, (`gemini`, `other`), and those of providers beyond
 /// [`MAX_PROVIDERS`] share (`other`, `other`).
 ///
 /// A pair is admitted once for all `llm` metrics together, so that what readers get of it is whole.
 pub(super) struct Pairs {
-    id: u64,
+    /// What they are known by in caches. [`FORGOTTEN`] in the end.
+    id: AtomicU64,
     limit: usize,
     admitted: RwLock<Admitted>,
     /// Times a pair beyond the bound was recorded.
     folded: AtomicU64,
 }
+
+/// No entry of a cache has this.
+const FORGOTTEN: u64 = u64::MAX;
 
 /// How many providers have a pair for models beyond the bound.
 const MAX_PROVIDERS: usize = 100;
@@ -37,10 +43,11 @@ struct Admitted {
 #[derive(PartialEq, Eq, Hash)]
 struct Names(Arc<str>, Arc<str>);
 
+/// Names as they are in the map.
 #[derive(Hash)]
-struct Asked<'a>(&'a str, &'a str);
+struct Clean<'a>(&'a str, &'a str);
 
-impl Equivalent<Names> for Asked<'_> {
+impl Equivalent<Names> for Clean<'_> {
     fn equivalent(&self, names: &Names) -> bool {
         *self.0 == *names.0 && *self.1 == *names.1
     }
@@ -50,7 +57,7 @@ impl Pairs {
     pub(super) fn new(limit: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { id, limit, admitted: RwLock::default(), folded: AtomicU64::new(0) }
+        Self { id: AtomicU64::new(id), limit, admitted: RwLock::default(), folded: AtomicU64::new(0) }
     }
 
     /// Returns how many times a pair beyond the bound was recorded.
@@ -63,48 +70,59 @@ impl Pairs {
         unpoisoned(self.admitted.read()).sorted.clone()
     }
 
-    /// Does something with a pair, whose names need not be clean. `open` makes the pair of clean names.
-    #[inline]
-    pub(super) fn with<T>(
-        &self,
-        provider: &str,
-        model: &str,
-        open: impl Fn(&str, &str) -> Pair,
-        then: impl Fn(&Arc<Pair>) -> T,
-    ) -> T {
-        let hash = hash(provider, model);
+    /// Does something with a pair that the thread has asked for lately; `None` if it has not.
+    #[inline(always)]
+    pub(super) fn with_cached<T>(&self, provider: &str, model: &str, then: impl FnOnce(&Arc<Pair>) -> T) -> Option<T> {
         // A pair in the cache is used while the cache is borrowed. Others may borrow it too: who records inside finds the pair as
         // well. At the end of a thread there is no cache.
         let cached = CACHE.try_with(|cache| {
             let cache = cache.try_borrow().ok()?;
-            Some(then(&cache.find(self.id, hash, provider, model)?.pair))
+            Some(then(cache.find(self.id.load(Ordering::Relaxed), &Asked::new(provider, model))?))
         });
-        if let Ok(Some(done)) = cached {
-            return done;
+        cached.ok().flatten()
+    }
+
+    /// Records a finished call of a pair in the cache; `false` if it is not there.
+    #[inline(always)]
+    pub(super) fn finished_cached(&self, call: &Finished<'_>) -> bool {
+        self.with_cached(call.provider, call.model, |pair| pair.finished(call)).is_some()
+    }
+
+    /// Makes every pair that is in a cache a stranger, and every later one.
+    pub(super) fn forget(&self) {
+        self.id.store(FORGOTTEN, Ordering::Relaxed);
+    }
+
+    /// Returns a pair that is not found at once in the cache, and keeps it there. `open` makes the pair of clean names.
+    #[cold]
+    pub(super) fn open(&self, provider: &str, model: &str, open: impl Fn(&str, &str) -> Pair) -> Arc<Pair> {
+        let (id, asked) = (self.id.load(Ordering::Relaxed), &Asked::new(provider, model));
+        let beside = CACHE.try_with(|cache| cache.try_borrow().ok()?.find_beside(id, asked).cloned());
+        if let Ok(Some(pair)) = beside {
+            return pair;
         }
         let (pair, is_folded) = self.admit(provider, model, open);
         if is_folded {
             // Not in the cache: there may be no end of them, and they would push the others out.
             self.folded.fetch_add(1, Ordering::Relaxed);
-        } else if provider.len() + model.len() <= MAX_CACHED {
+        } else if id != FORGOTTEN && provider.len() + model.len() <= MAX_CACHED {
             let _ = CACHE.try_with(|cache| {
                 if let Ok(mut cache) = cache.try_borrow_mut() {
-                    cache.insert(self.id, hash, (provider, model), &pair);
+                    cache.insert(id, asked, &pair);
                 }
             });
         }
-        then(&pair)
+        pair
     }
 
     /// Returns a pair, and whether it stands for others.
-    #[cold]
     fn admit(&self, provider: &str, model: &str, open: impl Fn(&str, &str) -> Pair) -> (Arc<Pair>, bool) {
         if let Some(known) = self.get(provider, model) {
             return (known, false);
         }
         let (provider, model) = (clean_name_of_pair(provider), clean_name_of_pair(model));
         let admitted = unpoisoned(self.admitted.read());
-        if let Some(known) = admitted.by_name.get(&Asked(&provider, &model)) {
+        if let Some(known) = admitted.by_name.get(&Clean(&provider, &model)) {
             return (Arc::clone(known), false);
         }
         // Beyond the bound no write lock is needed: the pair for others is open from the second model on.
@@ -114,7 +132,7 @@ impl Pairs {
             return (others, *model != *OTHER);
         }
         drop(admitted);
-        let (pair, is_folded, is_new) = self.open(&provider, &model, open);
+        let (pair, is_folded, is_new) = self.admit_new(&provider, &model, open);
         // Without the lock: added recorders may record something themselves.
         if is_new {
             pair.open_extras();
@@ -122,10 +140,10 @@ impl Pairs {
         (pair, is_folded)
     }
 
-    fn open(&self, provider: &str, model: &str, open: impl Fn(&str, &str) -> Pair) -> (Arc<Pair>, bool, bool) {
+    fn admit_new(&self, provider: &str, model: &str, open: impl Fn(&str, &str) -> Pair) -> (Arc<Pair>, bool, bool) {
         let mut admitted = unpoisoned(self.admitted.write());
         // Another thread may have opened it meanwhile.
-        if let Some(known) = admitted.by_name.get(&Asked(provider, model)) {
+        if let Some(known) = admitted.by_name.get(&Clean(provider, model)) {
             return (Arc::clone(known), false, false);
         }
         if !admitted.is_overflow(model, self.limit) {
@@ -142,7 +160,7 @@ impl Pairs {
 
     fn get(&self, provider: &str, model: &str) -> Option<Arc<Pair>> {
         let admitted = unpoisoned(self.admitted.read());
-        admitted.by_name.get(&Asked(provider, model)).cloned()
+        admitted.by_name.get(&Clean(provider, model)).cloned()
     }
 }
 
@@ -154,8 +172,8 @@ impl Admitted {
 
     /// Returns the pair for models beyond the bound, if it is open.
     fn others(&self, provider: &str) -> Option<Arc<Pair>> {
-        let of_provider = self.by_name.get(&Asked(provider, OTHER));
-        let of_all = || self.by_name.get(&Asked(OTHER, OTHER)).filter(|_| self.overflow >= MAX_PROVIDERS);
+        let of_provider = self.by_name.get(&Clean(provider, OTHER));
+        let of_all = || self.by_name.get(&Clean(OTHER, OTHER)).filter(|_| self.overflow >= MAX_PROVIDERS);
         of_provider.or_else(of_all).cloned()
     }
 
@@ -177,81 +195,105 @@ thread_local! {
 /// A set-associative cache: the hash says in which set a pair is, and within a set any of the ways may have it. So sixteen pairs
 /// in turn hardly ever push each other out.
 struct Cache {
-    sets: [[Option<Entry>; WAYS]; SETS],
-    /// The way that the next new pair takes, in whichever set.
-    next: usize,
+    sets: [[Entry; WAYS]; SETS],
+    /// Says which way the next new pair takes in a set that is full. A random one: where there is a pair too many in turn, the oldest
+    /// way would always be the one that is needed next.
+    random: u64,
 }
 
 /// The most bytes of names, as they are asked for, that a thread keeps for a pair.
 const MAX_CACHED: usize = 512;
 
-const SETS: usize = 8;
-const WAYS: usize = 4;
+const SETS: usize = 4;
+const WAYS: usize = 8;
 
 struct Entry {
+    hash: u64,
     /// That of the [`Pairs`]. Addresses are reused.
     id: u64,
-    hash: u64,
     provider: String,
     model: String,
-    pair: Arc<Pair>,
+    /// `None` in an entry that was never used.
+    pair: Option<Arc<Pair>>,
 }
 
 impl Cache {
     const fn new() -> Self {
-        Self { sets: [const { [const { None }; WAYS] }; SETS], next: 0 }
+        Self { sets: [const { [const { Entry::EMPTY }; WAYS] }; SETS], random: 0 }
+    }
+
+    /// Finds a pair if it is the first one of its hash.
+    #[inline(always)]
+    fn find(&self, id: u64, asked: &Asked<'_>) -> Option<&Arc<Pair>> {
+        let entry = self.sets[asked.set()].iter().find(|entry| entry.hash == asked.hash)?;
+        if entry.is(id, asked) { entry.pair.as_ref() } else { None }
+    }
+
+    /// Finds a pair behind others of the same hash.
+    fn find_beside(&self, id: u64, asked: &Asked<'_>) -> Option<&Arc<Pair>> {
+        let mut entries = self.sets[asked.set()].iter();
+        entries.find(|entry| entry.hash == asked.hash && entry.is(id, asked))?.pair.as_ref()
+    }
+
+    fn insert(&mut self, id: u64, asked: &Asked<'_>, pair: &Arc<Pair>) {
+        let ways = &mut self.sets[asked.set()];
+        let way = ways.iter().position(|entry| entry.pair.is_none()).unwrap_or_else(|| {
+            self.random = self.random.wrapping_mul(ODD).wrapping_add(asked.hash | 1);
+            top_bits(self.random, WAYS)
+        });
+        let entry = &mut ways[way];
+        entry.hash = asked.hash;
+        entry.id = id;
+        // Into the memory they have.
+        asked.provider.clone_into(&mut entry.provider);
+        asked.model.clone_into(&mut entry.model);
+        entry.pair = Some(Arc::clone(pair));
+    }
+}
+
+impl Entry {
+    const EMPTY: Self = Self { hash: 0, id: 0, provider: String::new(), model: String::new(), pair: None };
+
+    /// Whether this is the pair that was asked for; their hashes are the same.
+    #[inline(always)]
+    fn is(&self, id: u64, asked: &Asked<'_>) -> bool {
+        // For one model and one length of the provider a hash has one last word of the provider: multiplying by an odd number,
+        // rotating and `^` can be undone. And up to eight bytes that word is the whole text.
+        self.id == id
+            && same(self.model.as_bytes(), asked.model.as_bytes())
+            && self.provider.len() == asked.provider.len()
+            && (self.provider.len() <= 8 || same(self.provider.as_bytes(), asked.provider.as_bytes()))
+    }
+}
+
+/// A provider and model as they are asked for, and their hash.
+struct Asked<'a> {
+    provider: &'a str,
+    model: &'a str,
+    hash: u64,
+}
+
+impl<'a> Asked<'a> {
+    /// A quick hash of two names, by the last bytes of each: names of models differ at their ends. Texts are compared too, so a
+    /// collision costs time and nothing else.
+    #[inline(always)]
+    fn new(provider: &'a str, model: &'a str) -> Self {
+        let lengths = (model.len() as u64) << 32 | provider.len() as u64;
+        let mixed = (last_word(model.as_bytes()) ^ lengths).wrapping_mul(ODD);
+        let hash = (mixed.rotate_left(29) ^ last_word(provider.as_bytes())).wrapping_mul(ODD);
+        Self { provider, model, hash }
     }
 
     #[inline]
-    fn find(&self, id: u64, hash: u64, provider: &str, model: &str) -> Option<&Entry> {
-        self.sets[set(hash)]
-            .iter()
-            .flatten()
-            .find(|entry| entry.hash == hash && entry.id == id && entry.model == model && entry.provider == provider)
-    }
-
-    fn insert(&mut self, id: u64, hash: u64, (provider, model): (&str, &str), pair: &Arc<Pair>) {
-        let ways = &mut self.sets[set(hash)];
-        let way = ways.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.next = (self.next + 1) % WAYS;
-            self.next
-        });
-        match &mut ways[way] {
-            // Into the memory it has.
-            Some(entry) => {
-                (entry.id, entry.hash) = (id, hash);
-                provider.clone_into(&mut entry.provider);
-                model.clone_into(&mut entry.model);
-                entry.pair = Arc::clone(pair);
-            }
-            empty => {
-                let (provider, model, pair) = (provider.to_owned(), model.to_owned(), Arc::clone(pair));
-                *empty = Some(Entry { id, hash, provider, model, pair });
-            }
-        }
+    fn set(&self) -> usize {
+        top_bits(self.hash, SETS)
     }
 }
 
+/// Returns a number below a power of two, by the bits that a multiplication mixes best.
 #[inline]
-fn set(hash: u64) -> usize {
-    (hash >> (u64::BITS - SETS.ilog2())) as usize
+fn top_bits(mixed: u64, below: usize) -> usize {
+    (mixed >> (u64::BITS - below.ilog2())) as usize
 }
 
-/// A quick hash of two names, by the last bytes of each: names of models differ at their ends. Texts are compared too, so a
-/// collision costs time and nothing else.
-#[inline]
-fn hash(provider: &str, model: &str) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let length = (model.len() as u64) << 32 | provider.len() as u64;
-    let mixed = (word(model.as_bytes()) ^ length).wrapping_mul(ODD);
-    (mixed.rotate_left(29) ^ word(provider.as_bytes())).wrapping_mul(ODD)
-}
-
-/// The last eight bytes, or all of them.
-#[inline]
-fn word(bytes: &[u8]) -> u64 {
-    match bytes.last_chunk() {
-        Some(last) => u64::from_le_bytes(*last),
-        None => bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    }
-}
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -15,7 +15,7 @@ use super::{Config, ExtraRecorder, Store};
 use crate::catalog::{Metric, MetricKind};
 use crate::current::{self, PairRecorder, SharedRecorder};
 use crate::lock::unpoisoned;
-use crate::series::{Fact, PairSeries};
+use crate::series::{Fact, Finished, PairSeries};
 use crate::snapshot::Snapshot;
 
 /// The recorder behind the page, for a program that owns the metrics set-up or serves the page itself.
@@ -73,9 +73,24 @@ impl PairRecorder for Store {
             self.with_pair(provider, model, |pair| pair.record(fact));
         }
     }
+
+    fn finished(&self, call: &Finished<'_>) {
+        let is_done = call.is_plain() && self.extras.is_empty() && self.pairs.finished_cached(call);
+        if !is_done {
+            self.finished_rare(call);
+        }
+    }
 }
 
 impl Store {
+    /// Records a finished call of a pair that is not in the cache, or one whose numbers have to be looked at.
+    #[cold]
+    fn finished_rare(&self, call: &Finished<'_>) {
+        if !self.is_closed.load(Ordering::Relaxed) {
+            self.with_pair(call.provider, call.model, |pair| pair.finished_checked(call));
+        }
+    }
+
     /// Registers a series by its name in code: of a metric of the catalogue by its labels and no others.
     fn register<T>(
         &self,

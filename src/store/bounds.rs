@@ -1,0 +1,131 @@
+//! The bounds of a histogram, and the search for the bucket of a sample.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// Upper bounds, ascending and finite.
+///
+/// The exponent of a floating-point number says between which powers of two it is. For each of these octaves a table has the place of
+/// the first bound that is not below it, so that a search is a step or two.
+#[derive(Clone, Debug)]
+pub(super) struct Bounds {
+    all: Arc<[f64]>,
+    /// For the octaves from `lowest` to the highest with bounds.
+    begins: Arc<[u32]>,
+    lowest: usize,
+}
+
+/// The most bounds that are looked at one by one.
+const FEW: usize = 8;
+
+/// The table begins at least here: no duration but zero is shorter.
+const NANOSECOND: f64 = 1e-9;
+
+impl Bounds {
+    pub(super) fn new(all: Arc<[f64]>) -> Self {
+        let positive = all.iter().filter(|bound| **bound > 0.0);
+        let lowest = positive.clone().chain([&NANOSECOND]).map(|bound| octave(*bound)).min().unwrap_or_default();
+        let octaves = positive.last().map_or(0..0, |highest| lowest..octave(*highest) + 1);
+        // The end of an octave is the beginning of the next one. Above the last there is no number.
+        let begins = |octave: usize| all.partition_point(|bound| *bound < f64::from_bits((octave as u64) << MANTISSA));
+        let begins = octaves.map(|octave| begins(octave) as u32).collect();
+        Self { all, begins, lowest }
+    }
+
+    /// All of them, in the order of the buckets.
+    pub(super) fn all(&self) -> &Arc<[f64]> {
+        &self.all
+    }
+
+    /// Returns the bucket of a sample: how many bounds are below it.
+    #[inline(always)]
+    pub(super) fn bucket(&self, value: f64) -> usize {
+        // There is none for zero, what is negative, and what is above all bounds.
+        let Some(begin) = self.begins.get(octave(value).wrapping_sub(self.lowest)) else { return self.search(value) };
+        let mut bucket = *begin as usize;
+        let end = bucket + FEW;
+        while let Some(bound) = self.all.get(bucket)
+            && *bound < value
+        {
+            bucket += 1;
+            if bucket == end {
+                return self.search(value);
+            }
+        }
+        bucket
+    }
+
+    fn search(&self, value: f64) -> usize {
+        self.all.partition_point(|bound| *bound < value)
+    }
+}
+
+impl Deref for Bounds {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        &self.all
+    }
+}
+
+const MANTISSA: u32 = f64::MANTISSA_DIGITS - 1;
+
+/// The octave of a positive number; that of a negative one is above all of these.
+#[inline]
+fn octave(value: f64) -> usize {
+    (value.to_bits() >> MANTISSA) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Any number, those of a few octaves often.
+    fn number() -> impl Strategy<Value = f64> {
+        let exact = prop::sample::select(vec![
+            0.0,
+            -0.0,
+            0.5,
+            1.0,
+            2.0,
+            f64::MIN_POSITIVE,
+            f64::from_bits(1),
+            f64::MAX,
+            f64::MIN,
+        ]);
+        prop_oneof![
+            exact,
+            0.4..9.0_f64,
+            -9.0..0.0_f64,
+            prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn table_finds_what_a_search_of_all_bounds_finds(
+            mut bounds in prop::collection::vec(number(), 0..40),
+            values in prop::collection::vec(number(), 1..40),
+        ) {
+            bounds.sort_by(f64::total_cmp);
+            bounds.dedup();
+            let samples: Vec<f64> = values.into_iter().chain(bounds.clone()).collect();
+            let table = Bounds::new(bounds.into());
+            for value in samples {
+                let expected = table.partition_point(|bound| *bound < value);
+                prop_assert_eq!(table.bucket(value), expected, "{} in {:?}", value, &*table);
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_of_one_octave_are_many() {
+        let table = Bounds::new((0..1_000).map(|bound| 1.0 + f64::from(bound) / 1_000.0).collect());
+        for sample in 0..3_000 {
+            let sample = f64::from(sample) / 1_300.0;
+            assert_eq!(table.bucket(sample), table.search(sample), "{sample}");
+        }
+    }
+}
