@@ -69,6 +69,7 @@ pub(crate) struct Finished<'a> {
 impl Finished<'_> {
     /// Whether duration and tokens are such as a call can have, by a comparison each. What it does not let through need not be invalid.
     #[inline]
+    #[cfg(feature = "install")]
     pub(crate) fn is_plain(&self) -> bool {
         self.seconds.to_bits() < f64::INFINITY.to_bits() && self.prompt | self.completion < MAX_TOKENS
     }
