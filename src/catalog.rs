@@ -30,6 +30,26 @@ impl MetricKind {
     }
 }
 
+/// What a program may rely on when it queries a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stability {
+    /// Name, kind, unit and labels change only after a release that has both the old and the new metric.
+    Stable,
+    /// May change in any minor release; CHANGELOG.md says so.
+    Experimental,
+}
+
+impl Stability {
+    /// Returns the word of the README's table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Experimental => "experimental",
+        }
+    }
+}
+
 /// One metric of the catalogue, see [`METRICS`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -40,6 +60,8 @@ pub struct Metric {
     pub prometheus: &'static str,
     /// What it is.
     pub kind: MetricKind,
+    /// Whether it can change.
+    pub stability: Stability,
     /// The unit of its values: `s` for seconds, `By` for bytes, empty for a plain count.
     pub unit: &'static str,
     /// The label names, in order.
@@ -122,11 +144,12 @@ pub(crate) const DEFAULT_BUCKETS: &[f64] = &[
 ];
 
 macro_rules! catalog {
-    ($($(#[doc = $description:literal])+ $(#[cfg($condition:meta)])? $id:ident: $kind:ident $name:literal = $prometheus:literal $unit:literal $labels:expr, $buckets:expr;)+) => {
+    ($($(#[doc = $description:literal])+ $(#[cfg($condition:meta)])? $id:ident: $stability:ident $kind:ident $name:literal = $prometheus:literal $unit:literal $labels:expr, $buckets:expr;)+) => {
         $($(#[cfg($condition)])? pub(crate) const $id: Metric = Metric {
             name: $name,
             prometheus: $prometheus,
             kind: MetricKind::$kind,
+            stability: Stability::$stability,
             unit: $unit,
             labels: $labels,
             buckets: $buckets,
@@ -140,70 +163,70 @@ macro_rules! catalog {
 
 catalog! {
     /// Logical LLM calls that ended, whatever the outcome.
-    REQUESTS: Counter "llm.requests" = "llm_requests_total" "" PAIR, &[];
+    REQUESTS: Stable Counter "llm.requests" = "llm_requests_total" "" PAIR, &[];
     /// Logical LLM calls that did not succeed.
-    ERRORS: Counter "llm.errors" = "llm_errors_total" "" &["provider", "model", "error_type"], &[];
+    ERRORS: Stable Counter "llm.errors" = "llm_errors_total" "" &["provider", "model", "error_type"], &[];
     /// Time from the start of a logical call to its end, every outcome, in seconds.
-    DURATION: Histogram "llm.duration" = "llm_duration" "s" PAIR, DURATIONS;
+    DURATION: Stable Histogram "llm.duration" = "llm_duration" "s" PAIR, DURATIONS;
     /// All tokens: prompt and completion.
-    TOKENS: Counter "llm.tokens" = "llm_tokens_total" "" PAIR, &[];
+    TOKENS: Stable Counter "llm.tokens" = "llm_tokens_total" "" PAIR, &[];
     /// Prompt tokens, those read from or written to a cache included.
-    TOKENS_PROMPT: Counter "llm.tokens.prompt" = "llm_tokens_prompt_total" "" PAIR, &[];
+    TOKENS_PROMPT: Stable Counter "llm.tokens.prompt" = "llm_tokens_prompt_total" "" PAIR, &[];
     /// Completion tokens, reasoning included.
-    TOKENS_COMPLETION: Counter "llm.tokens.completion" = "llm_tokens_completion_total" "" PAIR, &[];
+    TOKENS_COMPLETION: Stable Counter "llm.tokens.completion" = "llm_tokens_completion_total" "" PAIR, &[];
     /// Logical calls that have started and not ended.
-    IN_FLIGHT: Gauge "llm.in_flight" = "llm_in_flight" "" PAIR, &[];
+    IN_FLIGHT: Stable Gauge "llm.in_flight" = "llm_in_flight" "" PAIR, &[];
     /// Time from the start of a streamed call to its first chunk.
-    FIRST_CHUNK: Histogram "llm.time_to_first_chunk" = "llm_time_to_first_chunk_seconds" "s" PAIR, DURATIONS;
+    FIRST_CHUNK: Stable Histogram "llm.time_to_first_chunk" = "llm_time_to_first_chunk_seconds" "s" PAIR, DURATIONS;
     /// Time between two chunks of a stream.
-    CHUNK_GAP: Histogram "llm.time_per_output_chunk" = "llm_time_per_output_chunk_seconds" "s" PAIR, GAPS;
+    CHUNK_GAP: Stable Histogram "llm.time_per_output_chunk" = "llm_time_per_output_chunk_seconds" "s" PAIR, GAPS;
     /// Prompt tokens that were read from a cache; part of the prompt tokens.
-    TOKENS_CACHE_READ: Counter "llm.tokens.cache_read" = "llm_tokens_cache_read_total" "" PAIR, &[];
+    TOKENS_CACHE_READ: Stable Counter "llm.tokens.cache_read" = "llm_tokens_cache_read_total" "" PAIR, &[];
     /// Prompt tokens that were written to a cache; part of the prompt tokens.
-    TOKENS_CACHE_WRITE: Counter "llm.tokens.cache_write" = "llm_tokens_cache_write_total" "" PAIR, &[];
+    TOKENS_CACHE_WRITE: Stable Counter "llm.tokens.cache_write" = "llm_tokens_cache_write_total" "" PAIR, &[];
     /// Completion tokens spent on reasoning; part of the completion tokens.
-    TOKENS_REASONING: Counter "llm.tokens.reasoning" = "llm_tokens_reasoning_total" "" PAIR, &[];
+    TOKENS_REASONING: Stable Counter "llm.tokens.reasoning" = "llm_tokens_reasoning_total" "" PAIR, &[];
     /// Calls that succeeded without telling how many tokens they used.
-    USAGE_MISSING: Counter "llm.usage.missing" = "llm_usage_missing_total" "" PAIR, &[];
+    USAGE_MISSING: Stable Counter "llm.usage.missing" = "llm_usage_missing_total" "" PAIR, &[];
     /// Why generation stopped, one for each finished choice.
-    FINISH: Counter "llm.finish" = "llm_finish_total" "" &["provider", "model", "finish_reason"], &[];
+    FINISH: Stable Counter "llm.finish" = "llm_finish_total" "" &["provider", "model", "finish_reason"], &[];
     /// Unix time of the last call that succeeded.
-    LAST_SUCCESS: Gauge "llm.last_success_timestamp" = "llm_last_success_timestamp_seconds" "s" PAIR, &[];
+    LAST_SUCCESS: Stable Gauge "llm.last_success_timestamp" = "llm_last_success_timestamp_seconds" "s" PAIR, &[];
     /// Constant 1; who exports this page, as OpenTelemetry's rules for Prometheus have it.
-    TARGET_INFO: Gauge "target_info" = "target_info" "" &["service_name", "service_version", "service_instance_id"], &[];
+    TARGET_INFO: Stable Gauge "target_info" = "target_info" "" &["service_name", "service_version", "service_instance_id"], &[];
     /// Constant 1; the version of botticelli_obs.
-    BUILD_INFO: Gauge "botticelli.obs.build_info" = "botticelli_obs_build_info" "" &["version"], &[];
+    BUILD_INFO: Stable Gauge "botticelli.obs.build_info" = "botticelli_obs_build_info" "" &["version"], &[];
     /// 1 while the pipeline works as configured, 0 when it could not start.
-    PIPELINE_UP: Gauge "botticelli.obs.pipeline_up" = "botticelli_obs_pipeline_up" "" &["pipeline"], &[];
+    PIPELINE_UP: Stable Gauge "botticelli.obs.pipeline_up" = "botticelli_obs_pipeline_up" "" &["pipeline"], &[];
     /// Spans the trace backend has taken.
-    SPANS_EXPORTED: Counter "botticelli.obs.spans_exported" = "botticelli_obs_spans_exported_total" "" &[], &[];
+    SPANS_EXPORTED: Stable Counter "botticelli.obs.spans_exported" = "botticelli_obs_spans_exported_total" "" &[], &[];
     /// Spans that were sampled and lost.
-    SPANS_DROPPED: Counter "botticelli.obs.spans_dropped" = "botticelli_obs_spans_dropped_total" "" &["reason"], &[];
+    SPANS_DROPPED: Stable Counter "botticelli.obs.spans_dropped" = "botticelli_obs_spans_dropped_total" "" &["reason"], &[];
     /// Exports the backend refused or did not answer.
-    EXPORT_FAILURES: Counter "botticelli.obs.export_failures" = "botticelli_obs_export_failures_total" "" &["signal"], &[];
+    EXPORT_FAILURES: Stable Counter "botticelli.obs.export_failures" = "botticelli_obs_export_failures_total" "" &["signal"], &[];
     /// Times a label set beyond the bound was recorded as `other`; a provider and model counts once for all `llm` metrics.
-    LABEL_OVERFLOW: Counter "botticelli.obs.label_overflow" = "botticelli_obs_label_overflow_total" "" &["metric"], &[];
-    /// Histogram samples dropped because they were not finite, or negative in a metric of this crate.
-    INVALID_SAMPLES: Counter "botticelli.obs.invalid_samples" = "botticelli_obs_invalid_samples_total" "" &["metric"], &[];
+    LABEL_OVERFLOW: Stable Counter "botticelli.obs.label_overflow" = "botticelli_obs_label_overflow_total" "" &["metric"], &[];
+    /// Samples that were not recorded: not finite, below zero where that can't be, too large for the sum, or under a name that another metric has.
+    INVALID_SAMPLES: Stable Counter "botticelli.obs.invalid_samples" = "botticelli_obs_invalid_samples_total" "" &["metric"], &[];
     /// Total user and system CPU time spent in seconds.
     #[cfg(feature = "process")]
-    PROCESS_CPU: Counter "process.cpu_seconds" = "process_cpu_seconds_total" "s" &[], &[];
+    PROCESS_CPU: Experimental Counter "process.cpu_seconds" = "process_cpu_seconds_total" "s" &[], &[];
     /// Resident memory size in bytes.
     #[cfg(feature = "process")]
-    PROCESS_RESIDENT_MEMORY: Gauge "process.resident_memory_bytes" = "process_resident_memory_bytes" "By" &[], &[];
+    PROCESS_RESIDENT_MEMORY: Experimental Gauge "process.resident_memory_bytes" = "process_resident_memory_bytes" "By" &[], &[];
     /// Virtual memory size in bytes.
     #[cfg(feature = "process")]
-    PROCESS_VIRTUAL_MEMORY: Gauge "process.virtual_memory_bytes" = "process_virtual_memory_bytes" "By" &[], &[];
+    PROCESS_VIRTUAL_MEMORY: Experimental Gauge "process.virtual_memory_bytes" = "process_virtual_memory_bytes" "By" &[], &[];
     /// Number of open file descriptors.
     #[cfg(feature = "process")]
-    PROCESS_OPEN_FDS: Gauge "process.open_fds" = "process_open_fds" "" &[], &[];
+    PROCESS_OPEN_FDS: Experimental Gauge "process.open_fds" = "process_open_fds" "" &[], &[];
     /// Maximum number of open file descriptors.
     #[cfg(feature = "process")]
-    PROCESS_MAX_FDS: Gauge "process.max_fds" = "process_max_fds" "" &[], &[];
+    PROCESS_MAX_FDS: Experimental Gauge "process.max_fds" = "process_max_fds" "" &[], &[];
     /// Start time of the process since unix epoch in seconds.
     #[cfg(feature = "process")]
-    PROCESS_START_TIME: Gauge "process.start_time_seconds" = "process_start_time_seconds" "s" &[], &[];
+    PROCESS_START_TIME: Experimental Gauge "process.start_time_seconds" = "process_start_time_seconds" "s" &[], &[];
     /// Number of OS threads in the process.
     #[cfg(feature = "process")]
-    PROCESS_THREADS: Gauge "process.threads" = "process_threads" "" &[], &[];
+    PROCESS_THREADS: Experimental Gauge "process.threads" = "process_threads" "" &[], &[];
 }

@@ -130,7 +130,7 @@ pub use botticelli_obs_macros::llm_call;
 pub use call::{
     LlmCall, LlmCallBuilder, Observe, ObserveStream, ObserveStreamWith, ObserveWith, ObservedStream, ObservedStreamWith,
 };
-pub use catalog::{METRICS, Metric, MetricKind};
+pub use catalog::{METRICS, Metric, MetricKind, Stability};
 #[cfg(feature = "cli")]
 pub use doctor::doctor;
 #[cfg(feature = "cli")]

@@ -11,7 +11,8 @@ fn readme_has_the_table_of_the_catalogue() {
         .map(|metric| {
             let labels = metric.labels.join(", ");
             let (name, family, kind) = (metric.name, metric.prometheus, metric.kind.as_str());
-            format!("| `{name}` | `{family}` | {kind} | {labels} | {} |\n", metric.description)
+            let stability = metric.stability.as_str();
+            format!("| `{name}` | `{family}` | {kind} | {labels} | {stability} | {} |\n", metric.description)
         })
         .collect();
     let readme = include_str!("../../README.md");
