@@ -44,7 +44,7 @@ use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::error_type::ErrorType;
-use crate::store::{self, MetricsRecorder};
+use crate::store::{self, ExtraRecorder, MetricsRecorder};
 use crate::{catalog, spans};
 
 /// Captures the metrics and spans of what runs inside it; cheap to clone, and clones see the same.
@@ -66,7 +66,7 @@ impl Capture {
         let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
         let subscriber = tracing_subscriber::registry().with(spans::layer(&provider, "trace"));
         Self {
-            recorder: MetricsRecorder::new(&store::Config::default(), vec![Box::new(samples.clone())]),
+            recorder: MetricsRecorder::new(&store::Config::default(), vec![ExtraRecorder::added(samples.clone())]),
             samples,
             spans,
             subscriber: Dispatch::new(subscriber),

@@ -78,6 +78,7 @@ pub struct Builder {
     pub(super) max_series: Option<usize>,
     pub(super) failure_policy: Option<FailurePolicy>,
     pub(super) networks: Vec<String>,
+    pub(super) exporter_listener: bool,
     pub(super) global_labels: Vec<(String, String)>,
     pub(super) models: Vec<(String, String)>,
     pub(super) layers: Vec<Box<dyn Layer<Registry> + Send + Sync>>,
@@ -193,6 +194,13 @@ impl Builder {
         self
     }
 
+    /// Has the page served by the listener of `metrics-exporter-prometheus` instead of this crate's own; needs the feature
+    /// `exporter`, and knows no token. Defaults to `BOTTICELLI_OBS_LISTENER` (`own`, `exporter`), then to the own one.
+    pub fn with_exporter_listener(mut self) -> Self {
+        self.exporter_listener = true;
+        self
+    }
+
     /// Adds a label to every series of the page; the label of a series wins over one of that name.
     pub fn add_global_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.global_labels.push((name.into(), value.into()));
@@ -213,7 +221,7 @@ impl Builder {
 
     /// Adds a recorder beside the page: it is given everything that is recorded, with the same names and labels.
     pub fn add_recorder(mut self, recorder: impl Recorder + Send + Sync + 'static) -> Self {
-        self.recorders.push(Box::new(recorder));
+        self.recorders.push(ExtraRecorder::added(recorder));
         self
     }
 

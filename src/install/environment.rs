@@ -15,6 +15,7 @@ impl Environment {
     /// Every variable that is read by this crate, those of the doctor included.
     pub(crate) const READ: &[&str] = &[
         "BOTTICELLI_OBS_ALLOWED_NETWORKS",
+        "BOTTICELLI_OBS_LISTENER",
         "BOTTICELLI_OBS_LOG_FORMAT",
         "BOTTICELLI_OBS_ON_FAILURE",
         "BOTTICELLI_OBS_SPAN_FILTER",

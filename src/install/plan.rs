@@ -10,7 +10,7 @@ use super::builder::{Builder, FailurePolicy, Listen, TraceExporter};
 use super::environment::Environment;
 use super::error::InstallError;
 use super::setting;
-use crate::scrape;
+use crate::scrape::{self, Listener};
 use crate::spans::logs::{self, LogFormat};
 use crate::spans::{self, Backend, Batch, Limits, Propagator, Sampler};
 use crate::store;
@@ -104,6 +104,7 @@ impl Resolver<'_> {
             },
             models: builder.models.clone(),
             target: self.resource()?,
+            listener: self.listener()?,
         };
         Ok((exporters.prometheus || exporters.otlp).then_some(config))
     }
@@ -130,6 +131,23 @@ impl Resolver<'_> {
             return Err(InstallError::invalid(name, value, why));
         }
         Ok(exporters)
+    }
+
+    /// Who serves the page.
+    fn listener(&self) -> Result<Listener, InstallError> {
+        if self.builder.exporter_listener {
+            check_exporter().map_err(|why| InstallError::invalid_secret("with_exporter_listener", why))?;
+            return Ok(Listener::Exporter);
+        }
+        let words = [("own", Listener::Own), ("exporter", Listener::Exporter)];
+        let listener = self.variable("BOTTICELLI_OBS_LISTENER", |name, value| {
+            let listener = setting::word(name, value, &words)?;
+            if listener == Listener::Exporter {
+                check_exporter().map_err(|why| InstallError::invalid(name, value, why))?;
+            }
+            Ok(listener)
+        })?;
+        Ok(listener.unwrap_or_default())
     }
 
     fn listen(&self) -> Result<Option<String>, InstallError> {
@@ -351,6 +369,14 @@ impl Resolver<'_> {
         parse: impl FnOnce(&str, &str) -> Result<T, InstallError>,
     ) -> Result<Option<T>, InstallError> {
         self.environment.first(names)?.map(|(name, value)| parse(name, value)).transpose()
+    }
+}
+
+fn check_exporter() -> Result<(), &'static str> {
+    if cfg!(feature = "exporter") {
+        Ok(())
+    } else {
+        Err("needs the feature `exporter` of botticelli_obs, which is not compiled in")
     }
 }
 

@@ -10,7 +10,7 @@ use metrics_util::KeyHasher;
 
 use super::Config;
 use super::family::{Family, Series};
-use super::name::{canonical, exposed, of_samples, own, sanitized};
+use super::name::{canonical, exposed, of_samples, sanitized};
 use crate::catalog::{DEFAULT_BUCKETS, METRICS, Metric, MetricKind};
 use crate::snapshot::About;
 
@@ -74,14 +74,6 @@ pub(super) enum Found {
 
 impl Admitted {
     pub(super) fn new(config: &Config) -> Self {
-        let mut bounds: HashMap<String, Arc<[f64]>> = HashMap::new();
-        for metric in METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram) {
-            bounds.insert(sanitized(metric.name), Arc::from(metric.buckets));
-        }
-        for (metric, own_bounds) in &config.buckets {
-            let name = own(metric).map_or(metric.as_str(), |metric| metric.name);
-            bounds.insert(sanitized(name), Arc::from(own_bounds.as_slice()));
-        }
         let mut admitted = Self {
             families: Vec::new(),
             series: Default::default(),
@@ -90,7 +82,7 @@ impl Admitted {
             names: [0; 3],
             described: HashMap::new(),
             rejected: Vec::new(),
-            bounds,
+            bounds: config.bounds(),
         };
         for metric in METRICS {
             admitted.add_own(metric, config);
@@ -206,19 +198,22 @@ impl Admitted {
         at
     }
 
-    /// Keeps a description. A family that is exposed already keeps its name, and gets the text.
-    pub(super) fn describe(&mut self, name: &str, unit: Option<Unit>, description: SharedString) {
+    /// Keeps a description. A family that is exposed already keeps its name, and gets the text; returns those that got it.
+    pub(super) fn describe(&mut self, name: &str, unit: Option<Unit>, description: SharedString) -> Vec<Arc<About>> {
         let name = sanitized(name);
+        let mut described = Vec::new();
         for kind in [MetricKind::Counter, MetricKind::Gauge, MetricKind::Histogram] {
             if let Some(Meaning::Family(at)) = self.spelt[kind as usize].get(canonical(&name, kind)) {
                 let about = &mut self.families[*at].about;
                 if about.help.is_empty() {
                     *about = Arc::new(About { help: (*description).into(), ..(**about).clone() });
+                    described.push(Arc::clone(about));
                 }
             }
         }
         if self.described.len() < MAX_DESCRIPTIONS {
             self.described.entry(name).or_insert((description, unit));
         }
+        described
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Overflow {
 /// Where one label set is counted.
 pub(super) struct Series {
     key: Key,
+    /// Of the family, when the series was opened.
+    about: Arc<About>,
     labels: Labels,
     cell: Cell,
     lowest: f64,
@@ -130,7 +132,8 @@ impl Family {
             }
         };
         let labels = labels(&key, global);
-        Arc::new(Series { labels, cell, lowest: self.lowest, invalid: Arc::clone(&self.invalid), key })
+        let (about, invalid) = (Arc::clone(&self.about), Arc::clone(&self.invalid));
+        Arc::new(Series { labels, cell, lowest: self.lowest, invalid, about, key })
     }
 
     /// Returns what a snapshot is made from, so that it is made without a lock.
@@ -145,7 +148,7 @@ impl Series {
     pub(super) fn counter(&self, extras: &Extras) -> Counter {
         let Cell::Counter(cell, handle) = &self.cell else { return Counter::noop() };
         let own = || Counter::from_arc(Arc::clone(cell));
-        get_or_make(handle, || if extras.is_empty() { own() } else { extras.counter(own(), &self.key) })
+        get_or_make(handle, || if extras.is_empty() { own() } else { extras.counter(own(), &self.key, &self.about) })
     }
 
     pub(super) fn gauge(&self, extras: &Extras) -> Gauge {
@@ -156,9 +159,8 @@ impl Series {
         };
         get_or_make(handle, || match &self.cell {
             _ if extras.is_empty() => own,
-            // What it is set to means nothing to the added recorders either.
-            Cell::Sum(..) => Gauge::from_arc(Arc::new(super::count::Unsettable(extras.gauge(own, &self.key)))),
-            _ => extras.gauge(own, &self.key),
+            Cell::Sum(sum, _) => extras.sum(Arc::clone(sum), &self.key, &self.about),
+            _ => extras.gauge(own, &self.key, &self.about),
         })
     }
 
@@ -169,7 +171,7 @@ impl Series {
             if extras.is_empty() {
                 own
             } else {
-                extras.histogram(own, &self.key, self.lowest, Arc::clone(&self.invalid))
+                extras.histogram(own, &self.key, &self.about, (self.lowest, Arc::clone(&self.invalid)))
             }
         })
     }

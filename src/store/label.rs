@@ -66,7 +66,7 @@ pub(super) fn clean_name_of_pair(name: &str) -> Cow<'_, str> {
 
 /// Cuts a value to its limit, and replaces quotes, backslashes and control characters: they make labels hard to read and to
 /// query, and not every exporter escapes them right.
-pub(super) fn clean_value(value: &str) -> Cow<'_, str> {
+pub(crate) fn clean_value(value: &str) -> Cow<'_, str> {
     let value = &value[..value.floor_char_boundary(MAX_VALUE_BYTES)];
     if !value.contains(|c: char| replacement(c) != c) {
         return Cow::Borrowed(value);

@@ -19,6 +19,7 @@ mod pattern;
 mod recorder;
 mod sync;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -30,7 +31,12 @@ use admitted::{Admitted, Found};
 use columns::Columns;
 pub(crate) use fanout::ExtraRecorder;
 use fanout::Extras;
+#[cfg(feature = "exporter")]
+pub(crate) use label::clean_value;
 pub(crate) use label::is_label_name;
+#[cfg(feature = "exporter")]
+pub(crate) use name::exposed;
+pub(crate) use name::{own, sanitized};
 use pair::{Pair, Shared};
 use pairs::Pairs;
 pub(crate) use pattern::Pattern;
@@ -57,6 +63,18 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Returns the bucket bounds of the catalogue's histograms, overruled by the program's own, by sanitized name in code.
+    pub(crate) fn bounds(&self) -> HashMap<String, Arc<[f64]>> {
+        let catalogue = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
+        let mut bounds: HashMap<_, _> =
+            catalogue.map(|metric| (sanitized(metric.name), Arc::from(metric.buckets))).collect();
+        for (metric, own_bounds) in &self.buckets {
+            let name = own(metric).map_or(metric.as_str(), |metric| metric.name);
+            bounds.insert(sanitized(name), Arc::from(own_bounds.as_slice()));
+        }
+        bounds
+    }
+
     fn is_excluded(&self, metric: &Metric) -> bool {
         self.exclude.iter().any(|pattern| pattern.matches(metric.name) || pattern.matches(metric.prometheus))
     }

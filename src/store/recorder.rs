@@ -1,8 +1,8 @@
 //! The store as a `metrics::Recorder`.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
 
@@ -109,13 +109,15 @@ impl Store {
         name: KeyName,
         unit: Option<Unit>,
         text: SharedString,
-        to: fn(&ExtraRecorder, KeyName, Option<Unit>, SharedString),
+        to: fn(&dyn Recorder, KeyName, Option<Unit>, SharedString),
     ) {
         if own(name.as_str()).is_some() {
             return;
         }
-        self.extras.iter().for_each(|extra| to(extra, name.clone(), unit, text.clone()));
-        self.admitted.write().unwrap_or_else(std::sync::PoisonError::into_inner).describe(name.as_str(), unit, text);
+        self.extras.describe(|extra| to(extra, name.clone(), unit, text.clone()));
+        let described =
+            self.admitted.write().unwrap_or_else(PoisonError::into_inner).describe(name.as_str(), unit, text);
+        self.extras.describe_families(&described);
     }
 }
 
