@@ -275,7 +275,7 @@ impl Builder {
 
     /// Adds a recorder beside the page: it is given everything that is recorded, with the same names and labels.
     pub fn add_recorder(mut self, recorder: impl Recorder + Send + Sync + 'static) -> Self {
-        self.recorders.push(Box::new(recorder));
+        self.recorders.push(ExtraRecorder::added(recorder));
         self
     }
 }

@@ -1,6 +1,8 @@
 //! The metrics pipeline: the store, what is in it from the start, and the listener that Prometheus scrapes.
 
 mod accept;
+#[cfg(feature = "exporter")]
+mod exporter;
 mod listener;
 mod token;
 
@@ -40,8 +42,15 @@ pub(crate) struct Config {
     pub(crate) models: Vec<(String, String)>,
     /// Labels of `target_info`.
     pub(crate) target: Vec<(String, String)>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is one listener as yet"))]
     pub(crate) listener: Listener,
+}
+
+/// The listener that runs.
+enum Serving {
+    No,
+    Own(SocketAddr),
+    #[cfg(feature = "exporter")]
+    Exporter(exporter::Server),
 }
 
 /// Who serves the page.
@@ -59,7 +68,7 @@ words! { Listener: "own" = Own, "exporter" = Exporter }
 /// The running pipeline; dropping it stops the listener and makes the recorder inert.
 pub(crate) struct Pipeline {
     recorder: MetricsRecorder,
-    addr: Option<SocketAddr>,
+    serving: Serving,
     _worker: Worker,
 }
 
@@ -71,16 +80,26 @@ impl Pipeline {
     /// The system's error when no thread can be had, or none of the addresses can be bound.
     pub(crate) fn start(config: &Config, extra: &mut Vec<ExtraRecorder>) -> io::Result<Self> {
         let worker = Worker::start("botticelli-obs-metrics")?;
-        let listener = config.listen.as_ref().map(|listen| listener::bind(listen)).transpose()?;
-        let recorder = MetricsRecorder::new(&config.store, std::mem::take(extra));
-        let addr = match listener {
-            Some(listener) => {
+        let (recorder, serving) = match (&config.listen, config.listener) {
+            #[cfg(feature = "exporter")]
+            (Some(listen), Listener::Exporter) => {
+                let (server, page) = exporter::Server::start(&worker, listen, config)?;
+                extra.push(page);
+                let recorder = MetricsRecorder::new(&config.store, std::mem::take(extra));
+                // Its page has the health counters from the first scrape on.
+                recorder.report();
+                (recorder, Serving::Exporter(server))
+            }
+            (Some(listen), _) => {
+                let listener = listener::bind(listen)?;
+                let recorder = MetricsRecorder::new(&config.store, std::mem::take(extra));
                 let source = recorder.clone();
                 let render = Arc::new(move |format| source.snapshot().to_page(format));
                 let access = Access { allowed: config.allowed.clone(), token: config.token.clone() };
-                Some(listener::start(&worker, listener, access, render)?)
+                let addr = listener::start(&worker, listener, access, render)?;
+                (recorder, Serving::Own(addr))
             }
-            None => None,
+            (None, _) => (MetricsRecorder::new(&config.store, std::mem::take(extra)), Serving::No),
         };
         let reporter = recorder.clone();
         worker.handle().spawn(async move {
@@ -89,7 +108,7 @@ impl Pipeline {
                 reporter.report();
             }
         });
-        let pipeline = Self { recorder, addr, _worker: worker };
+        let pipeline = Self { recorder, serving, _worker: worker };
         pipeline.publish_constants(config);
         Ok(pipeline)
     }
@@ -118,8 +137,14 @@ impl Pipeline {
         &self.recorder
     }
 
+    /// Returns where the page is served.
     pub(crate) fn addr(&self) -> Option<SocketAddr> {
-        self.addr
+        match &self.serving {
+            Serving::No => None,
+            Serving::Own(addr) => Some(*addr),
+            #[cfg(feature = "exporter")]
+            Serving::Exporter(server) => Some(server.addr()),
+        }
     }
 
     /// Reads all values.
@@ -136,6 +161,6 @@ impl Drop for Pipeline {
 
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").field("addr", &self.addr).finish_non_exhaustive()
+        f.debug_struct("Pipeline").field("addr", &self.addr()).finish_non_exhaustive()
     }
 }

@@ -75,8 +75,8 @@ impl Handles {
         self.in_flight(recorder).increment(1.0);
     }
 
-    /// Records the end of a call: the request first, so that a reader never sees more errors than requests.
-    pub(crate) fn end(&self, recorder: &dyn Recorder, end: &CallEnd) {
+    /// Records the end of a call at this time: the request first, so that a reader never sees more errors than requests.
+    pub(crate) fn end(&self, recorder: &dyn Recorder, end: &CallEnd, unix_time: f64) {
         self.counter(recorder, PairCounter::REQUESTS).increment(1);
         self.durations(recorder).record(end.elapsed);
         if let Some(usage) = end.usage {
@@ -88,7 +88,7 @@ impl Handles {
         match end.error {
             Some(error) => self.counter(recorder, PairCounter::error(error)).increment(1),
             None => {
-                self.last_success(recorder).set(unix_time());
+                self.last_success(recorder).set(unix_time);
                 if end.usage.is_none() {
                     self.counter(recorder, PairCounter::USAGE_MISSING).increment(1);
                 }
@@ -201,7 +201,7 @@ impl PairSeries for Handles {
     }
 
     fn end(&self, end: &CallEnd) {
-        self.end(&NoopRecorder, end);
+        self.end(&NoopRecorder, end, unix_time());
     }
 
     fn first_chunk(&self, elapsed: Duration, _: Option<TraceIds>) {

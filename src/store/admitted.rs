@@ -11,7 +11,7 @@ use metrics_util::KeyHasher;
 use super::Config;
 use super::bounds::Bounds;
 use super::family::{Family, Series};
-use super::name::{canonical, exposed, of_samples, own, sanitized};
+use super::name::{canonical, exposed, of_samples, sanitized};
 use crate::catalog::{DEFAULT_BUCKETS, METRICS, Metric, MetricKind};
 use crate::snapshot::About;
 
@@ -75,14 +75,6 @@ pub(super) enum Found {
 
 impl Admitted {
     pub(super) fn new(config: &Config) -> Self {
-        let mut bounds: HashMap<String, Arc<[f64]>> = HashMap::new();
-        for metric in METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram) {
-            bounds.insert(sanitized(metric.name), Arc::from(metric.buckets));
-        }
-        for (metric, own_bounds) in &config.buckets {
-            let name = own(metric).map_or(metric.as_str(), |metric| metric.name);
-            bounds.insert(sanitized(name), Arc::from(own_bounds.as_slice()));
-        }
         let mut admitted = Self {
             families: Vec::new(),
             series: Default::default(),
@@ -91,7 +83,7 @@ impl Admitted {
             names: [0; 3],
             described: HashMap::new(),
             rejected: Vec::new(),
-            bounds,
+            bounds: config.bounds(),
         };
         for metric in METRICS {
             admitted.add_own(metric, config);
@@ -123,7 +115,7 @@ impl Admitted {
     }
 
     /// Finds what is known of a key without changing anything; `None` where something has to be opened.
-    pub(super) fn find(&self, key: &Key, kind: MetricKind) -> Option<Found> {
+    pub(super) fn find(&self, key: &Key, kind: MetricKind, config: &Config) -> Option<Found> {
         if let Some(series) = self.series[kind as usize].get(key) {
             return Some(Found::Series(Arc::clone(series)));
         }
@@ -134,10 +126,10 @@ impl Admitted {
             None if self.names[kind as usize] >= MAX_NAMES => return Some(Found::Refused),
             None => return None,
         };
-        let key = family.key(key);
+        let key = family.key(key, &config.global_labels);
         match self.series[kind as usize].get(&*key) {
             Some(series) => Some(Found::Series(Arc::clone(series))),
-            None if family.is_full() => family.fold(&key).map(Found::Series),
+            None if family.is_beyond(&key) => family.fold(&key).map(Found::Series),
             None => None,
         }
     }
@@ -145,7 +137,7 @@ impl Admitted {
     /// Opens what a key needs, and returns what it comes to.
     pub(super) fn open(&mut self, key: &Key, kind: MetricKind, config: &Config) -> Found {
         // Another thread may have been here meanwhile.
-        if let Some(found) = self.find(key, kind) {
+        if let Some(found) = self.find(key, kind, config) {
             return found;
         }
         let at = match self.meaning(key.name(), kind, config) {
@@ -154,13 +146,13 @@ impl Admitted {
             Meaning::Excluded => return Found::Excluded,
         };
         let family = &mut self.families[at];
-        let key = family.key(key);
+        let key = family.key(key, &config.global_labels);
         if let Some(known) = self.series[kind as usize].get(&*key) {
             return Found::Series(Arc::clone(known));
         }
-        if family.is_full() {
+        if family.is_beyond(&key) {
             if family.fold(&key).is_none() {
-                family.open_overflow(&config.global_labels);
+                family.open_overflow(&key, &config.global_labels);
             }
             return family.fold(&key).map_or(Found::Refused, Found::Series);
         }
@@ -215,19 +207,22 @@ impl Admitted {
         at
     }
 
-    /// Keeps a description. A family that is exposed already keeps its name, and gets the text.
-    pub(super) fn describe(&mut self, name: &str, unit: Option<Unit>, description: SharedString) {
+    /// Keeps a description. A family that is exposed already keeps its name, and gets the text; returns those that got it.
+    pub(super) fn describe(&mut self, name: &str, unit: Option<Unit>, description: SharedString) -> Vec<Arc<About>> {
         let name = sanitized(name);
+        let mut described = Vec::new();
         for kind in [MetricKind::Counter, MetricKind::Gauge, MetricKind::Histogram] {
             if let Some(Meaning::Family(at)) = self.spelt[kind as usize].get(canonical(&name, kind)) {
                 let about = &mut self.families[*at].about;
-                if about.help.is_empty() {
+                if about.help.is_empty() && !description.is_empty() {
                     *about = Arc::new(About { help: (*description).into(), ..(**about).clone() });
+                    described.push(Arc::clone(about));
                 }
             }
         }
         if self.described.len() < MAX_DESCRIPTIONS {
             self.described.entry(name).or_insert((description, unit));
         }
+        described
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use metrics::{CounterFn, Gauge, GaugeFn};
+use metrics::{CounterFn, GaugeFn};
 
 /// A counter that stops at `u64::MAX`.
 #[derive(Debug, Default)]
@@ -85,21 +85,6 @@ impl GaugeFn for Sum {
 
     fn decrement(&self, value: f64) {
         self.add(-value);
-    }
-
-    fn set(&self, _: f64) {}
-}
-
-/// A gauge that takes what is added to it, and not what it is set to.
-pub(super) struct Unsettable(pub(super) Gauge);
-
-impl GaugeFn for Unsettable {
-    fn increment(&self, value: f64) {
-        self.0.increment(value);
-    }
-
-    fn decrement(&self, value: f64) {
-        self.0.decrement(value);
     }
 
     fn set(&self, _: f64) {}

@@ -32,8 +32,8 @@ pub(super) struct Family {
     pub(super) invalid: Arc<AtomicU64>,
 }
 
-/// The series for all label sets beyond the bound. It has the label names of the first one: names made up at run time are as many
-/// as values.
+/// The series for all label sets beyond the bound. It has the label names of the first one that has any: names made up at run time
+/// are as many as values. A label set with these values shares it, and takes no place.
 pub(super) struct Overflow {
     key: Key,
     series: Option<Arc<Series>>,
@@ -42,6 +42,8 @@ pub(super) struct Overflow {
 /// Where one label set is counted.
 pub(super) struct Series {
     key: Key,
+    /// Of the family, when the series was opened.
+    about: Arc<About>,
     labels: Labels,
     cell: Cell,
     lowest: f64,
@@ -72,8 +74,8 @@ impl Family {
     }
 
     /// Returns a key as it is in this family: spelt like the first, with clean labels.
-    pub(super) fn key<'a>(&self, key: &'a Key) -> Cow<'a, Key> {
-        match (label::clean(key), self.spelling.as_str() == key.name()) {
+    pub(super) fn key<'a>(&self, key: &'a Key, global: &[(String, String)]) -> Cow<'a, Key> {
+        match (label::clean(key, global), self.spelling.as_str() == key.name()) {
             (None, true) => Cow::Borrowed(key),
             (None, false) => {
                 Cow::Owned(Key::from_parts(self.spelling.clone(), key.labels().cloned().collect::<Vec<_>>()))
@@ -92,22 +94,29 @@ impl Family {
         Some(Arc::clone(series))
     }
 
-    /// Whether all label sets that may have series of their own have them.
-    pub(super) fn is_full(&self) -> bool {
-        self.series.len() >= self.limit
+    /// Whether a clean key that has no series yet shares the one for all others.
+    pub(super) fn is_beyond(&self, key: &Key) -> bool {
+        let shared = self.overflow.iter().filter(|overflow| overflow.series.is_some()).count();
+        let is_shared = match &self.overflow {
+            Some(overflow) => overflow.key == *key,
+            None => key.labels().len() > 0 && folded(key) == *key,
+        };
+        is_shared || self.series.len() - shared >= self.limit
     }
 
     /// Opens the series of a clean key.
     pub(super) fn open(&mut self, key: &Key, global: &[(String, String)]) -> Arc<Series> {
-        self.overflow.get_or_insert_with(|| Overflow { key: folded(key), series: None });
+        if key.labels().len() > 0 {
+            self.overflow.get_or_insert_with(|| Overflow { key: folded(key), series: None });
+        }
         let series = self.series(key.to_retained(), global, false);
         self.insert(&series);
         series
     }
 
-    /// Opens the series for all others.
-    pub(super) fn open_overflow(&mut self, global: &[(String, String)]) {
-        let Some(key) = self.overflow.as_ref().map(|overflow| overflow.key.clone()) else { return };
+    /// Opens the series for all others, of which this is the first key.
+    pub(super) fn open_overflow(&mut self, key: &Key, global: &[(String, String)]) {
+        let key = self.overflow.get_or_insert_with(|| Overflow { key: folded(key), series: None }).key.clone();
         let series = self.series(key, global, true);
         self.insert(&series);
         if let Some(overflow) = &mut self.overflow {
@@ -131,7 +140,8 @@ impl Family {
             }
         };
         let labels = labels(&key, global);
-        Arc::new(Series { labels, cell, lowest: self.lowest, invalid: Arc::clone(&self.invalid), key })
+        let (about, invalid) = (Arc::clone(&self.about), Arc::clone(&self.invalid));
+        Arc::new(Series { labels, cell, lowest: self.lowest, invalid, about, key })
     }
 
     /// Returns what a snapshot is made from, so that it is made without a lock.
@@ -146,7 +156,7 @@ impl Series {
     pub(super) fn counter(&self, extras: &Extras) -> Counter {
         let Cell::Counter(cell, handle) = &self.cell else { return Counter::noop() };
         let own = || Counter::from_arc(Arc::clone(cell));
-        get_or_make(handle, || if extras.is_empty() { own() } else { extras.counter(own(), &self.key) })
+        get_or_make(handle, || if extras.is_empty() { own() } else { extras.counter(own(), &self.key, &self.about) })
     }
 
     pub(super) fn gauge(&self, extras: &Extras) -> Gauge {
@@ -157,9 +167,8 @@ impl Series {
         };
         get_or_make(handle, || match &self.cell {
             _ if extras.is_empty() => own,
-            // What it is set to means nothing to the added recorders either.
-            Cell::Sum(..) => Gauge::from_arc(Arc::new(super::count::Unsettable(extras.gauge(own, &self.key)))),
-            _ => extras.gauge(own, &self.key),
+            Cell::Sum(sum, _) => extras.sum(Arc::clone(sum), &self.key, &self.about),
+            _ => extras.gauge(own, &self.key, &self.about),
         })
     }
 
@@ -170,7 +179,7 @@ impl Series {
             if extras.is_empty() {
                 own
             } else {
-                extras.histogram(own, &self.key, self.lowest, Arc::clone(&self.invalid))
+                extras.histogram(own, &self.key, &self.about, (self.lowest, Arc::clone(&self.invalid)))
             }
         })
     }

@@ -1,18 +1,53 @@
 //! The recorders that a program adds: each is given everything that the store is given.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 
-use super::count::add_saturating;
+use super::count::{Sum, add_saturating};
 use super::pattern::Pattern;
-use crate::catalog::{self, METADATA};
+use crate::catalog::{self, METADATA, MetricKind};
+use crate::snapshot::About;
 
-/// A recorder that a program adds.
-pub(crate) type ExtraRecorder = Box<dyn Recorder + Send + Sync>;
+/// A recorder beside the store.
+pub(crate) struct ExtraRecorder {
+    recorder: Box<dyn Recorder + Send + Sync>,
+    names: Names,
+}
+
+/// Which names a recorder is given for the program's own metrics. Those of the catalogue have their names in code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// Those in code, with the descriptions as they come.
+    Code,
+    /// Those of the page, with the text that the page has.
+    Page,
+}
+
+impl ExtraRecorder {
+    /// A recorder that the program adds.
+    pub(crate) fn added(recorder: impl Recorder + Send + Sync + 'static) -> Self {
+        Self { recorder: Box::new(recorder), names: Names::Code }
+    }
+
+    /// A recorder that makes a page with the families of the store.
+    #[cfg_attr(not(feature = "exporter"), expect(dead_code, reason = "the exporter is the only one"))]
+    pub(crate) fn with_page_names(recorder: impl Recorder + Send + Sync + 'static) -> Self {
+        Self { recorder: Box::new(recorder), names: Names::Page }
+    }
+
+    fn describe_family(&self, about: &About) {
+        let (name, text) = (KeyName::from(about.name.to_string()), SharedString::from(about.help.to_string()));
+        match about.kind {
+            MetricKind::Counter => self.recorder.describe_counter(name, None, text),
+            MetricKind::Gauge => self.recorder.describe_gauge(name, None, text),
+            MetricKind::Histogram => self.recorder.describe_histogram(name, None, text),
+        }
+    }
+}
 
 /// All of them, in the order they were added.
 #[derive(Clone)]
@@ -27,9 +62,10 @@ impl Extras {
         if exclude.is_empty() {
             return Self(recorders.into());
         }
-        let filtered = recorders
-            .into_iter()
-            .map(|recorder| -> ExtraRecorder { Box::new(Filtered { recorder, exclude: exclude.to_vec() }) });
+        let filtered = recorders.into_iter().map(|extra| ExtraRecorder {
+            recorder: Box::new(Filtered { recorder: extra.recorder, exclude: exclude.to_vec() }),
+            names: extra.names,
+        });
         Self(filtered.collect())
     }
 
@@ -37,26 +73,67 @@ impl Extras {
         self.0.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &ExtraRecorder> {
-        self.0.iter()
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &(dyn Recorder + Send + Sync)> {
+        self.0.iter().map(|extra| &*extra.recorder)
     }
 
-    /// Registers a counter with all of them. No lock may be held: they may record something themselves.
-    pub(super) fn counter(&self, own: Counter, key: &Key) -> Counter {
-        let others = self.iter().map(|recorder| recorder.register_counter(key, &METADATA)).collect();
+    /// Tells a description to those that take it as it comes. No lock may be held: they may record something themselves.
+    pub(super) fn describe(&self, to: impl Fn(&dyn Recorder)) {
+        self.0.iter().filter(|extra| extra.names == Names::Code).for_each(|extra| to(&*extra.recorder));
+    }
+
+    /// Tells the text that families have got, likewise.
+    pub(super) fn describe_families(&self, families: &[Arc<About>]) {
+        for extra in self.0.iter().filter(|extra| extra.names == Names::Page) {
+            families.iter().for_each(|about| extra.describe_family(about));
+        }
+    }
+
+    /// Registers a counter with all of them, likewise.
+    pub(super) fn counter(&self, own: Counter, key: &Key, about: &About) -> Counter {
+        let others = self.register(key, about, |recorder, key| recorder.register_counter(key, &METADATA));
         Counter::from_arc(Arc::new(Fanout { own, others }))
     }
 
     /// Registers a gauge likewise.
-    pub(super) fn gauge(&self, own: Gauge, key: &Key) -> Gauge {
-        let others = self.iter().map(|recorder| recorder.register_gauge(key, &METADATA)).collect();
-        Gauge::from_arc(Arc::new(Fanout { own, others }))
+    pub(super) fn gauge(&self, own: Gauge, key: &Key, about: &About) -> Gauge {
+        Gauge::from_arc(Arc::new(Fanout { own, others: self.gauges(key, about) }))
+    }
+
+    /// Returns the gauge that stands for many, which is registered when something is first added to it.
+    pub(super) fn sum(&self, own: Arc<Sum>, key: &Key, about: &Arc<About>) -> Gauge {
+        let (extras, key, about) = (self.clone(), key.clone(), Arc::clone(about));
+        Gauge::from_arc(Arc::new(SumFanout { own, extras, key, about, others: OnceLock::new() }))
     }
 
     /// Registers a histogram likewise; samples below `lowest` are left out, and those that are too many count as invalid.
-    pub(super) fn histogram(&self, own: Histogram, key: &Key, lowest: f64, invalid: Arc<AtomicU64>) -> Histogram {
-        let others = self.iter().map(|recorder| recorder.register_histogram(key, &METADATA)).collect();
+    pub(super) fn histogram(
+        &self,
+        own: Histogram,
+        key: &Key,
+        about: &About,
+        (lowest, invalid): (f64, Arc<AtomicU64>),
+    ) -> Histogram {
+        let others = self.register(key, about, |recorder, key| recorder.register_histogram(key, &METADATA));
         Histogram::from_arc(Arc::new(Samples { handles: Fanout { own, others }, lowest, invalid }))
+    }
+
+    fn gauges(&self, key: &Key, about: &About) -> Vec<Gauge> {
+        self.register(key, about, |recorder, key| recorder.register_gauge(key, &METADATA))
+    }
+
+    fn register<H>(&self, key: &Key, about: &About, register: impl Fn(&dyn Recorder, &Key) -> H) -> Vec<H> {
+        let of = |extra: &ExtraRecorder| match extra.names {
+            Names::Code => register(&*extra.recorder, key),
+            Names::Page => {
+                if !about.help.is_empty() {
+                    extra.describe_family(about);
+                }
+                let labels: Vec<_> = key.labels().cloned().collect();
+                register(&*extra.recorder, &Key::from_parts(about.name.to_string(), labels))
+            }
+        };
+        self.0.iter().map(of).collect()
     }
 }
 
@@ -97,6 +174,38 @@ impl GaugeFn for Fanout<Gauge> {
     }
 }
 
+/// The gauge of all label sets beyond the bound: it takes what is added to it, and not what it is set to.
+struct SumFanout {
+    own: Arc<Sum>,
+    extras: Extras,
+    key: Key,
+    about: Arc<About>,
+    others: OnceLock<Vec<Gauge>>,
+}
+
+impl SumFanout {
+    fn others(&self) -> &[Gauge] {
+        self.others.get().unwrap_or_else(|| {
+            let registered = self.extras.gauges(&self.key, &self.about);
+            self.others.get_or_init(|| registered)
+        })
+    }
+}
+
+impl GaugeFn for SumFanout {
+    fn increment(&self, value: f64) {
+        self.own.increment(value);
+        self.others().iter().for_each(|gauge| gauge.increment(value));
+    }
+
+    fn decrement(&self, value: f64) {
+        self.own.decrement(value);
+        self.others().iter().for_each(|gauge| gauge.decrement(value));
+    }
+
+    fn set(&self, _: f64) {}
+}
+
 struct Samples {
     handles: Fanout<Histogram>,
     lowest: f64,
@@ -121,7 +230,7 @@ impl HistogramFn for Samples {
 
 /// A recorder without the metrics that no reader gets.
 struct Filtered {
-    recorder: ExtraRecorder,
+    recorder: Box<dyn Recorder + Send + Sync>,
     exclude: Vec<Pattern>,
 }
 

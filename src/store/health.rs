@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use metrics::{Recorder, SharedString};
+use metrics::SharedString;
 
 use super::Store;
 use super::admitted::{Admitted, MAX_NAMES};

@@ -23,6 +23,7 @@ mod recorder;
 mod sync;
 mod words;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -35,7 +36,12 @@ use admitted::{Admitted, Found};
 use columns::Columns;
 pub(crate) use fanout::ExtraRecorder;
 use fanout::Extras;
+#[cfg(feature = "exporter")]
+pub(crate) use label::clean_value;
 pub(crate) use label::is_label_name;
+#[cfg(feature = "exporter")]
+pub(crate) use name::exposed;
+pub(crate) use name::{own, sanitized};
 use pair::{Pair, Shared};
 use pairs::Pairs;
 pub(crate) use pattern::Pattern;
@@ -62,6 +68,18 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Returns the bucket bounds of the catalogue's histograms, overruled by the program's own, by sanitized name in code.
+    pub(crate) fn bounds(&self) -> HashMap<String, Arc<[f64]>> {
+        let catalogue = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
+        let mut bounds: HashMap<_, _> =
+            catalogue.map(|metric| (sanitized(metric.name), Arc::from(metric.buckets))).collect();
+        for (metric, own_bounds) in &self.buckets {
+            let name = own(metric).map_or(metric.as_str(), |metric| metric.name);
+            bounds.insert(sanitized(name), Arc::from(own_bounds.as_slice()));
+        }
+        bounds
+    }
+
     fn is_excluded(&self, metric: &Metric) -> bool {
         self.exclude.iter().any(|pattern| pattern.matches(metric.name) || pattern.matches(metric.prometheus))
     }
@@ -81,8 +99,13 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(config: &Config, extras: Vec<ExtraRecorder>) -> Self {
-        let clean = |(name, value): &(String, String)| (name.clone(), label::clean_value(value).into_owned());
-        let config = Config { global_labels: config.global_labels.iter().map(clean).collect(), ..config.clone() };
+        let mut global_labels: Vec<(String, String)> = Vec::new();
+        for (name, value) in &config.global_labels {
+            // Prometheus refuses a page on which a label comes twice; the last one stays.
+            global_labels.retain(|(earlier, _)| earlier != name);
+            global_labels.push((name.clone(), label::clean_value(value).into_owned()));
+        }
+        let config = Config { global_labels, ..config.clone() };
         let extras = Extras::new(extras, &config.exclude);
         let is_forwarded = |metric: &&Metric| !config.is_excluded(metric) && !metric.is_of_process();
         for metric in METRICS.iter().filter(is_forwarded) {
@@ -122,7 +145,7 @@ impl Store {
 
     /// Returns what a key comes to, opening its series if there is room.
     fn found(&self, key: &Key, kind: MetricKind) -> Found {
-        let found = unpoisoned(self.admitted.read()).find(key, kind);
+        let found = unpoisoned(self.admitted.read()).find(key, kind, &self.config);
         let found = found.unwrap_or_else(|| unpoisoned(self.admitted.write()).open(key, kind, &self.config));
         if matches!(found, Found::Refused) {
             self.refused_names.fetch_add(1, Ordering::Relaxed);
@@ -189,7 +212,7 @@ impl Store {
         for (value, count) in own {
             let label = (metric.labels[0], value.as_str());
             let global = self.config.global_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            family.labels.push(Labels::from_iter(global.chain([label])));
+            family.labels.push(Labels::from_iter(global.filter(|(name, _)| *name != label.0).chain([label])));
             counts.push(*count);
         }
     }

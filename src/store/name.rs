@@ -19,22 +19,22 @@ pub(super) fn canonical(sanitized: &str, kind: MetricKind) -> &str {
 }
 
 /// Returns the name of the family: with the unit, if one is described, and `_total` for a counter.
-pub(super) fn exposed(sanitized: &str, kind: MetricKind, unit: Option<Unit>) -> String {
+pub(crate) fn exposed(sanitized: &str, kind: MetricKind, unit: Option<Unit>) -> String {
     let base = match canonical(sanitized, kind) {
         // Of a counter called `_total` readers take the ending away, and there must be something left.
         "" => "_",
         base => base,
-    };
-    let ending = match kind {
-        MetricKind::Counter if base != sanitized || !sanitized.ends_with("total") => "_total",
-        _ => "",
     };
     let unit = match unit {
         None | Some(Unit::Count) => "",
         Some(Unit::Percent) => "ratio",
         Some(unit) => unit.as_str(),
     };
-    if unit.is_empty() || base.ends_with(unit) { format!("{base}{ending}") } else { format!("{base}_{unit}{ending}") }
+    let name = if unit.is_empty() || base.ends_with(unit) { base.to_owned() } else { format!("{base}_{unit}") };
+    match kind {
+        MetricKind::Counter if base != sanitized || !name.ends_with("total") => format!("{name}_total"),
+        _ => name,
+    }
 }
 
 /// Returns the names that the samples of a family have, and the one that OpenMetrics keeps for the time when a histogram was made.

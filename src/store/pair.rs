@@ -313,8 +313,9 @@ impl PairSeries for Pair {
             }
             self.add_duration(&update, seconds);
         }
+        let now = unix_time();
         if end.error.is_none() {
-            self.set_last_success(unix_time());
+            self.set_last_success(now);
         }
         if end.trace.is_some() {
             self.keep(end.trace, seconds, || Of::Duration(self.bucket(seconds)));
@@ -324,7 +325,7 @@ impl PairSeries for Pair {
         }
         self.in_flight.add(-1.0);
         if !self.extras.is_empty() {
-            self.each_extra(|handles, recorder| handles.end(recorder, &CallEnd { usage, ..*end }));
+            self.each_extra(|handles, recorder| handles.end(recorder, end, now));
         }
     }
 

@@ -125,13 +125,14 @@ impl Store {
         name: KeyName,
         unit: Option<Unit>,
         text: SharedString,
-        to: fn(&ExtraRecorder, KeyName, Option<Unit>, SharedString),
+        to: fn(&dyn Recorder, KeyName, Option<Unit>, SharedString),
     ) {
         if own(name.as_str()).is_some() {
             return;
         }
-        self.extras.iter().for_each(|extra| to(extra, name.clone(), unit, text.clone()));
-        unpoisoned(self.admitted.write()).describe(name.as_str(), unit, text);
+        self.extras.describe(|extra| to(extra, name.clone(), unit, text.clone()));
+        let described = unpoisoned(self.admitted.write()).describe(name.as_str(), unit, text);
+        self.extras.describe_families(&described);
     }
 }
 

@@ -16,7 +16,7 @@ use super::llm::{Count, Llm};
 use super::samples::Samples;
 use super::span::{CapturedSpan, Ended};
 use crate::spans;
-use crate::store::{self, MetricsRecorder};
+use crate::store::{self, ExtraRecorder, MetricsRecorder};
 
 /// Captures the metrics and spans of what runs inside it; cheap to clone, and clones see the same.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl Capture {
         let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
         let subscriber = tracing_subscriber::registry().with(spans::layer(&provider, "trace"));
         Self {
-            recorder: MetricsRecorder::new(&store::Config::default(), vec![Box::new(samples.clone())]),
+            recorder: MetricsRecorder::new(&store::Config::default(), vec![ExtraRecorder::added(samples.clone())]),
             samples,
             spans,
             subscriber: Dispatch::new(subscriber),

@@ -7,6 +7,8 @@ mod backends;
 mod call;
 mod catalog;
 #[cfg(feature = "install")]
+mod exporter;
+#[cfg(feature = "install")]
 mod install;
 #[cfg(all(feature = "json", feature = "testing"))]
 mod json;

@@ -1,5 +1,6 @@
 //! The page and its other readers.
 
+mod added_recorders;
 mod bound;
 mod by_name;
 mod content;
