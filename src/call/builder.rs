@@ -9,6 +9,7 @@ use tracing::{Span, field};
 
 use super::nesting::{Frame, Identity};
 use super::{Facts, Live, LlmCall, TARGET};
+use crate::finish::FinishReasons;
 use crate::series::PairSeries;
 use crate::{current, record};
 
@@ -143,12 +144,14 @@ impl<'a> LlmCallBuilder<'a> {
         call
     }
 
-    #[inline(never)]
     fn live(&self, series: Option<Arc<dyn PairSeries>>, span: Span) -> LlmCall {
+        let unwinding = std::thread::panicking();
         let started = Instant::now();
-        // Into memory that is there already, and the names likewise: what is moved there later is copied twice.
+        let deadline = self.timeout.and_then(|timeout| started.checked_add(timeout));
+        // Into memory that is there already, with no call between, and the names likewise: anything else is copied once more.
+        let place = Box::new_uninit();
         let mut live = Box::write(
-            Box::new_uninit(),
+            place,
             Live {
                 whole: None,
                 series,
@@ -157,9 +160,15 @@ impl<'a> LlmCallBuilder<'a> {
                 last_chunk: None,
                 identity: Identity::NONE,
                 frame: None,
-                facts: Facts::default(),
-                deadline: self.timeout.and_then(|timeout| started.checked_add(timeout)),
-                unwinding: std::thread::panicking(),
+                facts: Facts {
+                    usage: None,
+                    error: None,
+                    finish_reasons: FinishReasons::default(),
+                    response_model: None,
+                    response_id: None,
+                },
+                deadline,
+                unwinding,
             },
         );
         live.identity.set(self.names());
