@@ -9,6 +9,7 @@
 use std::error::Error;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use botticelli_obs::{Builder, LlmCall, Usage, llm_request};
@@ -17,6 +18,7 @@ use botticelli_obs::{Builder, LlmCall, Usage, llm_request};
 /// compilers.
 const LIMITS: &[(&str, fn(), u64)] = &[
     ("finished call by a macro", finished_call, 565),
+    ("finished call, six pairs in turn", finished_calls_in_turn, 565),
     ("whole call with metrics", whole_call, 2_220),
     ("chunk of a stream", chunk, 328),
     ("whole call with nothing installed", whole_call, 414),
@@ -30,6 +32,24 @@ const REPETITIONS: u64 = 1_000;
 fn finished_call() {
     let (model, duration) = (black_box("gemini-2.5-flash"), black_box(Duration::from_millis(840)));
     llm_request!("gemini", model, duration: duration, prompt: 900, completion: 100);
+}
+
+/// Of different providers and models; some names are long.
+const PAIRS: [(&str, &str); 6] = [
+    ("gemini", "gemini-2.5-flash"),
+    ("anthropic", "claude-3-5-haiku-20241022"),
+    ("openai", "gpt-4o-mini"),
+    ("mistral", "mistral-small-latest"),
+    ("groq", "llama-3.3-70b-versatile"),
+    ("bedrock", "anthropic.claude-sonnet-4-20250514-v1:0"),
+];
+
+fn finished_calls_in_turn() {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    let turn = TURN.load(Ordering::Relaxed);
+    TURN.store(if turn + 1 < PAIRS.len() { turn + 1 } else { 0 }, Ordering::Relaxed);
+    let ((provider, model), duration) = (black_box(PAIRS[turn]), black_box(Duration::from_millis(840)));
+    llm_request!(provider, model, duration: duration, prompt: 900, completion: 100);
 }
 
 fn whole_call() {
@@ -61,7 +81,8 @@ fn record(what: &str, repetitions: u64) -> Result<(), Box<dyn Error>> {
     let (_, record, _) = LIMITS.iter().find(|(name, ..)| *name == what).ok_or("nothing of that name")?;
     let builder = Builder::new().without_listener().without_subscriber();
     let _telemetry = if what == INERT { None } else { Some(builder.install()?) };
-    record();
+    // Opens what is opened once.
+    PAIRS.iter().for_each(|_| record());
     counted_by_callgrind(*record, repetitions);
     Ok(())
 }

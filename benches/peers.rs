@@ -29,6 +29,16 @@ use prometheus_client::metrics::histogram::Histogram;
 pub const BOUNDS: [f64; 17] =
     [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36];
 
+/// Providers and models that a program may well use together: some names are long, and some end alike.
+pub const PAIRS: [(&str, &str); 6] = [
+    ("gemini", "gemini-2.5-flash"),
+    ("anthropic", "claude-3-5-haiku-20241022"),
+    ("openai", "gpt-4o-mini"),
+    ("mistral", "mistral-small-latest"),
+    ("groq", "llama-3.3-70b-versatile"),
+    ("bedrock", "anthropic.claude-sonnet-4-20250514-v1:0"),
+];
+
 /// The facts of a call that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
@@ -63,6 +73,11 @@ pub trait Peer: Sync {
 
     /// Returns how many calls of this provider and model were recorded.
     fn requests(&self, provider: &str, model: &str) -> u64;
+
+    /// How many calls of these providers and models have been recorded, and of no others.
+    fn requests_of(&self, pairs: &[(&str, &str)]) -> u64 {
+        pairs.iter().map(|(provider, model)| self.requests(provider, model)).sum()
+    }
 }
 
 /// A peer that has a page.
@@ -336,6 +351,10 @@ impl Peer for OpenTelemetry {
         }
     }
 
+    fn requests_of(&self, _: &[(&str, &str)]) -> u64 {
+        self.requests("", "")
+    }
+
     fn requests(&self, provider: &str, model: &str) -> u64 {
         let _ = (provider, model);
         self.provider.force_flush().expect("the exporter takes everything");
@@ -388,6 +407,10 @@ impl Peer for Atomics {
         for (counter, tokens) in self.tokens.iter().zip(call.tokens()) {
             counter.fetch_add(tokens, Ordering::Relaxed);
         }
+    }
+
+    fn requests_of(&self, _: &[(&str, &str)]) -> u64 {
+        self.requests("", "")
     }
 
     fn requests(&self, _: &str, _: &str) -> u64 {

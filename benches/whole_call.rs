@@ -9,8 +9,11 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use botticelli_obs::metrics::{Counter, Gauge, Histogram};
 use botticelli_obs::tracing::{self, field};
-use botticelli_obs::{Builder, LlmCall, LogFormat, Sampler, Telemetry, TraceExporter, Usage};
+use botticelli_obs::{
+    Builder, LlmCall, LogFormat, Sampler, Telemetry, TraceExporter, Usage, counter, gauge, histogram,
+};
 use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion};
 use opentelemetry::trace::TracerProvider;
@@ -38,6 +41,15 @@ const STATES: &[State] = &[
     ("ours, metrics", |group, name| {
         let _telemetry = install(Builder::new().without_subscriber());
         group.bench_function(name, |bencher| bencher.iter(call));
+    }),
+    ("ours, default install", |group, name| {
+        let _telemetry = install(Builder::new());
+        group.bench_function(name, |bencher| bencher.iter(call));
+    }),
+    ("by hand, default install", |group, name| {
+        let _telemetry = install(Builder::new());
+        let by_hand = ByHand::new();
+        group.bench_function(name, |bencher| bencher.iter(|| by_hand.call()));
     }),
     ("ours, metrics and a sampled-out span", |group, name| {
         let _telemetry = install(with_spans(Sampler::AlwaysOff));
@@ -80,6 +92,70 @@ fn span() {
     );
     span.record("gen_ai.usage.input_tokens", 900);
     span.record("gen_ai.usage.output_tokens", 100);
+}
+
+/// What that call does under the default install, by hand: handles that are held, a span with the same fields, two readings of the
+/// clock.
+struct ByHand {
+    requests: Counter,
+    duration: Histogram,
+    tokens: [Counter; 3],
+    in_flight: Gauge,
+}
+
+impl ByHand {
+    fn new() -> Self {
+        let labels = [("provider", "gemini"), ("model", "gemini-2.5-flash")];
+        Self {
+            requests: counter!("by.hand.requests", &labels),
+            duration: histogram!("by.hand.duration", &labels),
+            tokens: ["by.hand.tokens", "by.hand.tokens.prompt", "by.hand.tokens.completion"]
+                .map(|name| counter!(name, &labels)),
+            in_flight: gauge!("by.hand.in.flight", &labels),
+        }
+    }
+
+    fn call(&self) {
+        let model = black_box("gemini-2.5-flash");
+        self.in_flight.increment(1.0);
+        let (max_tokens, temperature, top_p) = black_box((None::<i64>, None::<f64>, None::<f64>));
+        let (streaming, address, port) = black_box((None::<bool>, None::<&str>, None::<i64>));
+        let span = tracing::info_span!(
+            target: "botticelli_obs::call",
+            "llm_call",
+            otel.name = format_args!("chat {model}"),
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            gen_ai.operation.name = "chat",
+            gen_ai.provider.name = "gcp.gemini",
+            gen_ai.request.model = model,
+            gen_ai.request.max_tokens = max_tokens,
+            gen_ai.request.temperature = temperature,
+            gen_ai.request.top_p = top_p,
+            gen_ai.request.stream = streaming,
+            server.address = address,
+            server.port = port,
+            gen_ai.response.model = field::Empty,
+            gen_ai.response.id = field::Empty,
+            gen_ai.response.finish_reasons = field::Empty,
+            gen_ai.usage.input_tokens = field::Empty,
+            gen_ai.usage.output_tokens = field::Empty,
+            gen_ai.usage.cache_read.input_tokens = field::Empty,
+            gen_ai.usage.cache_creation.input_tokens = field::Empty,
+            gen_ai.usage.reasoning.output_tokens = field::Empty,
+            error.type = field::Empty,
+        );
+        let started = Instant::now();
+        let (prompt, completion) = black_box((900_u64, 100_u64));
+        span.record("gen_ai.usage.input_tokens", prompt as i64);
+        span.record("gen_ai.usage.output_tokens", completion as i64);
+        self.duration.record(started.elapsed());
+        self.requests.increment(1);
+        for (counter, tokens) in self.tokens.iter().zip([prompt + completion, prompt, completion]) {
+            counter.increment(tokens);
+        }
+        self.in_flight.decrement(1.0);
+    }
 }
 
 fn install(builder: Builder) -> Telemetry {

@@ -58,6 +58,12 @@ pub(crate) fn global() -> Option<&'static dyn PairRecorder> {
     (metrics::with_recorder(|recorder| place(recorder).0) == *at).then_some(*global)
 }
 
+/// Whether no recorder is current, or one that does nothing. Says so of nothing else, and not of everything that does nothing.
+#[inline]
+pub(crate) fn is_none() -> bool {
+    GLOBAL.get().is_none() && metrics::with_recorder(|recorder| size_of_val(recorder) == 0 && !keeps_keys(recorder))
+}
+
 /// Finds out which recorder is current, without allocating. Whoever is in a hurry asks [`global`] first.
 #[inline]
 pub(crate) fn with_current<T>(then: impl FnOnce(Current<'_>) -> T) -> T {

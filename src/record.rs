@@ -25,10 +25,16 @@ pub fn declare(provider: impl AsRef<str>, model: impl AsRef<str>) {
 }
 
 /// Returns the series of a pair with the recorder that is current now; `None` without one.
+#[inline]
 pub(crate) fn current_series(provider: &str, model: &str) -> Option<Arc<dyn PairSeries>> {
-    if let Some(own) = current::global() {
-        return own.pair(provider, model);
+    match current::global() {
+        Some(own) => own.pair(provider, model),
+        None => series_elsewhere(provider, model),
     }
+}
+
+#[cold]
+fn series_elsewhere(provider: &str, model: &str) -> Option<Arc<dyn PairSeries>> {
     current::with_current(|current| match current {
         Current::Own(own) => own.pair(provider, model),
         // Only a reference, so everything is registered now.

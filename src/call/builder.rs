@@ -1,14 +1,17 @@
 //! What is known of a call before it starts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tracing::level_filters::LevelFilter;
 use tracing::{Span, field};
 
 use super::nesting::{Frame, Identity};
 use super::{Facts, Live, LlmCall, TARGET};
-use crate::record;
+use crate::finish::FinishReasons;
 use crate::series::PairSeries;
+use crate::{current, record};
 
 /// The operation of a call that is told no other: the conventions' word for a conversation with a model.
 const CHAT: &str = "chat";
@@ -125,16 +128,21 @@ impl<'a> LlmCallBuilder<'a> {
 
     /// Starts the call.
     pub fn start(self) -> LlmCall {
-        if !self.independent && Frame::is_inside_a_call() {
-            if let Some(whole) = Frame::enclosing(self.names()) {
-                return self.start_part(whole);
-            }
+        if is_inert() { LlmCall { live: None } } else { self.start_live() }
+    }
+
+    pub(super) fn start_live(&self) -> LlmCall {
+        if !self.independent
+            && Frame::is_inside_a_call()
+            && let Some(whole) = Frame::enclosing(self.names())
+        {
+            return self.start_part(whole);
         }
         let series = record::current_series(self.provider, self.model);
         if let Some(series) = &series {
             series.start();
         }
-        let span = self.span();
+        let span = if spans_are_off() { Span::none() } else { self.span() };
         if series.is_none() && span.is_disabled() {
             return LlmCall { live: None };
         }
@@ -152,10 +160,13 @@ impl<'a> LlmCallBuilder<'a> {
     }
 
     fn live(&self, series: Option<Arc<dyn PairSeries>>, span: Span) -> LlmCall {
+        let unwinding = std::thread::panicking();
         let started = Instant::now();
-        // Into memory that is there already, and the names likewise: what is moved there later is copied twice.
+        let deadline = self.timeout.and_then(|timeout| started.checked_add(timeout));
+        // Into memory that is there already, with no call between, and the names likewise: anything else is copied once more.
+        let place = Box::new_uninit();
         let mut live = Box::write(
-            Box::new_uninit(),
+            place,
             Live {
                 whole: None,
                 series,
@@ -164,9 +175,15 @@ impl<'a> LlmCallBuilder<'a> {
                 last_chunk: None,
                 identity: Identity::NONE,
                 frame: None,
-                facts: Facts::default(),
-                deadline: self.timeout.and_then(|timeout| started.checked_add(timeout)),
-                unwinding: std::thread::panicking(),
+                facts: Facts {
+                    usage: None,
+                    error: None,
+                    finish_reasons: FinishReasons::default(),
+                    response_model: None,
+                    response_id: None,
+                },
+                deadline,
+                unwinding,
             },
         );
         live.identity.set(self.names());
@@ -177,9 +194,10 @@ impl<'a> LlmCallBuilder<'a> {
         [self.provider, self.model, self.operation]
     }
 
+    #[cold]
     fn span(&self) -> Span {
         let (operation, model) = (self.operation, self.model);
-        tracing::info_span!(
+        let span = tracing::info_span!(
             target: TARGET,
             "llm_call",
             otel.name = format_args!("{operation} {model}"),
@@ -203,8 +221,28 @@ impl<'a> LlmCallBuilder<'a> {
             gen_ai.usage.cache_creation.input_tokens = field::Empty,
             gen_ai.usage.reasoning.output_tokens = field::Empty,
             error.type = field::Empty,
-        )
+        );
+        if span.is_none() {
+            OFF_IS_NOTHING.store(true, Ordering::Relaxed);
+        }
+        span
     }
+}
+
+/// Whether a span that is off is nothing at all. With the feature `log` of `tracing`, which any crate of the program can turn on,
+/// there is a record of it in the log, and the macro has to run.
+static OFF_IS_NOTHING: AtomicBool = AtomicBool::new(false);
+
+/// Whether no subscriber takes spans of calls, and nothing else comes of them.
+#[inline]
+fn spans_are_off() -> bool {
+    OFF_IS_NOTHING.load(Ordering::Relaxed) && LevelFilter::current() < LevelFilter::INFO
+}
+
+/// Whether a call that starts now does nothing. Says so of nothing else, and not of every call that does nothing.
+#[inline]
+pub(super) fn is_inert() -> bool {
+    current::is_none() && spans_are_off() && !Frame::is_inside_of_one()
 }
 
 /// Maps a provider to its `gen_ai.provider.name`, by the well-known values of the GenAI conventions v1.41.1.

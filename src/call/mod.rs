@@ -9,7 +9,7 @@ mod stream;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::Span;
 
@@ -63,7 +63,8 @@ pub struct LlmCall {
 
 /// A call that is recorded: one of its own, or a part of the call around it.
 struct Live {
-    /// What the call around it hands up; `None` of a call of its own. A part has neither series nor span.
+    /// The call around a part, which is told what the part has learnt; `None` of a call of its own. A part has neither series nor
+    /// span.
     whole: Option<Arc<Frame>>,
     series: Option<Arc<dyn PairSeries>>,
     span: Span,
@@ -123,7 +124,7 @@ impl LlmCall {
     ///
     /// Both become labels, so neither may hold ids or a user's text. They are anything that is `AsRef<str>`, here as everywhere.
     pub fn start(provider: impl AsRef<str>, model: impl AsRef<str>) -> Self {
-        Self::builder(&provider, &model).start()
+        if builder::is_inert() { Self { live: None } } else { Self::builder(&provider, &model).start_live() }
     }
 
     /// Returns a builder, for what else is known of the call before it starts.
@@ -264,18 +265,17 @@ impl Live {
     }
 
     fn end(&mut self) {
-        let elapsed = self.started.elapsed();
         if let Some(frame) = &self.frame {
             self.facts.fill_from(frame.close());
         }
         match &self.whole {
             Some(whole) => whole.hand_up(mem::take(&mut self.facts)),
-            None => self.record_end(elapsed),
+            None => self.record_end(),
         }
     }
 
-    fn record_end(&self, elapsed: Duration) {
-        let facts = &self.facts;
+    fn record_end(&self) {
+        let (facts, elapsed) = (&self.facts, self.started.elapsed());
         let trace = if self.span.is_disabled() { None } else { self.record_attributes() };
         if let Some(series) = &self.series {
             let finished = if facts.finish_reasons.is_empty() { [0; _] } else { facts.finish_reasons.counts() };

@@ -77,7 +77,7 @@ impl Pairs {
         // well. At the end of a thread there is no cache.
         let cached = CACHE.try_with(|cache| {
             let cache = cache.try_borrow().ok()?;
-            Some(then(cache.find(self.id.load(Ordering::Relaxed), &Asked::new(provider, model))?))
+            Some(then(cache.find(&Asked::new(self.id.load(Ordering::Relaxed), provider, model))?))
         });
         cached.ok().flatten()
     }
@@ -96,8 +96,8 @@ impl Pairs {
     /// Returns a pair that is not found at once in the cache, and keeps it there. `open` makes the pair of clean names.
     #[cold]
     pub(super) fn open(&self, provider: &str, model: &str, open: impl Fn(&str, &str) -> Pair) -> Arc<Pair> {
-        let (id, asked) = (self.id.load(Ordering::Relaxed), &Asked::new(provider, model));
-        let beside = CACHE.try_with(|cache| cache.try_borrow().ok()?.find_beside(id, asked).cloned());
+        let asked = &Asked::new(self.id.load(Ordering::Relaxed), provider, model);
+        let beside = CACHE.try_with(|cache| cache.try_borrow().ok()?.find_beside(asked).cloned());
         if let Ok(Some(pair)) = beside {
             return pair;
         }
@@ -105,10 +105,10 @@ impl Pairs {
         if is_folded {
             // Not in the cache: there may be no end of them, and they would push the others out.
             self.folded.fetch_add(1, Ordering::Relaxed);
-        } else if id != FORGOTTEN && provider.len() + model.len() <= MAX_CACHED {
+        } else if asked.id != FORGOTTEN && provider.len() + model.len() <= MAX_CACHED {
             let _ = CACHE.try_with(|cache| {
                 if let Ok(mut cache) = cache.try_borrow_mut() {
-                    cache.insert(id, asked, &pair);
+                    cache.insert(asked, &pair);
                 }
             });
         }
@@ -224,18 +224,18 @@ impl Cache {
 
     /// Finds a pair if it is the first one of its hash.
     #[inline(always)]
-    fn find(&self, id: u64, asked: &Asked<'_>) -> Option<&Arc<Pair>> {
+    fn find(&self, asked: &Asked<'_>) -> Option<&Arc<Pair>> {
         let entry = self.sets[asked.set()].iter().find(|entry| entry.hash == asked.hash)?;
-        if entry.is(id, asked) { entry.pair.as_ref() } else { None }
+        if entry.is(asked) { entry.pair.as_ref() } else { None }
     }
 
     /// Finds a pair behind others of the same hash.
-    fn find_beside(&self, id: u64, asked: &Asked<'_>) -> Option<&Arc<Pair>> {
+    fn find_beside(&self, asked: &Asked<'_>) -> Option<&Arc<Pair>> {
         let mut entries = self.sets[asked.set()].iter();
-        entries.find(|entry| entry.hash == asked.hash && entry.is(id, asked))?.pair.as_ref()
+        entries.find(|entry| entry.hash == asked.hash && entry.is(asked))?.pair.as_ref()
     }
 
-    fn insert(&mut self, id: u64, asked: &Asked<'_>, pair: &Arc<Pair>) {
+    fn insert(&mut self, asked: &Asked<'_>, pair: &Arc<Pair>) {
         let ways = &mut self.sets[asked.set()];
         let way = ways.iter().position(|entry| entry.pair.is_none()).unwrap_or_else(|| {
             self.random = self.random.wrapping_mul(ODD).wrapping_add(asked.hash | 1);
@@ -243,7 +243,7 @@ impl Cache {
         });
         let entry = &mut ways[way];
         entry.hash = asked.hash;
-        entry.id = id;
+        entry.id = asked.id;
         // Into the memory they have.
         asked.provider.clone_into(&mut entry.provider);
         asked.model.clone_into(&mut entry.model);
@@ -256,10 +256,10 @@ impl Entry {
 
     /// Whether this is the pair that was asked for; their hashes are the same.
     #[inline(always)]
-    fn is(&self, id: u64, asked: &Asked<'_>) -> bool {
-        // For one model and one length of the provider a hash has one last word of the provider: multiplying by an odd number,
+    fn is(&self, asked: &Asked<'_>) -> bool {
+        // For one store, one model and one length of the provider a hash has one last word of the provider: multiplying by an odd number,
         // rotating and `^` can be undone. And up to eight bytes that word is the whole text.
-        self.id == id
+        self.id == asked.id
             && same(self.model.as_bytes(), asked.model.as_bytes())
             && self.provider.len() == asked.provider.len()
             && (self.provider.len() <= 8 || same(self.provider.as_bytes(), asked.provider.as_bytes()))
@@ -268,20 +268,22 @@ impl Entry {
 
 /// A provider and model as they are asked for, and their hash.
 struct Asked<'a> {
+    /// That of the [`Pairs`].
+    id: u64,
     provider: &'a str,
     model: &'a str,
     hash: u64,
 }
 
 impl<'a> Asked<'a> {
-    /// A quick hash of two names, by the last bytes of each: names of models differ at their ends. Texts are compared too, so a
+    /// A quick hash of a store and two names, by the last bytes of each: names of models differ at their ends. Texts are compared too, so a
     /// collision costs time and nothing else.
     #[inline(always)]
-    fn new(provider: &'a str, model: &'a str) -> Self {
+    fn new(id: u64, provider: &'a str, model: &'a str) -> Self {
         let lengths = (model.len() as u64) << 32 | provider.len() as u64;
-        let mixed = (last_word(model.as_bytes()) ^ lengths).wrapping_mul(ODD);
+        let mixed = (last_word(model.as_bytes()) ^ lengths ^ id.rotate_right(16)).wrapping_mul(ODD);
         let hash = (mixed.rotate_left(29) ^ last_word(provider.as_bytes())).wrapping_mul(ODD);
-        Self { provider, model, hash }
+        Self { id, provider, model, hash }
     }
 
     #[inline]
@@ -297,3 +299,99 @@ fn top_bits(mixed: u64, below: usize) -> usize {
 }
 
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use fastrand::Rng;
+    use proptest::prelude::*;
+
+    use super::super::{Config, Store};
+    use super::*;
+
+    fn store() -> Store {
+        Store::new(&Config::default(), Vec::new())
+    }
+
+    /// Names of the pair that is found, and whether the cache had it.
+    fn found(store: &Store, provider: &str, model: &str) -> (String, String, bool) {
+        let names = |pair: &Arc<Pair>| (pair.provider.to_string(), pair.model.to_string());
+        let cached = store.pairs.with_cached(provider, model, names);
+        let is_cached = cached.is_some();
+        let (provider, model) = cached.unwrap_or_else(|| store.with_pair(provider, model, names));
+        (provider, model, is_cached)
+    }
+
+    #[test]
+    fn sixteen_pairs_in_turn_are_nearly_always_in_the_cache() {
+        let mut rng = Rng::with_seed(1);
+        let mut name = |longest| (0..rng.usize(2..longest)).map(|_| rng.alphanumeric()).collect::<String>();
+        let (mut asked, mut missed) = (0, 0);
+        for _ in 0..300 {
+            let pairs = [(); 16].map(|()| (name(12), name(40)));
+            // A thread with a cache of its own.
+            let in_turn = || {
+                let store = store();
+                let round = || pairs.iter().filter(|(provider, model)| !found(&store, provider, model).2).count();
+                round();
+                (0..20).map(|_| round()).sum::<usize>()
+            };
+            missed += thread::scope(|scope| scope.spawn(in_turn).join().expect("it does not panic"));
+            asked += 20 * pairs.len();
+        }
+        assert!(missed * 100 < asked, "{missed} of {asked}");
+    }
+
+    #[test]
+    fn pairs_of_one_hash_are_all_found_beside_each_other() {
+        let store = store();
+        let models = ["gemini-1.5-pro-latest", "gemini-2.5-pro-latest", "gemini-9.5-pro-latest"];
+        let hashes = models.map(|model| Asked::new(store.pairs.id.load(Ordering::Relaxed), "gemini", model).hash);
+        assert!(hashes.iter().all(|hash| *hash == hashes[0]));
+        for _ in 0..3 {
+            for model in models {
+                assert_eq!(found(&store, "gemini", model).1, model);
+            }
+        }
+        let entries = CACHE.with_borrow(|cache| {
+            cache.sets.iter().flatten().filter(|entry| entry.hash == hashes[0] && entry.pair.is_some()).count()
+        });
+        assert_eq!(entries, models.len());
+    }
+
+    #[test]
+    fn names_too_long_for_the_cache_are_found() {
+        let (store, long) = (store(), "m".repeat(MAX_CACHED));
+        for _ in 0..2 {
+            let (_, model, is_cached) = found(&store, "gemini", &long);
+            assert!(!is_cached && long.starts_with(&model));
+        }
+    }
+
+    #[test]
+    fn caches_forget_a_store_that_is_closed_and_never_mix_two() {
+        let stores = [store(), store()];
+        for store in &stores {
+            assert!(!found(store, "gemini", "gemini-2.5-flash").2);
+            assert!(found(store, "gemini", "gemini-2.5-flash").2);
+        }
+        stores[0].close();
+        assert!(!found(&stores[0], "gemini", "gemini-2.5-flash").2);
+        assert!(!found(&stores[0], "gemini", "gemini-2.5-flash").2);
+        assert!(found(&stores[1], "gemini", "gemini-2.5-flash").2);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_has_the_names_that_were_asked_for(
+            names in prop::collection::vec(("[ab]{1,2}(openai|-of-a-provider)?", "[ab]{1,3}(-latest|-with-a-long-name-of-its-own-2025-01-01)?"), 1..40),
+        ) {
+            let store = store();
+            for (provider, model) in &names {
+                let (found_provider, found_model, _) = found(&store, provider, model);
+                prop_assert_eq!((&found_provider, &found_model), (provider, model));
+            }
+        }
+    }
+}

@@ -61,10 +61,12 @@ impl MetricsRecorder {
 
 impl PairRecorder for Store {
     fn pair(&self, provider: &str, model: &str) -> Option<Arc<dyn PairSeries>> {
-        if self.is_closed.load(Ordering::Relaxed) {
-            return None;
+        // A closed store is not in any cache.
+        match self.pairs.with_cached(provider, model, Arc::<Pair>::clone) {
+            Some(pair) => Some(pair),
+            None if self.is_closed.load(Ordering::Relaxed) => None,
+            None => Some(self.pair_uncached(provider, model)),
         }
-        Some(self.with_pair(provider, model, |pair| Arc::<Pair>::clone(pair) as Arc<dyn PairSeries>))
     }
 
     #[inline]
