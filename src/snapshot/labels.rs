@@ -56,9 +56,14 @@ impl Labels {
         Self { set, third: None }
     }
 
-    /// Adds a label whose value needs no escape.
+    /// Adds a label whose value needs no escape, in place of one of that name.
     pub(crate) fn with(set: Arc<LabelSet>, name: &'static str, value: &'static str) -> Self {
-        Self { set, third: Some((name, value)) }
+        let third = Some((name, value));
+        if set.labels.iter().all(|(label, _)| **label != *name) {
+            return Self { set, third };
+        }
+        let others = set.labels.iter().filter(|(label, _)| **label != *name);
+        Self { set: Arc::new(LabelSet::new(others.map(|(name, value)| (&**name, &**value)))), third }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

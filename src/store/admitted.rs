@@ -106,7 +106,7 @@ impl Admitted {
     }
 
     /// Finds what is known of a key without changing anything; `None` where something has to be opened.
-    pub(super) fn find(&self, key: &Key, kind: MetricKind) -> Option<Found> {
+    pub(super) fn find(&self, key: &Key, kind: MetricKind, config: &Config) -> Option<Found> {
         if let Some(series) = self.series[kind as usize].get(key) {
             return Some(Found::Series(Arc::clone(series)));
         }
@@ -117,10 +117,10 @@ impl Admitted {
             None if self.names[kind as usize] >= MAX_NAMES => return Some(Found::Refused),
             None => return None,
         };
-        let key = family.key(key);
+        let key = family.key(key, &config.global_labels);
         match self.series[kind as usize].get(&*key) {
             Some(series) => Some(Found::Series(Arc::clone(series))),
-            None if family.is_full() => family.fold(&key).map(Found::Series),
+            None if family.is_beyond(&key) => family.fold(&key).map(Found::Series),
             None => None,
         }
     }
@@ -128,7 +128,7 @@ impl Admitted {
     /// Opens what a key needs, and returns what it comes to.
     pub(super) fn open(&mut self, key: &Key, kind: MetricKind, config: &Config) -> Found {
         // Another thread may have been here meanwhile.
-        if let Some(found) = self.find(key, kind) {
+        if let Some(found) = self.find(key, kind, config) {
             return found;
         }
         let at = match self.meaning(key.name(), kind, config) {
@@ -137,13 +137,13 @@ impl Admitted {
             Meaning::Excluded => return Found::Excluded,
         };
         let family = &mut self.families[at];
-        let key = family.key(key);
+        let key = family.key(key, &config.global_labels);
         if let Some(known) = self.series[kind as usize].get(&*key) {
             return Found::Series(Arc::clone(known));
         }
-        if family.is_full() {
+        if family.is_beyond(&key) {
             if family.fold(&key).is_none() {
-                family.open_overflow(&config.global_labels);
+                family.open_overflow(&key, &config.global_labels);
             }
             return family.fold(&key).map_or(Found::Refused, Found::Series);
         }
@@ -205,7 +205,7 @@ impl Admitted {
         for kind in [MetricKind::Counter, MetricKind::Gauge, MetricKind::Histogram] {
             if let Some(Meaning::Family(at)) = self.spelt[kind as usize].get(canonical(&name, kind)) {
                 let about = &mut self.families[*at].about;
-                if about.help.is_empty() {
+                if about.help.is_empty() && !description.is_empty() {
                     *about = Arc::new(About { help: (*description).into(), ..(**about).clone() });
                     described.push(Arc::clone(about));
                 }

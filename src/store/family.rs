@@ -31,8 +31,8 @@ pub(super) struct Family {
     pub(super) invalid: Arc<AtomicU64>,
 }
 
-/// The series for all label sets beyond the bound. It has the label names of the first one: names made up at run time are as many
-/// as values.
+/// The series for all label sets beyond the bound. It has the label names of the first one that has any: names made up at run time
+/// are as many as values. A label set with these values shares it, and takes no place.
 pub(super) struct Overflow {
     key: Key,
     series: Option<Arc<Series>>,
@@ -73,8 +73,8 @@ impl Family {
     }
 
     /// Returns a key as it is in this family: spelt like the first, with clean labels.
-    pub(super) fn key<'a>(&self, key: &'a Key) -> Cow<'a, Key> {
-        match (label::clean(key), self.spelling.as_str() == key.name()) {
+    pub(super) fn key<'a>(&self, key: &'a Key, global: &[(String, String)]) -> Cow<'a, Key> {
+        match (label::clean(key, global), self.spelling.as_str() == key.name()) {
             (None, true) => Cow::Borrowed(key),
             (None, false) => {
                 Cow::Owned(Key::from_parts(self.spelling.clone(), key.labels().cloned().collect::<Vec<_>>()))
@@ -93,22 +93,29 @@ impl Family {
         Some(Arc::clone(series))
     }
 
-    /// Whether all label sets that may have series of their own have them.
-    pub(super) fn is_full(&self) -> bool {
-        self.series.len() >= self.limit
+    /// Whether a clean key that has no series yet shares the one for all others.
+    pub(super) fn is_beyond(&self, key: &Key) -> bool {
+        let shared = self.overflow.iter().filter(|overflow| overflow.series.is_some()).count();
+        let is_shared = match &self.overflow {
+            Some(overflow) => overflow.key == *key,
+            None => key.labels().len() > 0 && folded(key) == *key,
+        };
+        is_shared || self.series.len() - shared >= self.limit
     }
 
     /// Opens the series of a clean key.
     pub(super) fn open(&mut self, key: &Key, global: &[(String, String)]) -> Arc<Series> {
-        self.overflow.get_or_insert_with(|| Overflow { key: folded(key), series: None });
+        if key.labels().len() > 0 {
+            self.overflow.get_or_insert_with(|| Overflow { key: folded(key), series: None });
+        }
         let series = self.series(key.to_retained(), global, false);
         self.insert(&series);
         series
     }
 
-    /// Opens the series for all others.
-    pub(super) fn open_overflow(&mut self, global: &[(String, String)]) {
-        let Some(key) = self.overflow.as_ref().map(|overflow| overflow.key.clone()) else { return };
+    /// Opens the series for all others, of which this is the first key.
+    pub(super) fn open_overflow(&mut self, key: &Key, global: &[(String, String)]) {
+        let key = self.overflow.get_or_insert_with(|| Overflow { key: folded(key), series: None }).key.clone();
         let series = self.series(key, global, true);
         self.insert(&series);
         if let Some(overflow) = &mut self.overflow {

@@ -14,13 +14,17 @@ pub(crate) const UNKNOWN: &str = "unknown";
 /// What stands for every value beyond the bound.
 pub(crate) const OTHER: &str = "other";
 
-/// Returns the labels of a key as the page can have them, or `None` when they are so already.
-pub(super) fn clean(key: &Key) -> Option<Vec<Label>> {
+/// Returns the labels of a key as the page can have them, or `None` when they are so already. One that every series has is left
+/// out: with it and without it the series is the same.
+pub(super) fn clean(key: &Key, global: &[(String, String)]) -> Option<Vec<Label>> {
+    let is_global =
+        |name: &str, value: &str| global.iter().any(|(of_all, of_all_value)| of_all == name && of_all_value == value);
     let labels = key.labels().as_slice();
     let dirty = labels.iter().enumerate().any(|(index, label)| {
         !is_label_name(label.key())
             || labels[..index].iter().any(|earlier| earlier.key() == label.key())
             || clean_value(label.value()) != label.value()
+            || is_global(label.key(), label.value())
     });
     dirty.then(|| {
         let mut clean: Vec<Label> = Vec::with_capacity(labels.len());
@@ -31,6 +35,7 @@ pub(super) fn clean(key: &Key) -> Option<Vec<Label>> {
                 clean.push(Label::new(name, clean_value(label.value()).into_owned()));
             }
         }
+        clean.retain(|label| !is_global(label.key(), label.value()));
         clean
     })
 }

@@ -94,8 +94,13 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(config: &Config, extras: Vec<ExtraRecorder>) -> Self {
-        let clean = |(name, value): &(String, String)| (name.clone(), label::clean_value(value).into_owned());
-        let config = Config { global_labels: config.global_labels.iter().map(clean).collect(), ..config.clone() };
+        let mut global_labels: Vec<(String, String)> = Vec::new();
+        for (name, value) in &config.global_labels {
+            // Prometheus refuses a page on which a label comes twice; the last one stays.
+            global_labels.retain(|(earlier, _)| earlier != name);
+            global_labels.push((name.clone(), label::clean_value(value).into_owned()));
+        }
+        let config = Config { global_labels, ..config.clone() };
         let extras = Extras::new(extras, &config.exclude);
         for metric in METRICS.iter().filter(|metric| !config.is_excluded(metric)) {
             extras.iter().for_each(|recorder| metric.describe(recorder));
@@ -132,7 +137,7 @@ impl Store {
 
     /// Returns what a key comes to, opening its series if there is room.
     fn found(&self, key: &Key, kind: MetricKind) -> Found {
-        let found = self.admitted.read().unwrap_or_else(PoisonError::into_inner).find(key, kind);
+        let found = self.admitted.read().unwrap_or_else(PoisonError::into_inner).find(key, kind, &self.config);
         let found = found.unwrap_or_else(|| {
             self.admitted.write().unwrap_or_else(PoisonError::into_inner).open(key, kind, &self.config)
         });
@@ -194,7 +199,7 @@ impl Store {
         for (value, count) in own {
             let label = (metric.labels[0], value.as_str());
             let global = self.config.global_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            family.labels.push(Labels::from_iter(global.chain([label])));
+            family.labels.push(Labels::from_iter(global.filter(|(name, _)| *name != label.0).chain([label])));
             counts.push(*count);
         }
     }
