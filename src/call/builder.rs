@@ -242,7 +242,7 @@ fn spans_are_off() -> bool {
 /// Whether a call that starts now does nothing. Says so of nothing else, and not of every call that does nothing.
 #[inline]
 pub(super) fn is_inert() -> bool {
-    current::is_none() && spans_are_off() && !Frame::is_inside_of_one()
+    current::is_none() && spans_are_off() && !Frame::is_inside_a_call()
 }
 
 /// Maps a provider to its `gen_ai.provider.name`, by the well-known values of the GenAI conventions v1.41.1.

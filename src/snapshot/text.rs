@@ -246,11 +246,16 @@ impl Writer<'_> {
             page.push(b'\n');
         }
     }
-    /// The end of a bucket's labels: `le="1"} ` in text, `le="1.0"} ` in OpenMetrics.
+
+    /// The end of a bucket's labels: `le="1"} ` in text, `le="1.0"} ` in OpenMetrics. In text it has no exponent, as in 0.1:
+    /// another text is another series.
     fn bound(&self, bound: f64) -> Vec<u8> {
         let mut text = b"le=\"".to_vec();
         match self.format {
-            Format::Text => write_float(&mut text, bound),
+            Format::Text => {
+                // Writing to a vector does not fail.
+                let _ = write!(text, "{bound}");
+            }
             Format::OpenMetrics => write_canonical(&mut text, bound),
         }
         text.extend_from_slice(b"\"} ");

@@ -352,11 +352,7 @@ impl Comparable {
             .filter(|(name, _)| is_compared(name))
             .map(|(name, kind)| (name.clone(), (kind, page.help.get(&name).cloned())))
             .collect();
-        let samples = page
-            .samples
-            .into_iter()
-            .filter(|((name, _), _)| is_compared(name))
-            .map(|((name, labels), value)| ((name, with_bound(labels)), value));
+        let samples = page.samples.into_iter().filter(|((name, _), _)| is_compared(name));
         Self { families, samples: samples.collect() }
     }
 

@@ -320,6 +320,50 @@ fn overflow_is_logged_once_a_metric() {
     });
 }
 
+#[test]
+fn label_set_that_is_called_other_shares_the_series_for_others() {
+    let page = page(|| {
+        for zone in ["other", "a", "other", "b", "c", "d", "e", "other"] {
+            counter!("jobs", "zone" => zone).increment(1);
+            gauge!("level", "zone" => zone).increment(1.0);
+        }
+    });
+    for name in ["jobs_total", "level"] {
+        assert_eq!(page.of(name).len(), 4, "{name}");
+        assert_eq!(page.value(name, &[("zone", "other")]), 5.0, "{name}");
+    }
+    assert_eq!(overflow(&page, "jobs_total"), 2.0);
+}
+
+#[test]
+fn series_without_labels_is_not_the_one_for_others() {
+    let page = page(|| {
+        gauge!("level").set(7.0);
+        for zone in ["a", "b", "c", "d"] {
+            gauge!("level", "zone" => zone).increment(1.0);
+        }
+        gauge!("level").set(8.0);
+    });
+    assert_eq!(page.value("level", &[]), 8.0);
+    assert_eq!(page.value("level", &[("zone", "other")]), 2.0);
+}
+
+#[test]
+fn label_of_every_series_is_on_each_once() {
+    let builder = Builder::new().add_global_label("error_type", "x").add_global_label("metric", "x");
+    let page = page_of(builder.add_global_label("zone", "a").add_global_label("zone", "b"), || {
+        LlmCall::start("gemini", "a").fail(ErrorType::Timeout);
+        counter!("jobs").increment(1);
+        counter!("jobs", "zone" => "b").increment(1);
+        counter!("jobs", "zone" => "a").increment(1);
+    });
+    let of_all = [("error_type", "x"), ("metric", "x")];
+    assert_eq!(page.value("jobs_total", &[&of_all[..], &[("zone", "b")]].concat()), 2.0);
+    assert_eq!(page.value("jobs_total", &[&of_all[..], &[("zone", "a")]].concat()), 1.0);
+    let labels = [("error_type", "timeout"), ("metric", "x"), ("zone", "b"), ("provider", "gemini"), ("model", "a")];
+    assert_eq!(page.value("llm_errors_total", &labels), 1.0);
+}
+
 proptest! {
     #[test]
     fn every_record_is_on_the_page(models in prop::collection::vec("[ -~\n]{0,6}", 1..40), bound in 1_usize..10) {
