@@ -14,11 +14,11 @@ use botticelli_obs::{Builder, LlmCall, Usage, llm_request};
 
 /// What is counted, and the most instructions it may take: what was measured, and 15 % for what compilers do.
 const LIMITS: &[(&str, fn(), u64)] = &[
-    ("finished call by a macro", finished_call, 565),
-    ("finished call, six pairs in turn", finished_calls_in_turn, 565),
-    ("whole call with metrics", whole_call, 2_220),
-    ("chunk of a stream", chunk, 328),
-    ("whole call with nothing installed", whole_call, 414),
+    ("finished call by a macro", finished_call, 266),
+    ("finished call, six pairs in turn", finished_calls_in_turn, 290),
+    ("whole call with metrics", whole_call, 1_254),
+    ("chunk of a stream", chunk, 282),
+    ("whole call with nothing installed", whole_call, 120),
 ];
 
 /// Only this is recorded without an install.
