@@ -67,7 +67,9 @@ pub(crate) struct Finished<'a> {
 }
 
 impl Finished<'_> {
-    /// Whether duration and tokens are such as a call can have, by a comparison each. What it does not let through need not be invalid.
+    /// Whether duration and tokens are such as a call can have, by a comparison each. What it does not let through need not be
+    /// invalid.
+    #[cfg(feature = "install")]
     #[inline]
     #[cfg(feature = "install")]
     pub(crate) fn is_plain(&self) -> bool {

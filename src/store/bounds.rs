@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 /// Upper bounds, ascending and finite.
 ///
-/// The exponent of a floating-point number says between which powers of two it is. For each of these octaves a table has the place of
-/// the first bound that is not below it, so that a search is a step or two.
+/// The exponent of a floating-point number says between which powers of two it is. For each of these octaves a table has the
+/// place of the first bound that is not below it, so that a search is a step or two.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
     all: Arc<[f64]>,
@@ -23,8 +23,8 @@ const NANOSECOND: f64 = 1e-9;
 
 impl Bounds {
     pub(super) fn new(all: Arc<[f64]>) -> Self {
-        let positive = all.iter().filter(|bound| **bound > 0.0);
-        let lowest = positive.clone().chain([&NANOSECOND]).map(|bound| octave(*bound)).min().unwrap_or_default();
+        let positive = &all[all.partition_point(|bound| *bound <= 0.0)..];
+        let lowest = octave(positive.first().map_or(NANOSECOND, |lowest| lowest.min(NANOSECOND)));
         let octaves = positive.last().map_or(0..0, |highest| lowest..octave(*highest) + 1);
         // The end of an octave is the beginning of the next one. Above the last there is no number.
         let begins = |octave: usize| all.partition_point(|bound| *bound < f64::from_bits((octave as u64) << MANTISSA));

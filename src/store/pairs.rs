@@ -196,8 +196,8 @@ thread_local! {
 /// in turn hardly ever push each other out.
 struct Cache {
     sets: [[Entry; WAYS]; SETS],
-    /// Says which way the next new pair takes in a set that is full. A random one: where there is a pair too many in turn, the oldest
-    /// way would always be the one that is needed next.
+    /// Says which way the next new pair takes in a set that is full. A random one: where there is a pair too many in turn, the
+    /// oldest way would always be the one that is needed next.
     random: u64,
 }
 
@@ -257,8 +257,8 @@ impl Entry {
     /// Whether this is the pair that was asked for; their hashes are the same.
     #[inline(always)]
     fn is(&self, asked: &Asked<'_>) -> bool {
-        // For one store, one model and one length of the provider a hash has one last word of the provider: multiplying by an odd number,
-        // rotating and `^` can be undone. And up to eight bytes that word is the whole text.
+        // For one store, one model and one length of the provider a hash has one last word of the provider: multiplying by an
+        // odd number, rotating and `^` can be undone. And up to eight bytes that word is the whole text.
         self.id == asked.id
             && same(self.model.as_bytes(), asked.model.as_bytes())
             && self.provider.len() == asked.provider.len()
@@ -276,8 +276,8 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// A quick hash of a store and two names, by the last bytes of each: names of models differ at their ends. Texts are compared too, so a
-    /// collision costs time and nothing else.
+    /// Makes a quick hash of a store and two names, by the last bytes of each: names of models differ at their ends. Texts are
+    /// compared too, so a collision costs time and nothing else. [`Entry::is`] relies on how it is made.
     #[inline(always)]
     fn new(id: u64, provider: &'a str, model: &'a str) -> Self {
         let lengths = (model.len() as u64) << 32 | provider.len() as u64;
