@@ -4,7 +4,7 @@
 //! to recorders and does not say whether there is one, so this module has to find out.
 
 use std::cell::Cell;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use metrics::{Key, KeyName, Recorder, SharedString};
 
@@ -58,13 +58,13 @@ pub(crate) fn global() -> Option<&'static dyn PairRecorder> {
     (metrics::with_recorder(|recorder| place(recorder).0) == *at).then_some(*global)
 }
 
-/// Whether no recorder is current, or one that does nothing. Says so of nothing else, and not of everything that does nothing.
+/// Whether no recorder is current, or one that does nothing. `false` for some that do nothing either.
 #[inline]
 pub(crate) fn is_none() -> bool {
     GLOBAL.get().is_none() && metrics::with_recorder(|recorder| size_of_val(recorder) == 0 && !keeps_keys(recorder))
 }
 
-/// Finds out which recorder is current, without allocating. Whoever is in a hurry asks [`global`] first.
+/// Finds out which recorder is current, without allocating. [`global`] is quicker where it knows.
 #[inline]
 pub(crate) fn with_current<T>(then: impl FnOnce(Current<'_>) -> T) -> T {
     metrics::with_recorder(|recorder| then(ask(recorder)))
@@ -88,16 +88,22 @@ fn ask(recorder: &dyn Recorder) -> Current<'_> {
 /// Whether a recorder keeps the key of a counter, in the counter or in itself. The facade's stand-in doesn't.
 #[inline]
 fn keeps_keys(recorder: &dyn Recorder) -> bool {
-    static PROBE: LazyLock<(Arc<str>, Key)> = LazyLock::new(|| {
-        let name: Arc<str> = Arc::from(QUESTION);
-        (Arc::clone(&name), Key::from_name(KeyName::from(SharedString::from_shared(name))))
+    thread_local! {
+        /// Of this thread alone, so that no other one changes the count.
+        static PROBE: (Arc<str>, Key) = {
+            let name: Arc<str> = Arc::from(QUESTION);
+            (Arc::clone(&name), Key::from_name(KeyName::from(SharedString::from_shared(name))))
+        };
+    }
+    let kept = PROBE.try_with(|(name, key)| {
+        let before = Arc::strong_count(name);
+        let counter = recorder.register_counter(key, &METADATA);
+        let kept = Arc::strong_count(name) > before;
+        drop(counter);
+        kept
     });
-    let (name, key) = &*PROBE;
-    let before = Arc::strong_count(name);
-    let counter = recorder.register_counter(key, &METADATA);
-    let kept = Arc::strong_count(name) > before;
-    drop(counter);
-    kept
+    // At the end of a thread: a recorder that does nothing does it for handles too.
+    kept.unwrap_or(true)
 }
 
 /// Answers [`with_current`] if `name` is its question. A recorder of this crate calls it first when a gauge is described.

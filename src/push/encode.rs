@@ -54,10 +54,10 @@ impl Encoder {
 
     fn metric(&self, family: &Family, time: u64) -> Metric {
         let cumulative = AggregationTemporality::Cumulative.into();
-        let series = family.series().enumerate();
+        let series = family.series();
         let data = match &family.values {
             Values::Counters { exemplars, .. } => {
-                let points = series.map(|(at, (labels, value))| NumberDataPoint {
+                let points = series.enumerate().map(|(at, (labels, value))| NumberDataPoint {
                     exemplars: exemplars.iter().filter(|(of, _)| *of == at).map(|(_, of)| exemplar(of)).collect(),
                     ..self.number(labels, value, family.about.decimals, time)
                 });
@@ -68,11 +68,11 @@ impl Encoder {
                 })
             }
             Values::Gauges(_) => {
-                let points = series.map(|(_, (labels, value))| self.number(labels, value, 0, time));
+                let points = series.map(|(labels, value)| self.number(labels, value, 0, time));
                 metric::Data::Gauge(Gauge { data_points: points.collect() })
             }
             Values::Histograms(histograms) => {
-                let points = series.map(|(at, (labels, value))| HistogramDataPoint {
+                let points = series.enumerate().map(|(at, (labels, value))| HistogramDataPoint {
                     exemplars: histograms.exemplars_of(at).map(|(_, of)| exemplar(of)).collect(),
                     ..self.distribution(labels, value, time)
                 });

@@ -158,8 +158,11 @@ impl PairCounter {
     }
 }
 
+/// A number of tokens in a usage.
+pub(crate) type TokenPart = fn(&Usage) -> u64;
+
 /// The parts of a usage, each with its counter; all tokens first.
-pub(crate) const TOKEN_PARTS: [(PairCounter, fn(&Usage) -> u64); 6] = [
+pub(crate) const TOKEN_PARTS: [(PairCounter, TokenPart); 6] = [
     (PairCounter::TOKENS, Usage::total),
     (PairCounter::PROMPT, Usage::prompt),
     (PairCounter::COMPLETION, Usage::completion),

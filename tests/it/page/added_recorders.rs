@@ -142,7 +142,7 @@ fn ends(audit: Audit) {
         let (done, waits) = mpsc::channel();
         std::thread::spawn(move || {
             for n in 0..20 {
-                LlmCall::start("p", &format!("m{n}")).finish();
+                LlmCall::start("p", format!("m{n}")).finish();
                 counter!("mine", "n" => n.to_string()).increment(1);
                 gauge!("level", "n" => n.to_string()).increment(1.0);
                 histogram!("size", "n" => n.to_string()).record(1.0);

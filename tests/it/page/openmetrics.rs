@@ -74,7 +74,8 @@ fn exemplars_name_the_spans(program: &str) {
                 let id = |name: &str| exemplar[name].as_str().expect("an id").to_owned();
                 let class = series["error_type"].as_str().unwrap_or("-");
                 // Read by the parent, which has the collector.
-                println!("exemplar {query} {class} {} {}", id("trace_id"), id("span_id"));
+                let line = format!("exemplar {query} {class} {} {}\n", id("trace_id"), id("span_id"));
+                std::io::stdout().write_all(line.as_bytes()).expect("standard output takes it");
             }
         }
         assert!(!telemetry.render().contains("trace_id"), "text has no exemplars");
