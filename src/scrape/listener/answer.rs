@@ -1,13 +1,14 @@
-//! What a request gets.
+//! Answers to requests.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    VARY, WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -27,6 +28,8 @@ const INDEX: &str = "<!DOCTYPE html>\n<html lang=\"en\"><head><title>botticelli_
 pub(super) struct Answers {
     pub(super) access: Access,
     pub(super) pages: Pages,
+    /// Whether connections wait for a place: then each answer is the last one of its connection.
+    pub(super) is_crowded: AtomicBool,
 }
 
 /// The body of an answer, held until it is written.
@@ -49,7 +52,7 @@ impl AsRef<[u8]> for Body {
     }
 }
 
-/// An answer without what every answer has.
+/// What differs from answer to answer.
 struct Answer {
     status: StatusCode,
     content_type: &'static str,
@@ -81,7 +84,12 @@ impl Answers {
         let body = Body { source: answer.source, _writing: progress.answered() };
         let mut response = Response::new(Full::new(Bytes::from_owner(body)));
         *response.status_mut() = answer.status;
+        let is_refused = matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED);
+        let is_last = is_refused || self.is_crowded.load(Ordering::Relaxed);
         let headers = response.headers_mut();
+        if is_last {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
         headers.extend(answer.headers.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))));
         response

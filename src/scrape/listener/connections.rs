@@ -1,4 +1,4 @@
-//! The connections that are open, and who of them makes room for another one.
+//! The open connections, and which of them is closed for another one.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{Sleep, sleep};
 
 use super::answer::Answers;
-use super::lobby::{HEAD_SIZE, LOBBY, Lobby, Visitor};
-use super::stream::{Progress, Stream};
+use super::lobby::{HEAD_SIZE, LOBBY, Lobby, Waiting};
+use super::stream::{CROWDED_READING_TIME, Progress, READING_TIME, Stream};
 
 /// How many connections may be open.
 const MAX_CONNECTIONS: usize = 64;
@@ -34,7 +35,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How often time limits are checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often it is looked for a place while somebody waits for one.
+/// How often places are looked for while a connection waits for one.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long to wait where `accept` fails and nothing can be closed.
@@ -50,7 +51,7 @@ pub(super) struct Connections {
     lobby: Lobby,
     serving: Vec<Served>,
     tasks: JoinSet<()>,
-    /// Not before this is the next connection accepted.
+    /// No connection is accepted before.
     accept_at: Instant,
     reported: Option<Instant>,
 }
@@ -90,12 +91,12 @@ impl Connections {
                 Ok((stream, peer)) => self.lobby.add(stream, peer.ip(), Instant::now()),
                 Err(error) => self.accept_failed(&error),
             }
-            // What has come meanwhile is seen before anything is closed for the next connection.
+            // The runtime reads what has arrived before a connection is closed for the next one.
             yield_now().await;
         }
     }
 
-    /// Waits for a connection, and does meanwhile what there is to do for those that are open.
+    /// Waits for a connection; meanwhile serves and closes those that are open.
     fn poll_accept(
         &mut self,
         mut timer: Pin<&mut Sleep>,
@@ -107,7 +108,7 @@ impl Connections {
             self.serving.retain(|served| !served.task.is_finished());
             self.lobby.look(now, cx);
             self.close_overdue(now);
-            self.seat(now);
+            self.give_places(now);
             if now >= self.accept_at
                 && self.lobby.has_room(now)
                 && let Poll::Ready(accepted) = self.listener.poll_accept(cx)
@@ -136,18 +137,24 @@ impl Connections {
     }
 
     fn close_overdue(&mut self, now: Instant) {
-        let pages_wait = self.answers.pages.wait();
+        let reading_limit = match () {
+            () if self.lobby.asking() > 0 => Some(CROWDED_READING_TIME),
+            () if self.answers.pages.wait() => Some(READING_TIME),
+            () => None,
+        };
         let open = self.serving.iter_mut().filter(|served| !served.is_closing);
-        open.filter(|served| served.progress.is_overdue(now, pages_wait)).for_each(Served::close);
+        open.filter(|served| served.progress.is_overdue(now, reading_limit)).for_each(Served::close);
     }
 
-    /// Gives places to those who have asked, and takes as many as are missing from those who have been silent for longest.
-    fn seat(&mut self, now: Instant) {
+    /// Serves the connections that have asked. While places are missing, closes as many as are silent for longest, and has others end
+    /// with their next answer: peers that ask again and again on open connections must not keep everybody else out.
+    fn give_places(&mut self, now: Instant) {
         while self.tasks.len() < SERVING
-            && let Some(visitor) = self.lobby.next_asking()
+            && let Some(waiting) = self.lobby.next_asking()
         {
-            self.serve(visitor, now);
+            self.serve(waiting, now);
         }
+        self.answers.is_crowded.store(self.lobby.asking() > 0, Ordering::Relaxed);
         let closing = self.serving.iter().filter(|served| served.is_closing).count();
         for _ in closing..self.lobby.asking() {
             if !self.close_silent(now) {
@@ -169,14 +176,14 @@ impl Connections {
         }
     }
 
-    fn serve(&mut self, visitor: Visitor, now: Instant) {
+    fn serve(&mut self, waiting: Waiting, now: Instant) {
         let progress = Arc::new(Progress::new(now));
-        let task = serve(visitor.stream, visitor.peer, Arc::clone(&progress), Arc::clone(&self.answers));
+        let task = serve(waiting.stream, waiting.peer, Arc::clone(&progress), Arc::clone(&self.answers));
         let task = self.tasks.spawn(task);
         self.serving.push(Served { task, progress, is_closing: false });
     }
 
-    /// Closes what deserves its descriptor least, or waits.
+    /// Closes the connection with the least claim where descriptors have run out, or waits.
     fn accept_failed(&mut self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
         // The peer has gone while it waited to be accepted.
@@ -188,10 +195,12 @@ impl Connections {
             self.reported = Some(now);
             tracing::warn!(target: "botticelli_obs", "metrics: {} accepts no connections, {error}; trying on", self.addr);
         }
-        let is_closed = has_run_out(error) && (self.lobby.close_one(now) || self.close_silent(now));
-        if !is_closed {
-            self.accept_at = self.lobby.closable_at().unwrap_or(now + BACK_OFF).min(now + BACK_OFF);
+        let has_run_out = has_run_out(error);
+        if has_run_out && (self.lobby.close_one(now) || self.close_silent(now)) {
+            return;
         }
+        let closable_at = self.lobby.closable_at().filter(|at| has_run_out && *at > now);
+        self.accept_at = closable_at.unwrap_or(now + BACK_OFF).min(now + BACK_OFF);
     }
 }
 
@@ -214,6 +223,6 @@ async fn serve(stream: TcpStream, peer: IpAddr, progress: Arc<Progress>, answers
         // A peer may end its side as soon as it has asked.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
-    // What a peer does wrong is its own affair.
+    // Errors of a connection are those of its peer.
     let _ = serving.await;
 }

@@ -19,12 +19,12 @@ pub(super) const LOBBY: usize = 16;
 /// How large the head of a request may be; the least that hyper can be told.
 pub(super) const HEAD_SIZE: usize = 8 * 1024;
 
-/// How long a connection is safe here. It bounds what a flood can make the listener's thread do: a request that is on its way
-/// comes sooner.
+/// How long a connection is not closed for another one. A request that is on its way arrives sooner; and it bounds how many
+/// connections a flood can make the listener's thread accept in a second.
 const GRACE: Duration = Duration::from_millis(5);
 
-/// What came with a connection.
-pub(super) struct Visitor {
+/// A connection whose request has not arrived yet.
+pub(super) struct Waiting {
     pub(super) stream: TcpStream,
     pub(super) peer: IpAddr,
     since: Instant,
@@ -33,7 +33,7 @@ pub(super) struct Visitor {
 
 /// The connections, the oldest first.
 #[derive(Default)]
-pub(super) struct Lobby(VecDeque<Visitor>);
+pub(super) struct Lobby(VecDeque<Waiting>);
 
 impl Lobby {
     /// Whether there is room for one more, also by closing one.
@@ -43,13 +43,13 @@ impl Lobby {
 
     /// When the connection with the least claim may be closed for another one: the oldest that has not asked.
     pub(super) fn closable_at(&self) -> Option<Instant> {
-        self.0.iter().find(|visitor| !visitor.has_asked).map(|visitor| visitor.since + GRACE)
+        self.0.iter().find(|waiting| !waiting.has_asked).map(|waiting| waiting.since + GRACE)
     }
 
     /// Closes the connection with the least claim, if it may be closed.
     pub(super) fn close_one(&mut self, now: Instant) -> bool {
-        let oldest = self.0.iter().position(|visitor| !visitor.has_asked);
-        let Some(at) = oldest.filter(|at| self.0.get(*at).is_some_and(|visitor| visitor.since + GRACE <= now)) else {
+        let oldest = self.0.iter().position(|waiting| !waiting.has_asked);
+        let Some(at) = oldest.filter(|at| self.0.get(*at).is_some_and(|waiting| waiting.since + GRACE <= now)) else {
             return false;
         };
         self.0.remove(at).is_some()
@@ -60,31 +60,31 @@ impl Lobby {
         if self.0.len() + 1 >= LOBBY {
             self.close_one(now);
         }
-        self.0.push_back(Visitor { stream, peer, since: now, has_asked: false });
+        self.0.push_back(Waiting { stream, peer, since: now, has_asked: false });
     }
 
-    /// Looks what has come, and closes connections that will never ask or had their time.
+    /// Looks for requests that have arrived, and closes connections that have ended or exceed the time limit.
     pub(super) fn look(&mut self, now: Instant, cx: &mut Context<'_>) {
-        self.0.retain_mut(|visitor| {
-            if !visitor.has_asked {
-                match visitor.poll_head(cx) {
-                    Poll::Ready(Ok(())) => visitor.has_asked = true,
+        self.0.retain_mut(|waiting| {
+            if !waiting.has_asked {
+                match waiting.poll_head(cx) {
+                    Poll::Ready(Ok(())) => waiting.has_asked = true,
                     Poll::Ready(Err(_)) => return false,
                     Poll::Pending => {}
                 }
             }
-            visitor.has_asked || now.saturating_duration_since(visitor.since) < HEAD_TIME
+            waiting.has_asked || now.saturating_duration_since(waiting.since) < HEAD_TIME
         });
     }
 
     /// How many have asked.
     pub(super) fn asking(&self) -> usize {
-        self.0.iter().filter(|visitor| visitor.has_asked).count()
+        self.0.iter().filter(|waiting| waiting.has_asked).count()
     }
 
     /// Lets out the first that has asked.
-    pub(super) fn next_asking(&mut self) -> Option<Visitor> {
-        let first = self.0.iter().position(|visitor| visitor.has_asked)?;
+    pub(super) fn next_asking(&mut self) -> Option<Waiting> {
+        let first = self.0.iter().position(|waiting| waiting.has_asked)?;
         self.0.remove(first)
     }
 
@@ -93,7 +93,7 @@ impl Lobby {
     }
 }
 
-impl Visitor {
+impl Waiting {
     /// Waits until the head of a request is there, or more than one may have. Nothing is read: hyper does that.
     fn poll_head(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.stream.poll_read_ready(cx)?.is_ready() {

@@ -14,6 +14,7 @@ mod tests;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -92,7 +93,8 @@ pub(crate) fn start(
     let addr = listener.local_addr()?;
     let _entered = worker.handle().enter();
     let listener = TcpListener::from_std(listener)?;
-    let answers = Answers { access, pages: Pages::start(worker.handle(), render) };
+    let pages = Pages::start(worker.handle(), render);
+    let answers = Answers { access, pages, is_crowded: AtomicBool::new(false) };
     worker.handle().spawn(Connections::new(listener, addr, answers).run());
     Ok(addr)
 }

@@ -19,8 +19,11 @@ const IDLE_TIME: Duration = Duration::from_secs(120);
 /// How long a peer may take no byte of its answer.
 const WRITE_TIME: Duration = Duration::from_secs(5);
 
-/// How long a peer may read its page where new pages wait for old ones to be read.
-const READING_TIME: Duration = Duration::from_secs(10);
+/// How long a peer may read an answer while a new page waits for memory that old pages take.
+pub(super) const READING_TIME: Duration = Duration::from_secs(10);
+
+/// How long it may while another connection waits for a place.
+pub(super) const CROWDED_READING_TIME: Duration = Duration::from_secs(3);
 
 /// How far a connection is.
 #[derive(Debug)]
@@ -108,14 +111,15 @@ impl Progress {
         if state.phase == Phase::Answering { Duration::ZERO } else { now.saturating_duration_since(state.moved) }
     }
 
-    /// Whether the connection has had its time. `pages_wait` says that new pages wait for old ones to be read.
-    pub(super) fn is_overdue(&self, now: Instant, pages_wait: bool) -> bool {
+    /// Whether the connection exceeds a time limit. `reading_limit` is there while others wait for it: how long an answer may take to
+    /// be read.
+    pub(super) fn is_overdue(&self, now: Instant, reading_limit: Option<Duration>) -> bool {
         let state = self.state();
         let silent = now.saturating_duration_since(state.moved);
-        let reads_for_long = || now.saturating_duration_since(state.unwritten_since) >= READING_TIME;
+        let reading = now.saturating_duration_since(state.unwritten_since);
         match state.phase {
             _ if state.is_blocked && silent >= WRITE_TIME => true,
-            _ if pages_wait && state.unwritten > 0 && reads_for_long() => true,
+            _ if state.unwritten > 0 && reading_limit.is_some_and(|limit| reading >= limit) => true,
             Phase::Idle => silent >= IDLE_TIME,
             Phase::Head => now.saturating_duration_since(state.since) >= HEAD_TIME,
             Phase::Answering | Phase::Writing => false,
@@ -223,14 +227,14 @@ mod tests {
     fn head_has_its_time() {
         let progress = Progress::new(Instant::now());
         progress.read();
-        assert!(!progress.is_overdue(after(4), false) && progress.is_overdue(after(6), false));
+        assert!(!progress.is_overdue(after(4), None) && progress.is_overdue(after(6), None));
     }
 
     #[test]
     fn nobody_is_closed_for_what_the_program_does() {
         let progress = Progress::new(Instant::now());
         progress.asked();
-        assert!(!progress.is_overdue(after(1000), true));
+        assert!(!progress.is_overdue(after(1000), Some(READING_TIME)));
         assert_eq!(progress.silent_for(after(1000)), Duration::ZERO);
     }
 
@@ -240,25 +244,27 @@ mod tests {
         progress.asked();
         let _writing = progress.answered();
         progress.wrote(true);
-        assert!(!progress.is_overdue(after(4), false) && progress.is_overdue(after(6), false));
+        assert!(!progress.is_overdue(after(4), None) && progress.is_overdue(after(6), None));
         assert!(progress.silent_for(after(6)) >= Duration::from_secs(5));
     }
 
     #[test]
-    fn slow_reader_is_closed_only_for_new_pages() {
+    fn slow_reader_is_closed_only_for_others() {
         let progress = Arc::new(Progress::new(Instant::now()));
         progress.asked();
         let first = progress.answered();
         progress.wrote(false);
-        assert!(!progress.is_overdue(after(60), false));
-        assert!(!progress.is_overdue(after(9), true) && progress.is_overdue(after(11), true));
+        assert!(!progress.is_overdue(after(60), None));
+        assert!(
+            !progress.is_overdue(after(9), Some(READING_TIME)) && progress.is_overdue(after(11), Some(READING_TIME))
+        );
         // The end of one answer is not the end of the next one.
         progress.asked();
         let second = progress.answered();
         drop(first);
-        assert!(progress.is_overdue(after(11), true));
+        assert!(progress.is_overdue(after(11), Some(READING_TIME)));
         drop(second);
-        assert!(!progress.is_overdue(after(11), true));
+        assert!(!progress.is_overdue(after(11), Some(READING_TIME)));
     }
 
     #[test]
@@ -266,7 +272,7 @@ mod tests {
         let progress = Arc::new(Progress::new(Instant::now()));
         progress.asked();
         drop(progress.answered());
-        assert!(!progress.is_overdue(after(110), true) && progress.is_overdue(after(130), false));
+        assert!(!progress.is_overdue(after(110), Some(READING_TIME)) && progress.is_overdue(after(130), None));
         assert!(progress.silent_for(after(2)) >= Duration::from_secs(1));
     }
 }

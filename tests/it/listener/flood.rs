@@ -296,3 +296,56 @@ fn silent_peers_of_a_program_with_few_descriptors_keep_no_scrape_out() {
         drop(silent);
     }
 }
+
+/// Peers that keep their connections open and ask for this path again and again, for as long as the test's process runs.
+fn insist(addr: SocketAddr, peers: usize, path: &'static str) {
+    for _ in 0..peers {
+        std::thread::spawn(move || {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            loop {
+                let Ok(mut stream) = std::net::TcpStream::connect(addr) else { return };
+                let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+                let mut answer = [0; 64 * 1024];
+                while stream.write_all(request.as_bytes()).is_ok() {
+                    match std::io::Read::read(&mut stream, &mut answer) {
+                        Ok(0) | Err(_) => break,
+                        Ok(_) => std::thread::sleep(Duration::from_millis(400)),
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Peers that ask more often than every second are never silent for as long as it takes to be closed for another one.
+fn keeps_its_time_beside_peers_that_insist(networks: &str, path: &'static str) {
+    let variables = [(ENDPOINT, "127.0.0.1:0"), ("BOTTICELLI_OBS_ALLOWED_NETWORKS", networks), ("INSISTS_ON", path)];
+    crate::support::in_own_process(&variables, || {
+        let telemetry = botticelli_obs::install().expect("it installs");
+        let addr = telemetry.metrics_addr().expect("there is a listener");
+        insist(addr, 60, path);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(4) {
+            let started = Instant::now();
+            let response = get(addr, "/metrics", Duration::from_secs(20)).expect("the page is served");
+            assert!(matches!(response.status, 200 | 403), "{}", response.status);
+            assert!(started.elapsed() < SCRAPE, "{path}: a scrape took {:?}", started.elapsed());
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    });
+}
+
+#[test]
+fn peers_that_ask_for_the_health_again_and_again_keep_no_scrape_out() {
+    keeps_its_time_beside_peers_that_insist("127.0.0.0/8", "/health");
+}
+
+#[test]
+fn peers_that_ask_for_the_page_again_and_again_keep_no_scrape_out() {
+    keeps_its_time_beside_peers_that_insist("127.0.0.0/8", "/metrics");
+}
+
+#[test]
+fn peers_that_may_not_scrape_keep_nobody_out() {
+    keeps_its_time_beside_peers_that_insist("10.0.0.0/8", "/metrics");
+}
