@@ -24,6 +24,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 
 /// The bounds of `llm_duration`, in seconds.
 pub const BOUNDS: [f64; 17] =
@@ -234,6 +235,7 @@ impl Peer for RawMacros {
 
 /// `prometheus`: five vectors, `with_label_values` on each.
 pub struct Prometheus {
+    registry: prometheus::Registry,
     requests: prometheus::IntCounterVec,
     duration: prometheus::HistogramVec,
     tokens: [prometheus::IntCounterVec; 3],
@@ -245,11 +247,22 @@ impl Prometheus {
         let counter =
             |name| prometheus::IntCounterVec::new(prometheus::Opts::new(name, name), LABELS).expect("a valid name");
         let duration = prometheus::HistogramOpts::new("llm_duration", "llm_duration").buckets(BOUNDS.to_vec());
-        Self {
+        let peer = Self {
+            registry: prometheus::Registry::new(),
             requests: counter("llm_requests_total"),
             duration: prometheus::HistogramVec::new(duration, LABELS).expect("a valid name"),
             tokens: ["llm_tokens_total", "llm_tokens_prompt_total", "llm_tokens_completion_total"].map(counter),
-        }
+        };
+        let register = |collector| peer.registry.register(collector).expect("each name is there once");
+        register(Box::new(peer.duration.clone()));
+        [&peer.requests].into_iter().chain(&peer.tokens).for_each(|counter| register(Box::new(counter.clone())));
+        peer
+    }
+}
+
+impl Scraped for Prometheus {
+    fn page(&self) -> String {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).expect("it is encoded")
     }
 }
 
@@ -284,6 +297,7 @@ type Durations = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// `prometheus-client`: five families; the labels are built once per call.
 pub struct PrometheusClient {
+    registry: Registry,
     requests: Family<Labels, Counter>,
     duration: Durations,
     tokens: [Family<Labels, Counter>; 3],
@@ -291,11 +305,27 @@ pub struct PrometheusClient {
 
 impl PrometheusClient {
     pub fn new() -> Self {
-        Self {
+        let mut peer = Self {
+            registry: Registry::default(),
             requests: Family::default(),
             duration: Durations::new_with_constructor(|| Histogram::new(BOUNDS)),
             tokens: Default::default(),
+        };
+        // It appends `_total` itself.
+        let names = ["llm_requests", "llm_tokens", "llm_tokens_prompt", "llm_tokens_completion"];
+        for (name, family) in names.into_iter().zip([&peer.requests].into_iter().chain(&peer.tokens)) {
+            peer.registry.register(name, name, family.clone());
         }
+        peer.registry.register("llm_duration", "llm_duration", peer.duration.clone());
+        peer
+    }
+}
+
+impl Scraped for PrometheusClient {
+    fn page(&self) -> String {
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &self.registry).expect("it is encoded");
+        page
     }
 }
 

@@ -16,12 +16,14 @@ use std::time::{Duration, Instant};
 use botticelli_obs::Builder;
 use hdrhistogram::Histogram;
 use markdown::{Table, median, memory};
-use peers::{Call, Local, Peer, RawMacros, Scraped};
+use peers::{Call, Local, Peer, Prometheus, PrometheusClient, RawMacros, Scraped};
 
 /// The variable that selects the row of this process: the measurement, the peer, a number.
 const ROW: &str = "SCRAPE_ROW";
 const OURS: &str = "ours";
 const RAW: &str = "raw macros";
+const PROMETHEUS: &str = "prometheus";
+const CLIENT: &str = "prometheus-client";
 const SCRAPES: usize = 50;
 const PAIRS_UNDER_LOAD: usize = 1_000;
 const LOAD: Duration = Duration::from_secs(8);
@@ -34,12 +36,15 @@ fn record(peer: &impl Peer, models: &[String]) {
     models.iter().for_each(|model| peer.record(Call::of("gemini", model).next()));
 }
 
-/// Measures time, bytes and memory of a scrape with this number of pairs on the page.
-fn page(peer: &impl Scraped, pairs: usize) -> [String; 3] {
+/// Time, time a line, bytes and memory of a scrape with so many pairs on the page.
+fn page(peer: &impl Scraped, pairs: usize) -> [String; 4] {
     let models = models(pairs);
     peer.enter(|| record(peer, &models));
     // The first scrape processes all samples and allocates memory that stays. It is not measured.
-    let bytes = peer.page().len();
+    let (bytes, lines) = {
+        let page = peer.page();
+        (page.len(), page.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count())
+    };
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux, which forgets the peak");
     let before = memory("VmRSS:");
     let mut times: Vec<f64> = (0..SCRAPES)
@@ -51,7 +56,9 @@ fn page(peer: &impl Scraped, pairs: usize) -> [String; 3] {
         })
         .collect();
     let peak = memory("VmHWM:").saturating_sub(before);
-    [format!("{:.2}", median(&mut times)), format!("{:.0}", bytes as f64 / 1024.0), peak.to_string()]
+    let time = median(&mut times);
+    let line = format!("{:.0}", time * 1e6 / lines as f64);
+    [format!("{time:.2}"), line, format!("{:.0}", bytes as f64 / 1024.0), peak.to_string()]
 }
 
 /// Measures the time of single recordings in ns, during this number of scrapes in [`LOAD`].
@@ -87,10 +94,12 @@ fn load(peer: &impl Scraped, scrapes: usize) -> [String; 4] {
 
 /// Measures one row and prints its cells.
 fn measure(row: &str) {
-    let (ours, raw) = (|| Local::new(Builder::new()), RawMacros::new);
+    let (ours, raw) = (|| Local::new(Builder::new().with_max_series(20_000)), RawMacros::new);
     let cells: Vec<String> = match row.split(',').collect::<Vec<_>>().as_slice() {
         ["page", OURS, pairs] => page(&ours(), pairs.parse().expect("a number")).into(),
         ["page", RAW, pairs] => page(&raw(), pairs.parse().expect("a number")).into(),
+        ["page", PROMETHEUS, pairs] => page(&Prometheus::new(), pairs.parse().expect("a number")).into(),
+        ["page", CLIENT, pairs] => page(&PrometheusClient::new(), pairs.parse().expect("a number")).into(),
         ["load", OURS, scrapes] => load(&ours(), scrapes.parse().expect("a number")).into(),
         ["load", RAW, scrapes] => load(&raw(), scrapes.parse().expect("a number")).into(),
         _ => panic!("no such row: {row}"),
@@ -110,11 +119,12 @@ fn main() {
     if let Ok(row) = std::env::var(ROW) {
         return measure(&row);
     }
-    let mut table = Table::new("scrape", &["pairs", "who", "time, ms", "page, KiB", "peak above rest, KiB"]);
-    for pairs in ["10", "100", "1000"] {
-        for who in [OURS, RAW] {
-            let [time, bytes, peak] = cells(format!("page,{who},{pairs}"));
-            table.row([pairs.to_owned(), who.to_owned(), time, bytes, peak]);
+    let columns = ["pairs", "who", "time, ms", "a line, ns", "page, KiB", "peak above rest, KiB"];
+    let mut table = Table::new("scrape", &columns);
+    for pairs in ["10", "100", "1000", "10000"] {
+        for who in [OURS, CLIENT, PROMETHEUS, RAW] {
+            let [time, line, bytes, peak] = cells(format!("page,{who},{pairs}"));
+            table.row([pairs.to_owned(), who.to_owned(), time, line, bytes, peak]);
         }
     }
     table.save();
