@@ -8,7 +8,7 @@ mod error;
 mod fault;
 mod file;
 mod globals;
-mod ladder;
+mod parts;
 mod plan;
 mod push;
 mod run;
@@ -19,7 +19,7 @@ pub use builder::{Builder, FailurePolicy, TraceExporter};
 #[cfg(feature = "cli")]
 pub(crate) use environment::Environment;
 pub use error::{FlushError, InstallError};
-pub use ladder::{MetricsHandle, TraceGuard};
+pub use parts::{MetricsHandle, TraceGuard};
 #[cfg(feature = "cli")]
 pub(crate) use plan::Plan;
 pub use telemetry::Telemetry;
