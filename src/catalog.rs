@@ -1,26 +1,26 @@
-//! Every metric of this crate: the only place with their names.
+//! The table of all metrics of this crate. No other file has their names.
 
 use metrics::{Key, Label, Level, Metadata, SharedString};
 #[cfg(feature = "install")]
 use metrics::{KeyName, Recorder, Unit};
 
-/// The metadata of everything that this crate registers.
+/// The metadata of every metric that this crate registers.
 pub(crate) static METADATA: Metadata<'static> = Metadata::new("botticelli_obs", Level::INFO, Some("botticelli_obs"));
 
-/// What a metric is on the page.
+/// The kind of a metric on the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MetricKind {
-    /// A number that only grows; `u64`.
+    /// A number that only increases; `u64`.
     Counter,
-    /// A number that goes up and down; `f64`.
+    /// A number that can increase and decrease; `f64`.
     Gauge,
     /// A distribution in fixed buckets; `f64`.
     Histogram,
 }
 
 impl MetricKind {
-    /// Returns the word the Prometheus text format uses after `# TYPE`.
+    /// Returns the word that the Prometheus text format has in `# TYPE` lines, such as `counter`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -34,14 +34,14 @@ impl MetricKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stability {
-    /// Name, kind, unit and labels change only after a release that has both the old and the new metric.
+    /// Its name, kind, unit and labels change only after a release that has both the old and the new metric.
     Stable,
-    /// May change in any minor release; CHANGELOG.md says so.
+    /// It may change in any minor release; CHANGELOG.md lists the change.
     Experimental,
 }
 
 impl Stability {
-    /// Returns the word of the README's table.
+    /// Returns the word in the README's table: `stable` or `experimental`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stable => "stable",
@@ -50,7 +50,15 @@ impl Stability {
     }
 }
 
-/// One metric of the catalogue, see [`METRICS`].
+/// Describes one metric of [`METRICS`].
+///
+/// ```
+/// use botticelli_obs::{METRICS, MetricKind};
+///
+/// let duration = METRICS.iter().find(|metric| metric.name == "llm.duration").unwrap();
+/// assert_eq!((duration.prometheus, duration.unit), ("llm_duration", "s"));
+/// assert_eq!((duration.kind, duration.labels), (MetricKind::Histogram, &["provider", "model"][..]));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Metric {
@@ -58,9 +66,9 @@ pub struct Metric {
     pub name: &'static str,
     /// The name of the family on the page, such as `llm_requests_total`.
     pub prometheus: &'static str,
-    /// What it is.
+    /// The kind: counter, gauge or histogram.
     pub kind: MetricKind,
-    /// Whether it can change.
+    /// Whether it may change between releases.
     pub stability: Stability,
     /// The unit of its values: `s` for seconds, `By` for bytes, empty for a plain count.
     pub unit: &'static str,
@@ -68,14 +76,14 @@ pub struct Metric {
     pub labels: &'static [&'static str],
     /// The upper bounds of a histogram's buckets, ascending, without infinity; empty for other kinds.
     pub buckets: &'static [f64],
-    /// One sentence that says what is counted or measured; the `# HELP` text.
+    /// What is counted or measured, in one sentence; the `# HELP` text.
     pub description: &'static str,
 }
 
 impl Metric {
-    /// Describes the metric to a recorder, with the unit only where the page's name carries it.
+    /// Describes the metric to a recorder, with the unit only if the family's name ends with it.
     ///
-    /// `llm.duration` is in seconds but the name `llm_duration` is fixed, and the exporter would append what it is told.
+    /// `llm.duration` is in seconds, but its family is called `llm_duration`: a recorder that knew the unit would append it.
     #[cfg(feature = "install")]
     pub(crate) fn describe(&self, recorder: &dyn Recorder) {
         let (name, description) = (KeyName::from_const_str(self.name), SharedString::const_str(self.description));
@@ -87,25 +95,25 @@ impl Metric {
         }
     }
 
-    /// Returns the key of a series, by the values of its labels in the order of [`labels`](Self::labels).
+    /// Returns the key of the series with these label values, which are in the order of [`labels`](Self::labels).
     pub(crate) fn key<const N: usize>(&self, values: [SharedString; N]) -> Key {
         let labels = self.labels.iter().zip(values).map(|(name, value)| Label::new(*name, value));
         Key::from_parts(self.name, labels.collect::<Vec<_>>())
     }
 
-    /// Returns how many decimals a counter has: six where it counts seconds.
+    /// Returns how many decimals a counter has: 6 if it counts seconds, else 0.
     #[cfg(feature = "install")]
     pub(crate) fn decimals(&self) -> u8 {
         if self.kind == MetricKind::Counter && self.unit == "s" { 6 } else { 0 }
     }
 
-    /// Whether it is read from the system and not recorded.
+    /// Whether its values are read from the system when a snapshot is taken.
     #[cfg(feature = "install")]
     pub(crate) fn is_of_process(&self) -> bool {
         self.name.starts_with("process.")
     }
 
-    /// Whether it has a series for each provider and model.
+    /// Whether it has series for each provider and model.
     #[cfg(feature = "install")]
     pub(crate) fn is_per_model(&self) -> bool {
         self.labels.starts_with(PAIR)
@@ -118,7 +126,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
 }
 
-/// Returns the place of a metric in [`METRICS`].
+/// Returns the index of a metric in [`METRICS`].
 #[cfg(feature = "install")]
 pub(crate) fn place(metric: &Metric) -> usize {
     METRICS.iter().position(|known| known.name == metric.name).unwrap_or_default()
@@ -126,17 +134,17 @@ pub(crate) fn place(metric: &Metric) -> usize {
 
 const PAIR: &[&str] = &["provider", "model"];
 
-/// Bounds of the OpenTelemetry GenAI conventions v1.41.1, continued by three doublings: a call may take ten minutes.
+/// Bucket bounds of the OpenTelemetry GenAI conventions v1.41.1, and three more doublings, since a call may take ten minutes.
 const DURATIONS: &[f64] =
     &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36];
 
-/// The same with two finer bounds: fast models send a chunk every few milliseconds.
+/// The same bounds and two smaller ones, since fast models send a chunk every few milliseconds.
 const GAPS: &[f64] = &[
     0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84,
     327.68, 655.36,
 ];
 
-/// Buckets of every histogram that is not in the catalogue and has none of its own: four a decade, 1 ms to 10,000.
+/// Bucket bounds of the histograms that are not in this table and have no configured ones: three per decade, from 0.001 to 10,000.
 #[cfg(feature = "install")]
 pub(crate) const DEFAULT_BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0,
@@ -156,7 +164,7 @@ macro_rules! catalog {
             description: concat!($($description),+).trim_ascii_start(),
         };)+
 
-        /// Every metric this crate records, in the order of the README's table. Those of the process are in it with the feature `process`.
+        /// All metrics of this crate, in the order of the README's table. The metrics of the process need the feature `process`.
         pub const METRICS: &[Metric] = &[$($(#[cfg($condition)])? $id),+];
     };
 }

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// Returns the last in the chain of sources: mostly the system's own words, where the errors around it say only that sending has
-/// failed.
+/// Returns the last error in the chain of sources. This is mostly the error of the system; the errors around it often only say
+/// that sending failed.
 pub(crate) fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -26,7 +26,7 @@ mod tests {
         struct Sending(io::Error);
         impl std::fmt::Display for Sending {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("sending has failed")
+                f.write_str("sending failed")
             }
         }
         impl Error for Sending {

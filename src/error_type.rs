@@ -1,4 +1,4 @@
-//! The classes of failure a call can end in.
+//! The classes of failure with which a call can end.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ macro_rules! error_types {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
         /// Why a call did not succeed: the `error_type` label and the span's `error.type`.
         ///
-        /// A closed set, so that the label can never grow without bound. It is displayed as the label value and parsed from it,
-        /// in any case; the order is that of the declaration.
+        /// The set is closed, which bounds the values of the label. `Display` writes the label value and `FromStr` parses it,
+        /// ignoring ASCII case. Values are ordered as they are declared.
         ///
         /// ```
         /// use botticelli_obs::ErrorType;
@@ -43,13 +43,13 @@ macro_rules! error_types {
 error_types! {
     /// The provider refused for quota or rate (HTTP 402, 429).
     RateLimit = "rate_limit",
-    /// The key is missing, wrong, or may not do this (HTTP 401, 403).
+    /// The key is missing or wrong, or has no permission (HTTP 401, 403).
     Auth = "auth",
     /// The provider could not be reached: DNS, connect, TLS, reset.
     Network = "network",
-    /// No answer in time (HTTP 408, 504, or the client's own limit).
+    /// The answer did not arrive in time (HTTP 408, 504, or the client's own limit).
     Timeout = "timeout",
-    /// The request was wrong (other HTTP 4xx).
+    /// The request was invalid (other HTTP 4xx).
     InvalidRequest = "invalid_request",
     /// The model or route does not exist (HTTP 404).
     NotFound = "not_found",
@@ -59,22 +59,22 @@ error_types! {
     Overloaded = "overloaded",
     /// The prompt does not fit the model's context.
     ContextLength = "context_length",
-    /// The provider's content filter refused.
+    /// The provider's content filter blocked the request or the answer.
     ContentFilter = "content_filter",
-    /// The answer could not be read.
+    /// The answer could not be decoded.
     Decode = "decode",
-    /// A stream broke off.
+    /// The stream ended early.
     Stream = "stream",
     /// The caller dropped the call before it ended.
     Cancelled = "cancelled",
     /// The code around the call panicked.
     Panic = "panic",
-    /// None of these.
+    /// Any other failure.
     Unknown = "unknown",
 }
 
 impl ErrorType {
-    /// Classifies an HTTP status code; anything below 400 is [`Unknown`](Self::Unknown).
+    /// Classifies an HTTP status code. Codes outside 400 to 599 are [`Unknown`](Self::Unknown).
     ///
     /// ```
     /// use botticelli_obs::ErrorType;
@@ -94,15 +94,15 @@ impl ErrorType {
         }
     }
 
-    /// The place of this value in [`ALL`](Self::ALL).
+    /// Returns the index of this value in [`ALL`](Self::ALL).
     pub(crate) const fn index(self) -> usize {
         self as usize
     }
 }
 
-/// Says which class of failure an error is.
+/// Classifies an error.
 ///
-/// Implement it for a client's error, by its variants and status codes, never by its text.
+/// Implement it for a client's error type. Use its variants and status codes, and not its text, which may change.
 ///
 /// ```
 /// use botticelli_obs::{ClassifyError, ErrorType, LlmCall};
@@ -118,7 +118,7 @@ impl ErrorType {
 /// LlmCall::start("gemini", "gemini-2.5-flash").fail(&ApiError { status: 503 });
 /// ```
 ///
-/// An error in a [`Box`] or an [`Arc`] has the class of what is in it, also as `Box<dyn ClassifyError>`:
+/// A [`Box`] or [`Arc`] of an error has the class of that error. This includes `Box<dyn ClassifyError>`:
 ///
 /// ```
 /// use botticelli_obs::{ClassifyError, ErrorType};
@@ -131,7 +131,7 @@ pub trait ClassifyError {
     fn error_type(&self) -> ErrorType;
 }
 
-/// For code whose errors are classes already.
+/// Returns itself, for code whose errors are already classes.
 impl ClassifyError for ErrorType {
     fn error_type(&self) -> ErrorType {
         *self
@@ -144,7 +144,7 @@ impl<E: ClassifyError + ?Sized> ClassifyError for Box<E> {
     }
 }
 
-/// Streams that are shared give each reader the same error.
+/// For shared streams, which return the same error to each reader.
 impl<E: ClassifyError + ?Sized> ClassifyError for Arc<E> {
     fn error_type(&self) -> ErrorType {
         (**self).error_type()

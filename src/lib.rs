@@ -1,13 +1,16 @@
-//! Metrics and traces for programs that call LLMs: one install, one guard a call.
+//! Metrics and traces for programs that call LLMs: one install at the start, one guard around each call.
 //!
 //! | on the page | kind | labels |
 //! |---|---|---|
 //! | `llm_requests_total` | counter | provider, model |
 //! | `llm_errors_total` | counter | provider, model, error_type |
 //! | `llm_duration` (seconds) | histogram | provider, model |
-//! | `llm_tokens_total`, `llm_tokens_prompt_total`, `llm_tokens_completion_total` | counters | provider, model |
+//! | `llm_tokens_total` | counter | provider, model |
+//! | `llm_tokens_prompt_total` | counter | provider, model |
+//! | `llm_tokens_completion_total` | counter | provider, model |
 //!
-//! and more: [`METRICS`] lists them all. Each call is also one span, with the attributes of OpenTelemetry's GenAI conventions.
+//! [`METRICS`] lists all metrics. The page is served in the Prometheus text format 0.0.4, and in OpenMetrics 1.0.0 with exemplars
+//! for scrapers that ask for it. Each call is also one span, with the attributes of OpenTelemetry's GenAI conventions.
 //!
 //! ```
 //! # #[cfg(feature = "install")] {
@@ -20,7 +23,7 @@
 //! call.finish();
 //! drop(LlmCall::start("gemini", "gemini-2.5-flash")); // dropped: counted as cancelled
 //!
-//! let page = telemetry.render(); // what Prometheus gets at http://{telemetry.metrics_addr()}/metrics
+//! let page = telemetry.render(); // Prometheus scrapes the same page from `telemetry.metrics_addr()`
 //! assert!(page.contains(r#"llm_requests_total{provider="gemini",model="gemini-2.5-flash"} 2"#));
 //! assert!(page.contains(r#"llm_tokens_total{provider="gemini",model="gemini-2.5-flash"} 42"#));
 //! assert!(page.contains(r#"{provider="gemini",model="gemini-2.5-flash",error_type="cancelled"} 1"#));
@@ -30,46 +33,62 @@
 //!
 //! # In libraries
 //!
-//! Depend on the crate with `default-features = false`: recording then needs little more than [`metrics`] and [`tracing`], and does
-//! nothing until a program installs something. Implement [`LlmResponse`] and [`ClassifyError`] for the types of your client, and
-//! put an [`LlmCall`] around each call, by [`observe`](LlmCall::observe), [`observe_stream`](LlmCall::observe_stream) or
-//! `#[llm_call]`; [`declare`] the models a driver is made for. The page [`guide`] shows all of it, from single facts such as
-//! [`llm_request!`] to a decorator around all drivers. Any other metric goes through [`counter!`], [`gauge!`] and [`histogram!`].
+//! Depend on the crate with `default-features = false`. Recording then needs little more than the crates
+//! [metrics](https://docs.rs/metrics) and [tracing](https://docs.rs/tracing), and does nothing until a program installs a recorder
+//! or a subscriber.
+//!
+//! 1. Implement [`LlmResponse`] and [`ClassifyError`] for the types of your client.
+//! 2. Put an [`LlmCall`] around each call, with [`observe`](LlmCall::observe), [`observe_stream`](LlmCall::observe_stream) or
+//!    `#[llm_call]`.
+//! 3. [`declare`] each model for which a driver is created.
+//!
+//! The page [`guide`] shows every way to do this, from single facts such as [`llm_request!`] to a decorator around all drivers.
+//! Record other metrics with the macros of `metrics`, which this crate re-exports: `counter!`, `gauge!` and `histogram!`.
 //!
 //! # In executables
 //!
-//! Call `install` once, at the start of `main`, and keep the `Telemetry` it returns until the end. The environment says where the
-//! page is served and where spans go; `Builder` says it in code. Nothing of the pipelines runs on the program's runtime, which may be
-//! of any kind, or none.
+//! Call [`install()`] once, at the start of `main`, and keep the [`Telemetry`] it returns until the program ends. Environment
+//! variables set where the page is served and where spans are exported; [`Builder`] sets the same in code. The pipelines run on
+//! threads of this crate, so the program may use any async runtime or none.
 //!
-//! A program that has a recorder, a subscriber or a web server of its own takes one part at a time: `Builder::recorder` gives the
-//! recorder and its page, `Builder::trace_layer` the layer that exports spans.
+//! A program that has its own recorder, subscriber or web server can use single parts: [`Builder::recorder`] returns the recorder
+//! and its page, [`Builder::trace_layer`] returns the layer that exports spans.
 //!
-//! A program that nothing scrapes pushes its metrics (`OTEL_METRICS_EXPORTER=otlp`), or adds its totals to a text file at its end
-//! (`BOTTICELLI_OBS_TEXTFILE`). When a dashboard stays empty, `botticelli-obs doctor` says why.
+//! A program that nobody scrapes can push its metrics (`OTEL_METRICS_EXPORTER=otlp`), or add its totals to a text file when it
+//! ends (`BOTTICELLI_OBS_TEXTFILE`). When a dashboard stays empty, `botticelli-obs doctor` finds the reason.
 //!
 //! # What it does not do
 //!
-//! - It never records prompts, completions or arguments, and never ids as labels.
-//! - It keeps no more than a thousand series of a metric apart, unless told otherwise: what is beyond is recorded as `other`.
+//! - It never records prompts, completions or arguments, and it never uses ids as labels.
+//! - By default it keeps at most 1,000 pairs of provider and model, and at most 1,000 label sets of any other metric. Further ones
+//!   are recorded as `other`.
 //!
 //! # Features
 //!
-//! - `install`, default: `install()`, `Builder`, `Telemetry`, and all that `main` needs. Without it this is the facade alone.
-//! - `exporter`, default: the listener of `metrics-exporter-prometheus`, for programs that choose it.
+//! - `install`, default: [`install()`], [`Builder`], [`Telemetry`] and the pipelines. Without it the crate only records.
+//! - `exporter`, default: the listener of `metrics-exporter-prometheus`, as an alternative to this crate's own.
 //! - `otlp-grpc`, default: export of spans by OTLP/gRPC.
 //! - `otlp-http`: export of spans by OTLP/HTTP with protobuf bodies.
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
-//! - `otlp-metrics`: metrics pushed by OTLP; it brings gRPC with it, and `otlp-http` the other transport.
-//! - `process`: CPU, memory, descriptors, threads and start of the process on the page, on Linux.
+//! - `otlp-metrics`: push of metrics by OTLP. It includes gRPC; `otlp-http` adds HTTP.
+//! - `process`: CPU time, memory, file descriptors, threads and start time of the process on the page, on Linux.
 //! - `cli`: the program `botticelli-obs`, and the module `doctor`.
 //! - `macros`, default: `#[llm_call]`.
-//! - `json`: tokens, finish reasons and failures read out of what OpenAI, Anthropic, Gemini and Ollama answer.
-//! - `http`: `traceparent` and `baggage` on the headers of requests.
-//! - `reqwest`: the class of a `reqwest::Error`.
-//! - `testing`: what a piece of code records, captured for its tests.
+//! - `json`: tokens, finish reasons and failures from the JSON of OpenAI, Anthropic, Gemini and Ollama.
+//! - `http`: the headers `traceparent` and `baggage` of requests.
+//! - `reqwest`: [`ClassifyError`] for `reqwest::Error`.
+//! - `testing`: a test kit that captures what a piece of code records.
 //!
 //! The minimum Rust version is 1.91.
+#![cfg_attr(
+    not(feature = "install"),
+    doc = "",
+    doc = "[`install()`]: https://docs.rs/botticelli_obs/latest/botticelli_obs/fn.install.html",
+    doc = "[`Builder`]: https://docs.rs/botticelli_obs/latest/botticelli_obs/struct.Builder.html",
+    doc = "[`Builder::recorder`]: https://docs.rs/botticelli_obs/latest/botticelli_obs/struct.Builder.html#method.recorder",
+    doc = "[`Builder::trace_layer`]: https://docs.rs/botticelli_obs/latest/botticelli_obs/struct.Builder.html#method.trace_layer",
+    doc = "[`Telemetry`]: https://docs.rs/botticelli_obs/latest/botticelli_obs/struct.Telemetry.html"
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(unreachable_pub)]
 
@@ -174,7 +193,7 @@ pub type PageHandle = MetricsHandle;
 #[cfg(any(doc, doctest))]
 #[cfg_attr(
     not(all(feature = "http", feature = "json", feature = "macros")),
-    allow(rustdoc::broken_intra_doc_links, reason = "what a feature adds is there with the feature")
+    allow(rustdoc::broken_intra_doc_links, reason = "the guide links to items of these features")
 )]
 #[doc = include_str!("guide.md")]
 pub mod guide {}

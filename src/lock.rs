@@ -1,10 +1,11 @@
-//! Locks whose holder has panicked.
+//! Locks that are used even after a panic has poisoned them.
 
 use std::sync::{LockResult, PoisonError};
 
-/// Returns the guard also when a thread has panicked with the lock: of a `Mutex` or an `RwLock`, or from a wait on a `Condvar`.
+/// Returns the guard of a `Mutex`, an `RwLock` or a `Condvar` even if the lock is poisoned.
 ///
-/// What the locks of this crate guard is whole between any two statements, and telemetry must not carry a panic to other threads.
+/// The values behind the locks of this crate are valid after every statement, and a panic in one thread must not spread to others
+/// through the telemetry.
 pub(crate) fn unpoisoned<G>(guard: LockResult<G>) -> G {
     guard.unwrap_or_else(PoisonError::into_inner)
 }

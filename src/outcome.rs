@@ -1,4 +1,4 @@
-//! What a provider's types tell about a call.
+//! The traits by which a provider's types report on a call.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use crate::call::LlmCall;
 use crate::error_type::ClassifyError;
 use crate::usage::Usage;
 
-/// What a response, or a chunk of a streamed one, says about the call; implement it for a client's response type.
+/// Reports the facts about a call that are in a response, or in a chunk of a streamed response.
 ///
-/// Everything defaults to `None`, so an empty implementation is a start. In a stream usage may come in any chunk, cumulative or
-/// once: the last one counts.
+/// Implement it for a client's response type. Every method returns `None` by default, so an empty implementation compiles. For a
+/// stream, the last value of each method is recorded: chunks may repeat cumulative usage, or only one chunk may have it.
 ///
 /// ```
 /// use botticelli_obs::{LlmResponse, Usage};
@@ -22,17 +22,17 @@ use crate::usage::Usage;
 ///     }
 /// }
 ///
-/// // References, `Box` and `Arc` tell what is behind them.
+/// // References, `Box` and `Arc` implement the trait, too.
 /// let shared: std::sync::Arc<dyn LlmResponse> = std::sync::Arc::new(Reply { text: String::new(), tokens: Some((12, 30)) });
 /// assert_eq!(shared.usage(), Some(Usage::new(12, 30)));
 /// ```
 pub trait LlmResponse {
-    /// Returns the tokens used, if it says so.
+    /// Returns the tokens used.
     fn usage(&self) -> Option<Usage> {
         None
     }
 
-    /// Returns the model that answered, which may be more precise than the one asked for.
+    /// Returns the model that answered. Its name may be more precise than that of the requested model.
     fn response_model(&self) -> Option<&str> {
         None
     }
@@ -42,20 +42,19 @@ pub trait LlmResponse {
         None
     }
 
-    /// Returns why generation stopped, in the provider's words; of several choices that of the first. In a stream the last one
-    /// counts.
+    /// Returns why generation of the first choice stopped, in the provider's words, such as `stop` or `end_turn`.
     fn finish_reason(&self) -> Option<&str> {
         None
     }
 }
 
-/// For code whose replies say nothing about the call.
+/// Reports nothing, for code that returns no response.
 impl LlmResponse for () {}
 
-/// For code that returns the text alone.
+/// Reports nothing, for code that returns only the text.
 impl LlmResponse for String {}
 
-macro_rules! responses_behind {
+macro_rules! forward_responses {
     ($($pointer:ty),+) => {$(
         impl<T: LlmResponse + ?Sized> LlmResponse for $pointer {
             fn usage(&self) -> Option<Usage> {
@@ -77,17 +76,35 @@ macro_rules! responses_behind {
     )+};
 }
 
-responses_behind!(&T, Box<T>, Arc<T>);
+forward_responses!(&T, Box<T>, Arc<T>);
 
-/// How a call, or a step of a stream, turned out: an [`LlmResponse`], or a `Result` of one and a [`ClassifyError`].
+/// Records how a call, or one item of a stream, ended.
 ///
-/// Implement it for a response that knows more than an [`LlmResponse`] can tell, such as a failure or several choices.
+/// Every [`LlmResponse`] implements it, and so does a `Result` of an `Outcome` and a [`ClassifyError`]. Implement it yourself for
+/// a response that reports more than [`LlmResponse`] can, such as a failure or several choices:
+///
+/// ```
+/// use botticelli_obs::{ErrorType, LlmCall, Outcome};
+///
+/// struct Reply { finish_reasons: Vec<String>, is_blocked: bool }
+///
+/// impl Outcome for Reply {
+///     fn record_in(&self, call: &mut LlmCall) {
+///         for reason in &self.finish_reasons {
+///             call.record_finish_reason(reason);
+///         }
+///         if self.is_blocked {
+///             call.record_error(ErrorType::ContentFilter);
+///         }
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say how the call turned out",
     note = "implement `LlmResponse` for the response and `ClassifyError` for the error, or use `observe_with`"
 )]
 pub trait Outcome {
-    /// Records what is known into the call.
+    /// Records the facts in the call.
     fn record_in(&self, call: &mut LlmCall);
 }
 
@@ -143,15 +160,15 @@ mod tests {
     }
 
     #[test]
-    fn pointers_tell_all_that_is_behind_them() {
-        fn told(response: impl LlmResponse) -> String {
+    fn pointers_report_what_their_target_reports() {
+        fn facts(response: impl LlmResponse) -> String {
             let (model, id) = (response.response_model(), response.response_id());
             format!("{:?} {model:?} {id:?} {:?}", response.usage(), response.finish_reason())
         }
         let boxed: Box<dyn LlmResponse> = Box::new(Full);
         let boxed_again: Box<Arc<dyn LlmResponse>> = Box::new(Arc::new(Full));
-        for text in [told(&Full), told(boxed), told(Box::new(Full)), told(Arc::new(Full)), told(&boxed_again)] {
-            assert_eq!(text, told(Full));
+        for text in [facts(&Full), facts(boxed), facts(Box::new(Full)), facts(Arc::new(Full)), facts(&boxed_again)] {
+            assert_eq!(text, facts(Full));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the macros expand to.
+//! The functions and traits that expanded macros call.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -18,7 +18,7 @@ pub fn text<T: AsRef<str> + ?Sized>(text: &T) -> &str {
     text.as_ref()
 }
 
-/// An [`Outcome`]; this trait and the two below are for what the compiler says where one is missing.
+/// An [`Outcome`]. This trait and the two below only exist for their messages of the compiler.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say how the call turned out",
     label = "this is neither an `LlmResponse`, nor a `Result` of one and a `ClassifyError`",
@@ -30,7 +30,7 @@ pub trait IsOutcome: Outcome {}
 #[diagnostic::do_not_recommend]
 impl<T: Outcome> IsOutcome for T {}
 
-/// A response that tells of the call.
+/// A response that can be recorded: an [`Outcome`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` says nothing about the call",
     label = "this is not an `LlmResponse`",
@@ -54,7 +54,8 @@ impl<T: ClassifyError> IsError for T {}
 
 /// Records an outcome by its trait.
 ///
-/// Returns a function, as `classify` does, so that a trait that is missing is missed once, where the type is named.
+/// Returns a function, as `classify` does. The bound is then checked once, where the expansion names the type, and a missing
+/// implementation is one error.
 pub fn outcome<T: IsOutcome>() -> fn(&mut LlmCall, &T) {
     |call, outcome| outcome.record_in(call)
 }
@@ -81,7 +82,7 @@ pub fn error_type<E>(call: &mut LlmCall, error: &E, classify: impl FnOnce(&E) ->
     call.record_error(classify(error));
 }
 
-/// A value and what records it, for values that implement none of our traits.
+/// A value with a closure that records it, for values that implement none of the traits above.
 #[derive(Debug)]
 pub struct Reported<T, R> {
     value: T,
@@ -89,12 +90,12 @@ pub struct Reported<T, R> {
 }
 
 impl<T, R: Fn(&mut LlmCall, &T)> Reported<T, R> {
-    /// A value and the closure that records it.
+    /// Creates the pair.
     pub fn new(value: T, report: R) -> Self {
         Self { value, report }
     }
 
-    /// The value.
+    /// Returns the value.
     pub fn into_value(self) -> T {
         self.value
     }
@@ -106,21 +107,21 @@ impl<T, R: Fn(&mut LlmCall, &T)> Outcome for Reported<T, R> {
     }
 }
 
-/// The error of what can't fail.
+/// The error of an operation that can't fail.
 #[derive(Debug)]
 pub enum Never {}
 
-/// The result of opening a stream that is opened without fail.
+/// Wraps a stream in the result of an operation that can't fail.
 pub fn always<S>(stream: S) -> Result<S, Never> {
     Ok(stream)
 }
 
-/// The class of that error.
+/// Classifies an error that can't exist.
 pub fn never(never: &Never) -> ErrorType {
     match *never {}
 }
 
-/// The stream of such a result.
+/// Unwraps the stream of such a result.
 pub fn opened<S>(opened: Result<S, Never>) -> S {
     match opened {
         Ok(stream) => stream,
@@ -128,7 +129,7 @@ pub fn opened<S>(opened: Result<S, Never>) -> S {
     }
 }
 
-/// `LlmCall::observe_sync`, with what comes back bound to nothing.
+/// Calls `LlmCall::observe_sync` with code whose value implements none of the traits above.
 pub fn observe_sync<T, R>(call: LlmCall, code: impl FnOnce() -> Reported<T, R>) -> Reported<T, R>
 where
     R: Fn(&mut LlmCall, &T),
@@ -152,14 +153,14 @@ where
     let opening = poll_fn(|_| open.take().map_or(Poll::Pending, |open| Poll::Ready(open())));
     let mut opening = pin!(call.observe_stream_with(opening, report).with_error_type(error_type));
     loop {
-        // Ready at once.
+        // Ready at the first poll, as `open` does not wait.
         if let Poll::Ready(opened) = opening.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return opened;
         }
     }
 }
 
-/// A boxed stream, as a signature names it.
+/// A boxed stream type of a function's signature.
 #[diagnostic::on_unimplemented(
     message = "a stream around which a call is recorded can't be a `{Self}`",
     label = "this is no boxed stream",
@@ -188,7 +189,7 @@ impl<'a, T, S: Stream<Item = T> + Send + Sync + 'a> Boxed<S> for Pin<Box<dyn Str
     }
 }
 
-/// Boxes a stream that was opened.
+/// Boxes the stream of a result.
 pub fn boxed<B: Boxed<S>, S, E>(opened: Result<S, E>) -> Result<B, E> {
     opened.map(B::boxed)
 }

@@ -1,16 +1,18 @@
-//! What signatures of this crate need of [`tracing_subscriber`] 0.3, in the version they need.
+//! Re-exports of items of [tracing-subscriber](https://docs.rs/tracing-subscriber/0.3) 0.3 that are in this crate's signatures.
+//!
+//! With them a program does not have to match the version itself.
 //!
 //! ```
 //! use botticelli_obs::subscriber::{Layer, Registry};
 //! use botticelli_obs::{Builder, tracing};
 //!
-//! /// Sees the program's events, beside the log output.
+//! /// Receives the program's spans and events, in addition to the log output.
 //! struct Alarms;
 //!
 //! impl Layer<Registry> for Alarms {}
 //!
 //! let telemetry = Builder::new().without_listener().add_layer(Alarms).install()?;
-//! tracing::info!("seen by the layer");
+//! tracing::info!("the layer receives this event");
 //! # Ok::<(), botticelli_obs::InstallError>(())
 //! ```
 

@@ -1,18 +1,18 @@
-//! Reports of trouble that may last: one at once, then one a minute at most.
+//! Limits repeated log lines about a lasting failure: the first at once, then at most one a minute.
 
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// When the last report was made. It stays when the trouble is over, since a peer that comes and goes is no reason for a line
-/// each time.
+/// Remembers when the last report was made, also after the failure is over: a peer that fails and recovers often must not cause a
+/// line each time.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     reported: Option<Instant>,
 }
 
 impl Throttle {
-    /// Whether to make a report now. If so, the next one is due in a minute.
+    /// Returns whether to report now. If it returns `true`, the next report is due one minute later.
     pub(crate) fn allow(&mut self, now: Instant) -> bool {
         let is_due = self.reported.is_none_or(|reported| now.duration_since(reported) >= INTERVAL);
         if is_due {

@@ -1,12 +1,12 @@
-//! How many tokens a call used.
+//! The tokens of a call.
 
 use std::ops::Add;
 
-/// Tokens of one call, in the arithmetic of the OpenTelemetry GenAI conventions v1.41.1.
+/// Counts the tokens of one call as the OpenTelemetry GenAI conventions v1.41.1 do.
 ///
-/// The prompt includes what was read from or written to a cache, the completion includes reasoning. Anthropic reports the
-/// cached tokens beside `input_tokens`, and Gemini reports `thoughtsTokenCount` beside `candidatesTokenCount`: add them, as the
-/// feature `json` does.
+/// The prompt tokens include those read from or written to a cache, and the completion tokens include those spent on reasoning.
+/// Some providers report these separately: add Anthropic's cached tokens to `input_tokens`, and Gemini's `thoughtsTokenCount` to
+/// `candidatesTokenCount`. The feature `json` does this.
 ///
 /// ```
 /// use botticelli_obs::Usage;
@@ -15,7 +15,7 @@ use std::ops::Add;
 /// assert_eq!(usage.total(), 1_500);
 /// ```
 ///
-/// Usages add up part by part, each capped at `u64::MAX`, as those of retries do:
+/// Usages can be added, for example those of retries. Each field is added separately and capped at `u64::MAX`:
 ///
 /// ```
 /// # use botticelli_obs::Usage;
@@ -88,7 +88,7 @@ impl Usage {
         self.prompt.saturating_add(self.completion)
     }
 
-    /// Returns the bits that any of the parts has.
+    /// Returns the bitwise OR of all fields. It has no bit above the highest bit of the largest field.
     #[inline]
     pub(crate) const fn bits(&self) -> u64 {
         self.prompt | self.completion | self.cache_read | self.cache_write | self.reasoning
@@ -100,7 +100,7 @@ impl Usage {
     }
 }
 
-/// Each part is capped at `u64::MAX`.
+/// Adds each field separately, capped at `u64::MAX`.
 impl Add for Usage {
     type Output = Self;
 
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_part_of_a_sum_is_capped() {
+    fn each_field_of_a_sum_is_capped() {
         let most = Usage::new(u64::MAX, u64::MAX).with_cache_read(u64::MAX).with_cache_write(u64::MAX);
         let most = most.with_reasoning(u64::MAX);
         assert_eq!(most + most, most);

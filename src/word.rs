@@ -1,11 +1,11 @@
-//! Enums whose values are one word each, as in variables and configuration files.
+//! Enums whose values are parsed from single words, as in environment variables and configuration files.
 
 use std::error::Error;
 use std::fmt;
 
-/// Why a text could not be parsed: it is none of the words its type knows.
+/// The error of parsing an enum of this crate from a text that is none of its words.
 ///
-/// The text itself is not kept, since it may be a secret that was put in the wrong place.
+/// It lists the words. It does not contain the text, which may be a secret in the wrong place.
 ///
 /// ```
 /// use botticelli_obs::ErrorType;
@@ -32,7 +32,8 @@ impl fmt::Display for ParseError {
 
 impl Error for ParseError {}
 
-/// Implements `FromStr`, in any case, and `Display` for an enum. A variant with a value is parsed with the one given here.
+/// Implements `Display`, and `FromStr` ignoring ASCII case, for an enum. For a variant with a field, `FromStr` uses the value that
+/// is given here.
 macro_rules! words {
     ($type:ident: $($word:literal = $variant:ident $(($value:expr))?),+ $(,)?) => {
         impl ::std::str::FromStr for $type {
@@ -66,7 +67,7 @@ mod tests {
     use super::ParseError;
     use crate::ErrorType;
 
-    /// Asserts that these are the words of a type, in any case and nothing else.
+    /// Asserts that a type is parsed from these words in any case, and from no other text.
     fn assert_words<T: FromStr<Err = ParseError> + Display + std::fmt::Debug>(words: &[&str]) {
         for word in words {
             for text in [(*word).to_owned(), word.to_ascii_uppercase()] {
