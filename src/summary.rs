@@ -1,4 +1,4 @@
-//! What a run has done, to be printed at its end.
+//! The totals of a run by provider and model, to be printed at its end.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::catalog;
 use crate::snapshot::{Family, Snapshot, Value};
 
-/// What the calls of a run came to, by provider and model; see [`Telemetry::summary`](crate::Telemetry::summary).
+/// Sums up the calls of a run by provider and model; returned by [`Telemetry::summary`](crate::Telemetry::summary).
 ///
-/// As text it is a table:
+/// `Display` writes a table, without a line end after the last row:
 ///
 /// ```text
 /// provider  model             calls  errors  tokens     p50     p95
@@ -20,28 +20,28 @@ pub struct Summary {
     models: Vec<ModelSummary>,
 }
 
-/// One line of a [`Summary`].
+/// The totals of one provider and model in a [`Summary`].
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ModelSummary {
-    /// The provider, as on the page.
+    /// The label `provider` on the page.
     pub provider: String,
-    /// The model asked for, as on the page.
+    /// The label `model` on the page: the requested model.
     pub model: String,
-    /// Calls that have ended, whatever the outcome.
+    /// The number of calls that have ended, with any outcome.
     pub calls: u64,
-    /// Those that did not succeed.
+    /// The number of calls that did not succeed.
     pub errors: u64,
-    /// Prompt and completion tokens.
+    /// The sum of prompt and completion tokens.
     pub tokens: u64,
-    /// The median duration of a call, estimated from the buckets; `None` before the first has ended.
+    /// The median duration of a call, estimated from the histogram's buckets; `None` before the first call has ended.
     pub p50: Option<Duration>,
-    /// The duration that 95 of 100 calls stay below, estimated likewise.
+    /// The 95th percentile of the duration, estimated in the same way.
     pub p95: Option<Duration>,
 }
 
 impl Summary {
-    /// Returns a line for each provider and model, in alphabetical order.
+    /// Returns the totals of each provider and model, ordered by provider and then model.
     pub fn models(&self) -> &[ModelSummary] {
         &self.models
     }
@@ -56,7 +56,7 @@ impl Summary {
                     Value::Counter(more) if metric.name == catalog::REQUESTS.name => add(&mut summary.calls, more),
                     Value::Counter(more) if metric.name == catalog::ERRORS.name => add(&mut summary.errors, more),
                     Value::Counter(more) => add(&mut summary.tokens, more),
-                    // Each pair has one.
+                    // There is one histogram for each pair.
                     Value::Histogram(durations) => {
                         let quantile = |quantile| Duration::try_from_secs_f64(durations.quantile(quantile)?).ok();
                         (summary.p50, summary.p95) = (quantile(0.5), quantile(0.95));
@@ -83,10 +83,11 @@ impl fmt::Display for Summary {
         let seconds =
             |time: Option<Duration>| time.map_or("-".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()));
         let head = ["provider", "model", "calls", "errors", "tokens", "p50", "p95"].map(str::to_owned);
-        let lines = self.models.iter().map(|of| {
-            let numbers = [of.calls, of.errors, of.tokens].map(|number| number.to_string());
+        let lines = self.models.iter().map(|model| {
+            let numbers = [model.calls, model.errors, model.tokens].map(|number| number.to_string());
             let [calls, errors, tokens] = numbers;
-            [of.provider.clone(), of.model.clone(), calls, errors, tokens, seconds(of.p50), seconds(of.p95)]
+            let (provider, name) = (model.provider.clone(), model.model.clone());
+            [provider, name, calls, errors, tokens, seconds(model.p50), seconds(model.p95)]
         });
         let lines: Vec<[String; 7]> = std::iter::once(head).chain(lines).collect();
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);

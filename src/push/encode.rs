@@ -1,4 +1,4 @@
-//! From a snapshot to OTLP.
+//! Encodes a snapshot as an OTLP request.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,11 +13,11 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use crate::catalog;
 use crate::snapshot::{Distribution, Exemplar, Family, Labels, Snapshot, Value, Values};
 
-/// What is the same in every export.
+/// Encodes snapshots, with the resource and start time that all exports share.
 #[derive(Debug)]
 pub(super) struct Encoder {
     resource: Resource,
-    /// Since when everything has been counted, in nanoseconds since 1970.
+    /// The time at which counting began, in nanoseconds since 1970.
     start: u64,
 }
 
@@ -33,9 +33,9 @@ impl Encoder {
         Self { resource: Resource { attributes, ..Resource::default() }, start: now() }
     }
 
-    /// Encodes a snapshot with the names of the page: a backend that normalises dots and units has nothing to change.
+    /// Encodes a snapshot with the names of the page. A backend that converts names for Prometheus has nothing to change.
     ///
-    /// `target_info` is left out: a backend makes it from the resource.
+    /// `target_info` is left out, since backends generate it from the resource.
     pub(super) fn encode(&self, snapshot: &Snapshot) -> ExportMetricsServiceRequest {
         let time = now();
         let families = snapshot.families.iter().filter(|family| *family.about.name != *catalog::TARGET_INFO.prometheus);
@@ -82,7 +82,7 @@ impl Encoder {
                 })
             }
         };
-        // A unit that the name does not carry would be appended to it by Prometheus: `llm_duration` has none.
+        // Prometheus appends a unit that the name does not end with. So `llm_duration` is sent without one.
         let unit = if family.about.name.ends_with("_seconds") { "s" } else { "" };
         Metric {
             name: family.about.name.to_string(),

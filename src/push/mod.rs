@@ -1,6 +1,7 @@
-//! The metrics pushed by OTLP: what a scrape would see at this moment, sent to a Collector.
+//! The push of metrics by OTLP: sends the values that a scrape would read to a Collector.
 //!
-//! Every export has the totals since the start, so nothing is queued, and one that succeeds makes up for all that failed.
+//! Every export has the totals since the start of the program. So failed exports are not queued: the next one that succeeds
+//! includes their values.
 
 mod encode;
 
@@ -19,27 +20,28 @@ use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 use encode::Encoder;
 
-/// How often trouble is reported.
+/// How often failures are logged, at most.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The pauses between tries when somebody waits; otherwise the next export is the next try.
-const PAUSES: &[Duration] = &[Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
+/// The pauses before retries, when a caller waits for the export. Otherwise the next periodic export is the retry.
+const RETRY_DELAYS: &[Duration] = &[Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
 
-/// What the pipeline is built from; every value is valid.
+/// The configuration of the pipeline; all values have been checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) otlp: otlp::Config,
+    /// The time between two exports.
     pub(crate) interval: Duration,
     /// Resource attributes, `service.name` among them.
     pub(crate) resource: Vec<(String, String)>,
-    /// Where the page is served, for the advice to scrape it.
+    /// The address of the page, `None` without a listener. Log lines advise to scrape it.
     pub(crate) listen: Option<String>,
 }
 
-/// Reads the values.
+/// Reads the current values.
 pub(crate) type Read = Box<dyn Fn() -> Snapshot + Send>;
 
-/// The running pipeline; dropping it stops without a last export.
+/// The running pipeline. Dropping it stops the thread without a last export.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     config: Config,
@@ -47,18 +49,18 @@ pub(crate) struct Pipeline {
     _worker: Worker,
 }
 
-/// Asks for an export now; the answer is what went wrong with it.
+/// Requests an export now; the result is sent back.
 type Request = std_mpsc::Sender<Result<(), String>>;
 
-/// The answer to come.
+/// An export that has begun; [`wait`](Self::wait) returns its result.
 pub(crate) struct Flush(std_mpsc::Receiver<Result<(), String>>);
 
 impl Pipeline {
-    /// Starts the thread that exports; its health is counted by the recorder.
+    /// Starts the thread that exports. The recorder counts failures and publishes whether the pipeline is up.
     ///
     /// # Errors
     ///
-    /// When the system gives no thread, or the certificate or the system's roots can't be read.
+    /// When the system can't create a thread, or the certificate or the system's roots can't be read.
     pub(crate) fn start(config: Config, read: Read, health: &dyn Recorder) -> io::Result<Self> {
         let worker = Worker::start("botticelli-obs-push")?;
         let sender = {
@@ -66,34 +68,34 @@ impl Pipeline {
             Sender::new(&config.otlp)?
         };
         let (requests, received) = mpsc::unbounded_channel();
-        let exports = Exports {
+        let exporter = Exporter {
             encoder: Encoder::new(&config.resource),
             config: config.clone(),
             read,
             sender,
             health: Health::new(health),
-            is_refused: false,
-            taken: None,
+            is_unsupported: false,
+            accepted: None,
         };
-        worker.handle().spawn(exports.run(received));
+        worker.handle().spawn(exporter.run(received));
         Ok(Self { config, requests, _worker: worker })
     }
 
-    /// Begins an export of the values as they are now.
+    /// Begins an export of the current values.
     pub(crate) fn flush(&self) -> Flush {
         let (request, answer) = std_mpsc::channel();
-        // Fails when the thread has died: then nobody will answer either.
+        // Fails if the thread has ended. Then `wait` fails, too.
         let _ = self.requests.send(request);
         Flush(answer)
     }
 }
 
 impl Flush {
-    /// Waits for its end until the deadline.
+    /// Waits until the export ends, or the deadline.
     ///
     /// # Errors
     ///
-    /// When the endpoint has not taken the metrics, with the reason.
+    /// The reason why the endpoint has not accepted the metrics.
     pub(crate) fn wait(self, deadline: Instant) -> Result<(), String> {
         let answer = self.0.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         answer.unwrap_or_else(|_| Err("no answer in time".to_owned()))
@@ -106,46 +108,46 @@ impl fmt::Display for Pipeline {
     }
 }
 
-/// What runs on the thread.
-struct Exports {
+/// Exports periodically and on request; runs on the thread of the pipeline.
+struct Exporter {
     config: Config,
     read: Read,
     encoder: Encoder,
     sender: Sender,
     health: Health,
-    /// Set when the endpoint has said that it takes no metrics at all.
-    is_refused: bool,
-    /// What was taken last.
-    taken: Option<Snapshot>,
+    /// Whether the endpoint has answered that it does not support metrics. Then nothing is sent any more.
+    is_unsupported: bool,
+    /// The values that the endpoint accepted last.
+    accepted: Option<Snapshot>,
 }
 
-impl Exports {
+impl Exporter {
     async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
-        // Not before it is asked to: until the program's log is set up nobody would read a warning.
-        let mut limit = Duration::MAX;
+        // The first export is the one that `install` requests: a warning before that could precede the set-up of the log.
+        let mut interval = Duration::MAX;
         loop {
-            match tokio::time::timeout(limit, requests.recv()).await {
+            match tokio::time::timeout(interval, requests.recv()).await {
                 Err(_) => {
                     let snapshot = (self.read)();
                     let _ = self.export(snapshot).await;
                 }
                 Ok(Some(request)) => {
-                    let result = self.export_with_tries().await;
-                    // Whoever asked may have run out of time.
+                    let result = self.export_with_retries().await;
+                    // Fails if the caller no longer waits.
                     let _ = request.send(result.map_err(|refusal| refusal.to_string()));
                 }
                 Ok(None) => return,
             }
-            limit = if self.is_refused { Duration::MAX } else { self.config.interval };
+            interval = if self.is_unsupported { Duration::MAX } else { self.config.interval };
         }
     }
 
-    async fn export_with_tries(&mut self) -> Result<(), Refusal> {
+    async fn export_with_retries(&mut self) -> Result<(), Refusal> {
         let mut result = Ok(());
-        for pause in [Duration::ZERO].iter().chain(PAUSES) {
+        for pause in [Duration::ZERO].iter().chain(RETRY_DELAYS) {
             tokio::time::sleep(*pause).await;
             let snapshot = (self.read)();
-            if self.is_refused || self.taken.as_ref().is_some_and(|taken| taken.has_values_of(&snapshot)) {
+            if self.is_unsupported || self.accepted.as_ref().is_some_and(|accepted| accepted.has_values_of(&snapshot)) {
                 return Ok(());
             }
             result = self.export(snapshot).await;
@@ -159,13 +161,13 @@ impl Exports {
     async fn export(&mut self, snapshot: Snapshot) -> Result<(), Refusal> {
         match self.sender.metrics(self.encoder.encode(&snapshot)).await {
             Ok(()) => {
-                self.taken = Some(snapshot);
+                self.accepted = Some(snapshot);
                 self.health.report_success(&self.config);
                 Ok(())
             }
             Err(Refusal::UnknownSignal) => {
-                self.is_refused = true;
-                self.health.report_refusal(&self.config);
+                self.is_unsupported = true;
+                self.health.report_unsupported(&self.config);
                 Ok(())
             }
             Err(refusal) => {
@@ -176,13 +178,13 @@ impl Exports {
     }
 }
 
-/// What is known of the endpoint, on the page and in the log.
+/// Reports on the endpoint in metrics and log lines.
 struct Health {
     failures: Counter,
     up: Gauge,
     reported: Option<Instant>,
-    /// Whether the last word was that the endpoint takes nothing.
-    is_open: bool,
+    /// Whether the last log line was about a failure. Then the next success is logged.
+    is_failing: bool,
 }
 
 impl Health {
@@ -191,11 +193,11 @@ impl Health {
         let failures = recorder.register_counter(&key(&catalog::EXPORT_FAILURES, "metrics"), &METADATA);
         let up = recorder.register_gauge(&key(&catalog::PIPELINE_UP, "push"), &METADATA);
         up.set(1.0);
-        Self { failures, up, reported: None, is_open: false }
+        Self { failures, up, reported: None, is_failing: false }
     }
 
     fn report_success(&mut self, config: &Config) {
-        if std::mem::take(&mut self.is_open) {
+        if std::mem::take(&mut self.is_failing) {
             tracing::info!(target: "botticelli_obs", "push: {} takes metrics again", config.otlp);
         }
     }
@@ -206,14 +208,14 @@ impl Health {
             return;
         }
         self.reported = Some(Instant::now());
-        self.is_open = true;
+        self.is_failing = true;
         tracing::warn!(
             target: "botticelli_obs",
-            "push: {} takes no metrics: {refusal}; the program goes on, and the next export has everything", config.otlp
+            "push: {} takes no metrics: {refusal}; the program continues, and the next export includes all values", config.otlp
         );
     }
 
-    fn report_refusal(&mut self, config: &Config) {
+    fn report_unsupported(&mut self, config: &Config) {
         self.failures.increment(1);
         self.up.set(0.0);
         tracing::warn!(

@@ -1,4 +1,4 @@
-//! A recorder and a subscriber of a test.
+//! A recorder and a subscriber for one test.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,27 +13,27 @@ use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::llm::{Count, Llm};
-use super::samples::Samples;
-use super::span::{CapturedSpan, Ended};
+use super::samples::SampleRecorder;
+use super::span::{CapturedSpan, EndedSpans};
 use crate::spans;
 use crate::store::{self, ExtraRecorder, MetricsRecorder};
 
-/// Captures the metrics and spans of what runs inside it; cheap to clone, and clones see the same.
+/// Captures the metrics and spans of the code that runs in it. Cheap to clone; all clones share what was captured.
 #[derive(Clone)]
 pub struct Capture {
     recorder: MetricsRecorder,
-    samples: Samples,
-    spans: Ended,
+    samples: SampleRecorder,
+    spans: EndedSpans,
     subscriber: Dispatch,
-    // The tracer in the subscriber does not keep it alive.
+    // Held because the tracer in the subscriber does not keep the provider alive.
     _provider: SdkTracerProvider,
 }
 
 impl Capture {
     /// Creates an empty capture.
-    #[expect(clippy::new_without_default, reason = "what it creates is no plain value")]
+    #[expect(clippy::new_without_default, reason = "it creates a recorder and a subscriber, not a plain value")]
     pub fn new() -> Self {
-        let (samples, spans) = (Samples::new(), Ended::default());
+        let (samples, spans) = (SampleRecorder::new(), EndedSpans::default());
         let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
         let subscriber = tracing_subscriber::registry().with(spans::layer(&provider, "trace"));
         Self {
@@ -45,13 +45,13 @@ impl Capture {
         }
     }
 
-    /// Runs a function and captures what it records.
+    /// Runs a function on this thread, captures what it records, and returns its result.
     pub fn run<T>(&self, function: impl FnOnce() -> T) -> T {
         let _recorder = metrics::set_default_local_recorder(&self.recorder);
         tracing::dispatcher::with_default(&self.subscriber, function)
     }
 
-    /// Captures what a future records, whichever thread polls it.
+    /// Wraps a future to capture what it records, on any thread that polls it.
     ///
     /// ```
     /// use botticelli_obs::LlmCall;
@@ -67,24 +67,26 @@ impl Capture {
         Captured { future: Some(future), capture: self.clone() }
     }
 
-    /// Returns what was recorded for a provider and model, by their labels on the page.
+    /// Returns what was recorded with these values of the labels `provider` and `model`.
     pub fn llm(&self, provider: &str, model: &str) -> Llm<'_> {
         Llm { capture: self, provider: provider.to_owned(), model: model.to_owned() }
     }
 
-    /// Returns the value of a counter; 0 if it was not recorded.
+    /// Returns the value of the counter with this name in code, such as `llm.requests`, and exactly these labels in any order; 0
+    /// if nothing was recorded.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Count<'_> {
         let counter = self.samples.find(self.samples.registry.get_counter_handles(), name, labels);
         Count { value: counter.map_or(0, |counter| counter.load(Ordering::Acquire)), capture: self }
     }
 
-    /// Returns the value of a gauge, `None` if it was not recorded.
+    /// Returns the value of the gauge with this name in code and exactly these labels; `None` if nothing was recorded.
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let gauge = self.samples.find(self.samples.registry.get_gauge_handles(), name, labels);
         gauge.map(|gauge| f64::from_bits(gauge.load(Ordering::Acquire)))
     }
 
-    /// Returns the samples of a histogram, in ascending order.
+    /// Returns the samples of the histogram with this name in code and exactly these labels, in ascending order; none if nothing
+    /// was recorded.
     pub fn histogram(&self, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
         let bucket = self.samples.find(self.samples.registry.get_histogram_handles(), name, labels);
         let mut samples = bucket.map(|bucket| bucket.data()).unwrap_or_default();
@@ -92,13 +94,13 @@ impl Capture {
         samples
     }
 
-    /// Returns the spans that have ended, in the order they did.
+    /// Returns the spans that have ended, in the order in which they ended.
     pub fn spans(&self) -> Vec<CapturedSpan> {
         self.spans.lock().iter().map(|span| CapturedSpan(span.clone())).collect()
     }
 }
 
-/// Everything that was recorded and is not 0, a series a line.
+/// Writes each series that is not 0, and each span, on one line.
 impl fmt::Display for Capture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = BTreeMap::new();
@@ -129,7 +131,7 @@ impl fmt::Debug for Capture {
 }
 
 pin_project! {
-    /// A future inside a capture, made by [`Capture::observe`].
+    /// A future whose metrics and spans are captured; returned by [`Capture::observe`].
     #[must_use = "futures do nothing unless you `.await` or poll them"]
     #[derive(Debug)]
     pub struct Captured<F> {
@@ -141,7 +143,8 @@ pin_project! {
     impl<F> PinnedDrop for Captured<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // The registry closes a parent by the subscriber that is current when its last child ends.
+            // Drop the future inside the capture: when the last child of a span ends, the registry closes the span with the
+            // subscriber that is current then.
             this.capture.run(|| this.future.set(None));
         }
     }

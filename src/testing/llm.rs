@@ -1,4 +1,4 @@
-//! What was recorded for a provider and model.
+//! The captured metrics of one provider and model.
 
 use std::fmt;
 
@@ -6,8 +6,9 @@ use super::Capture;
 use crate::catalog;
 use crate::error_type::ErrorType;
 
-/// A number that was counted: compare it with a `u64`. Its `Debug` shows everything that was recorded, so that a failed
-/// `assert_eq!` says why.
+/// A count that can be compared with a `u64`.
+///
+/// Its `Debug` output includes everything that was captured, so that a failed `assert_eq!` shows the cause.
 #[derive(Clone, Copy)]
 pub struct Count<'a> {
     pub(super) value: u64,
@@ -15,7 +16,7 @@ pub struct Count<'a> {
 }
 
 impl Count<'_> {
-    /// Returns the number.
+    /// Returns the count as a number.
     pub fn get(self) -> u64 {
         self.value
     }
@@ -41,11 +42,11 @@ impl PartialOrd<u64> for Count<'_> {
 
 impl fmt::Debug for Count<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, where this was recorded:\n{}", self.value, self.capture)
+        write!(f, "{}, of what was captured:\n{}", self.value, self.capture)
     }
 }
 
-/// What was recorded for a provider and model.
+/// The captured metrics of one provider and model; returned by [`Capture::llm`].
 #[derive(Clone, Debug)]
 pub struct Llm<'a> {
     pub(super) capture: &'a Capture,
@@ -62,6 +63,7 @@ impl<'a> Llm<'a> {
         self.capture.counter(metric.name, &self.labels())
     }
 
+    /// Returns the count of the series with this value of the third label.
     fn count_of(&self, metric: &catalog::Metric, value: &str) -> Count<'a> {
         let [provider, model] = self.labels();
         self.capture.counter(metric.name, &[provider, model, (metric.labels[2], value)])
@@ -71,38 +73,38 @@ impl<'a> Llm<'a> {
         self.capture.histogram(metric.name, &self.labels())
     }
 
-    /// Returns how many calls have ended.
+    /// Returns how many calls have ended, with any outcome.
     pub fn requests(&self) -> Count<'a> {
         self.count(&catalog::REQUESTS)
     }
 
-    /// Returns how many of them did not succeed, of every class.
+    /// Returns how many calls did not succeed, with any class of error.
     pub fn errors(&self) -> Count<'a> {
         let errors = ErrorType::ALL.iter().map(|&error| self.errors_of(error).value).sum();
         Count { value: errors, capture: self.capture }
     }
 
-    /// Returns how many of them failed with this class.
+    /// Returns how many calls failed with this class of error.
     pub fn errors_of(&self, error: ErrorType) -> Count<'a> {
         self.count_of(&catalog::ERRORS, error.as_str())
     }
 
-    /// Returns how long each call took, in seconds, ascending.
+    /// Returns the duration of each call in seconds, in ascending order.
     pub fn durations(&self) -> Vec<f64> {
         self.samples(&catalog::DURATION)
     }
 
-    /// Returns all tokens.
+    /// Returns the sum of prompt and completion tokens.
     pub fn tokens(&self) -> Count<'a> {
         self.count(&catalog::TOKENS)
     }
 
-    /// Returns the prompt tokens.
+    /// Returns the prompt tokens, including those read from or written to a cache.
     pub fn prompt_tokens(&self) -> Count<'a> {
         self.count(&catalog::TOKENS_PROMPT)
     }
 
-    /// Returns the completion tokens.
+    /// Returns the completion tokens, including those spent on reasoning.
     pub fn completion_tokens(&self) -> Count<'a> {
         self.count(&catalog::TOKENS_COMPLETION)
     }
@@ -122,12 +124,13 @@ impl<'a> Llm<'a> {
         self.count(&catalog::TOKENS_REASONING)
     }
 
-    /// Returns how many calls succeeded without usage.
+    /// Returns how many calls succeeded but reported no usage.
     pub fn usage_missing(&self) -> Count<'a> {
         self.count(&catalog::USAGE_MISSING)
     }
 
-    /// Returns how many choices finished for this reason: `stop`, `length`, `tool_calls`, `content_filter`, `error`, `other`.
+    /// Returns how many choices finished for this reason, which is `stop`, `length`, `tool_calls`, `content_filter`, `error` or
+    /// `other`.
     pub fn finished(&self, reason: &str) -> Count<'a> {
         self.count_of(&catalog::FINISH, reason)
     }
@@ -137,12 +140,12 @@ impl<'a> Llm<'a> {
         self.capture.gauge(catalog::IN_FLIGHT.name, &self.labels()).unwrap_or(0.0)
     }
 
-    /// Returns the time to the first chunk of each stream, in seconds, ascending.
+    /// Returns the time to the first chunk of each stream in seconds, in ascending order.
     pub fn first_chunks(&self) -> Vec<f64> {
         self.samples(&catalog::FIRST_CHUNK)
     }
 
-    /// Returns the gaps between chunks of streams, in seconds, ascending.
+    /// Returns the times between two chunks of a stream in seconds, in ascending order.
     pub fn chunk_gaps(&self) -> Vec<f64> {
         self.samples(&catalog::CHUNK_GAP)
     }

@@ -1,7 +1,7 @@
-//! What a piece of provider code records, captured for a test.
+//! A test kit that captures what provider code records.
 //!
-//! A [`Capture`] is a recorder and a subscriber of a test's own. Nothing global is touched, so tests run in parallel, whatever
-//! is installed in the process.
+//! A [`Capture`] has its own recorder and subscriber. It does not use the global ones, so tests can run in parallel, and in a
+//! process that has installed telemetry.
 //!
 //! ```
 //! use botticelli_obs::testing::Capture;
@@ -22,9 +22,9 @@
 //! assert_eq!(capture.spans()[0].name(), "chat gemini-2.5-flash");
 //! ```
 //!
-//! Async code is captured by [`Capture::observe`]. What it spawns as tasks or threads is not: recorder and subscriber belong to
-//! the thread that runs the code, and a call belongs to those that were current at its start. Wrap what is spawned, too, with a
-//! clone of the capture.
+//! [`Capture::observe`] captures async code. Tasks and threads that the code spawns are not captured, since recorder and subscriber
+//! are set only for the thread that runs the code. Wrap spawned code with a clone of the capture. A call is recorded by the
+//! recorder and subscriber that were current at its start.
 
 mod capture;
 mod llm;

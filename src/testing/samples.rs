@@ -6,13 +6,13 @@ use std::sync::Arc;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_util::registry::{AtomicStorage, Registry};
 
-/// A recorder that keeps every sample.
+/// A recorder that keeps every sample of a histogram, instead of buckets.
 #[derive(Clone)]
-pub(super) struct Samples {
+pub(super) struct SampleRecorder {
     pub(super) registry: Arc<Registry<Key, AtomicStorage>>,
 }
 
-impl Samples {
+impl SampleRecorder {
     pub(super) fn new() -> Self {
         Self { registry: Arc::new(Registry::atomic()) }
     }
@@ -32,7 +32,7 @@ impl Samples {
     }
 }
 
-impl Recorder for Samples {
+impl Recorder for SampleRecorder {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}

@@ -1,4 +1,4 @@
-//! Spans that were captured.
+//! Captured spans and their attributes.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,44 +9,44 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use crate::lock::unpoisoned;
 
-/// A span that has ended.
+/// A captured span, which has ended.
 #[derive(Clone)]
 pub struct CapturedSpan(pub(super) SpanData);
 
 impl CapturedSpan {
-    /// Returns the name, as a backend shows it.
+    /// Returns the exported name, such as `chat gemini-2.5-flash`.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Whether its kind is client, as it is for calls.
+    /// Whether the span's kind is client, which is the kind of call spans.
     pub fn is_client(&self) -> bool {
         self.0.span_kind == SpanKind::Client
     }
 
-    /// Whether its status is error.
+    /// Whether the span's status is error.
     pub fn is_error(&self) -> bool {
         matches!(self.0.status, Status::Error { .. })
     }
 
-    /// Returns its id, in hexadecimal digits.
+    /// Returns the span's id as 16 hexadecimal digits.
     pub fn id(&self) -> String {
         self.0.span_context.span_id().to_string()
     }
 
-    /// Returns the id of its trace, in hexadecimal digits.
+    /// Returns the id of the trace as 32 hexadecimal digits.
     pub fn trace_id(&self) -> String {
         self.0.span_context.trace_id().to_string()
     }
 
-    /// Returns the id of its parent, `None` for a root.
+    /// Returns the id of the parent span as 16 hexadecimal digits; `None` for a root span.
     pub fn parent_id(&self) -> Option<String> {
         Some(self.0.parent_span_id).filter(|&parent| parent != SpanId::INVALID).map(|parent| parent.to_string())
     }
 
-    /// Returns an attribute.
+    /// Returns the value of an attribute; `None` if it was not recorded.
     pub fn attribute(&self, name: &str) -> Option<Attribute> {
-        // The last one recorded is the one that a backend shows.
+        // An attribute may be recorded more than once; backends show the last value.
         let found = self.0.attributes.iter().rev().find(|attribute| attribute.key.as_str() == name)?;
         Some(Attribute::from(&found.value))
     }
@@ -73,11 +73,11 @@ pub enum Attribute {
     Int(i64),
     /// A floating-point number.
     Float(f64),
-    /// A text.
+    /// A string.
     Text(String),
-    /// A list of texts.
+    /// A list of strings.
     Texts(Vec<String>),
-    /// A list of something else, as text.
+    /// A list of other values, written as a string.
     List(String),
 }
 
@@ -109,17 +109,17 @@ impl PartialEq<i64> for Attribute {
     }
 }
 
-/// Spans that have ended.
+/// An exporter that keeps the spans it gets.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ended(Arc<Mutex<Vec<SpanData>>>);
+pub(super) struct EndedSpans(Arc<Mutex<Vec<SpanData>>>);
 
-impl Ended {
+impl EndedSpans {
     pub(super) fn lock(&self) -> MutexGuard<'_, Vec<SpanData>> {
         unpoisoned(self.0.lock())
     }
 }
 
-impl SpanExporter for Ended {
+impl SpanExporter for EndedSpans {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         self.lock().extend(batch);
         Ok(())
