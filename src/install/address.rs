@@ -1,4 +1,4 @@
-//! Addresses of this machine and networks around it: where the page is served, and to which peers.
+//! Parses the address of the page and the networks that may scrape it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::setting::{Parsed, Setting};
 
 impl Setting<'_> {
-    /// Where to listen, as `host:port`, or `None` for `off`.
+    /// Parses where to listen. Returns `host:port`, or `None` for `off`.
     pub(super) fn listen(self) -> Parsed<Option<String>> {
         let value = self.value;
         if value.eq_ignore_ascii_case("off") {
@@ -15,7 +15,7 @@ impl Setting<'_> {
         }
         let forms = "write `ip:port`, `host:port`, `[v6]:port`, a port for 127.0.0.1, or `off`";
         if value.contains('@') {
-            return Err(self.invalid_secret(format!("the page takes no credentials: {forms}")));
+            return Err(self.invalid_secret(format!("an address can't have credentials: {forms}")));
         }
         let wrong = |why: &str| self.invalid(format!("{why}: {forms}"));
         if value.parse::<IpAddr>().is_ok() {
@@ -39,7 +39,7 @@ impl Setting<'_> {
         Ok(Some(format!("{host}:{port}")))
     }
 
-    /// The host of `OTEL_EXPORTER_PROMETHEUS_HOST`, in brackets if it is an IPv6 address.
+    /// Parses the host of `OTEL_EXPORTER_PROMETHEUS_HOST`. Returns an IPv6 address in brackets.
     pub(super) fn listen_host(self) -> Parsed<String> {
         if self.value.parse::<Ipv6Addr>().is_ok() {
             return Ok(format!("[{}]", self.value));
@@ -51,19 +51,19 @@ impl Setting<'_> {
         }
     }
 
-    /// A network in CIDR notation; a single address is a network of one.
+    /// Parses a network in CIDR notation, or a single address.
     pub(super) fn network(self) -> Parsed<IpNet> {
         let network = self.value.parse().or_else(|_| self.value.parse::<IpAddr>().map(IpNet::from));
         network.map_err(|_| self.invalid("not a network such as 10.0.0.0/8 or fd00::/8"))
     }
 
-    /// A list of such networks.
+    /// Parses a comma-separated list of networks.
     pub(super) fn networks(self) -> Parsed<Vec<IpNet>> {
         self.list()?.into_iter().map(Setting::network).collect()
     }
 }
 
-/// Whether it is a name, an IPv4 address, or an IPv6 address in brackets.
+/// Whether `host` is a name, an IPv4 address, or an IPv6 address in brackets.
 pub(super) fn is_host(host: &str) -> bool {
     let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     is_host_name(host) || host.parse::<Ipv4Addr>().is_ok() || v6.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
@@ -74,6 +74,6 @@ fn is_host_name(host: &str) -> bool {
     !host.is_empty()
         && host.len() <= 253
         && host.chars().all(in_name)
-        // `1.2.3` is neither an address nor a name that resolves everywhere alike.
+        // `1.2.3` is not an address, and resolvers treat it differently.
         && host.chars().any(|c| c.is_ascii_alphabetic())
 }

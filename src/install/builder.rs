@@ -1,4 +1,4 @@
-//! What a program may choose.
+//! The options that a program can set in code.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::spans::logs::LogFormat;
 use crate::store::ExtraRecorder;
 use crate::word::words;
 
-/// Where spans go.
+/// Selects where spans are exported.
 ///
-/// Parsed from the words the OpenTelemetry specification has for `OTEL_TRACES_EXPORTER`, `otlp`, `console` and `none` in any case,
-/// and displayed as them.
+/// `FromStr` and `Display` use the words of `OTEL_TRACES_EXPORTER` in the OpenTelemetry specification: `otlp`, `console` and `none`.
+/// `FromStr` ignores ASCII case.
 ///
 /// ```
 /// use botticelli_obs::TraceExporter;
@@ -25,19 +25,19 @@ use crate::word::words;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TraceExporter {
-    /// To a backend such as Jaeger, by OTLP.
+    /// Exports to a backend such as Jaeger, by OTLP.
     Otlp,
-    /// To standard output, a line a span: for a look without any backend.
+    /// Writes each span as one line to standard output. This needs no backend.
     Stdout,
-    /// Nowhere.
+    /// Exports nothing.
     None,
 }
 
 words! { TraceExporter: "otlp" = Otlp, "console" = Stdout, "none" = None }
 
-/// What happens when a pipeline can't start.
+/// Selects what `install` does when a pipeline can't start.
 ///
-/// Parsed from the words of `BOTTICELLI_OBS_ON_FAILURE`, `fail` and `degrade` in any case, and displayed as them.
+/// `FromStr` and `Display` use the words of `BOTTICELLI_OBS_ON_FAILURE`: `fail` and `degrade`. `FromStr` ignores ASCII case.
 ///
 /// ```
 /// use botticelli_obs::FailurePolicy;
@@ -48,16 +48,16 @@ words! { TraceExporter: "otlp" = Otlp, "console" = Stdout, "none" = None }
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailurePolicy {
-    /// Nothing is installed, and `install` returns the error.
+    /// Installs nothing and returns the error.
     #[default]
     Fail,
-    /// The pipeline stays off, with one line of level ERROR and `botticelli_obs_pipeline_up{pipeline} 0`.
+    /// Installs the other pipelines, logs one line at level ERROR, and sets `botticelli_obs_pipeline_up{pipeline}` to 0.
     Degrade,
 }
 
 words! { FailurePolicy: "fail" = Fail, "degrade" = Degrade }
 
-/// Where the page is served.
+/// The option for the address of the page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Listen {
     #[default]
@@ -66,7 +66,11 @@ pub(super) enum Listen {
     Off,
 }
 
-/// Everything [`install`](crate::install) can be told in code; what is not set comes from the environment.
+/// Configures and installs the pipelines.
+///
+/// Each option that is not set is read from the environment. An option in code takes precedence over its environment variable. A
+/// method that is called again replaces the value, except for `add_*`, `with_buckets` and `without_metrics`, which add to it.
+/// Values are checked by [`install`](Self::install).
 ///
 /// ```
 /// use botticelli_obs::{Builder, LogFormat};
@@ -107,48 +111,48 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Creates a builder that leaves everything to the environment.
+    /// Creates a builder without any option in code.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the name of the service, on spans and in `target_info`. Defaults to `OTEL_SERVICE_NAME`, then the name of the
-    /// executable.
+    /// Sets the name of the service, which is on spans and in `target_info`. It must not be blank. Defaults to
+    /// `OTEL_SERVICE_NAME`, then `service.name` in `OTEL_RESOURCE_ATTRIBUTES`, then the name of the executable.
     pub fn with_service_name(mut self, name: impl Into<String>) -> Self {
         self.service_name = Some(name.into());
         self
     }
 
-    /// Sets where the page is served: `ip:port`, `host:port`, `[v6]:port`, `:port` or a port (on 127.0.0.1), `off`, or a
-    /// `SocketAddr`. Port 0 takes any free one, see [`Telemetry::metrics_addr`](crate::Telemetry::metrics_addr). Defaults to `PROMETHEUS_ENDPOINT`, then
-    /// `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`, then `127.0.0.1:9464`.
+    /// Sets the address of the page: `ip:port`, `host:port`, `[v6]:port` or a `SocketAddr`; `:port` or only a port for 127.0.0.1;
+    /// or `off`. For port 0 the system chooses a free port, which [`Telemetry::metrics_addr`](crate::Telemetry::metrics_addr)
+    /// returns. Defaults to `PROMETHEUS_ENDPOINT`, then `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`, then `127.0.0.1:9464`.
     pub fn with_prometheus_endpoint(mut self, endpoint: impl fmt::Display) -> Self {
         self.listen = Listen::At(endpoint.to_string());
         self
     }
 
-    /// Opens no port: the page is only in [`Telemetry::render`](crate::Telemetry::render).
+    /// Opens no port. Only [`Telemetry::render`](crate::Telemetry::render) returns the page.
     pub fn without_listener(mut self) -> Self {
         self.listen = Listen::Off;
         self
     }
 
-    /// Leaves the global subscriber to the program: no log output, no spans, and no use for layers that are added here. See
-    /// [`trace_layer`](Self::trace_layer).
+    /// Does not set the global subscriber. Then there is no log output, no export of spans, and added layers are not used. A
+    /// program with its own subscriber can add the layer of [`trace_layer`](Self::trace_layer).
     pub fn without_subscriber(mut self) -> Self {
         self.without_subscriber = true;
         self
     }
 
-    /// Sets where spans go. Defaults to `OTEL_TRACES_EXPORTER`, then `OTEL_EXPORTER`, then `Otlp` if an endpoint is set,
-    /// else `None`.
+    /// Sets where spans are exported. Defaults to `OTEL_TRACES_EXPORTER`, then `OTEL_EXPORTER`, then `Otlp` if an OTLP endpoint is
+    /// set, else `None`.
     pub fn with_trace_exporter(mut self, exporter: TraceExporter) -> Self {
         self.trace_exporter = Some(exporter);
         self
     }
 
-    /// Sets the OTLP endpoint, such as `http://localhost:4317`; the path of the signal is appended for OTLP/HTTP. Metrics
-    /// that are pushed go there too, unless `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` is set. Defaults to
+    /// Sets the OTLP endpoint, such as `http://localhost:4317`. For OTLP/HTTP, `/v1/traces` or `/v1/metrics` is appended. Metrics
+    /// are pushed to the same endpoint, unless `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` is set. Defaults to
     /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT`, then port 4317 (gRPC) or 4318 (HTTP) of
     /// localhost.
     pub fn with_otlp_endpoint(mut self, endpoint: impl Into<String>) -> Self {
@@ -156,69 +160,72 @@ impl Builder {
         self
     }
 
-    /// Sets the transport of OTLP. Defaults to `OTEL_EXPORTER_OTLP_PROTOCOL`, then gRPC; in a build with the
-    /// feature `otlp-http` and without `otlp-grpc`, HTTP.
+    /// Sets the transport of OTLP. Defaults to `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, then `OTEL_EXPORTER_OTLP_PROTOCOL`, then
+    /// gRPC, or HTTP in a build with the feature `otlp-http` and without `otlp-grpc`.
     pub fn with_otlp_protocol(mut self, protocol: OtlpProtocol) -> Self {
         self.otlp_protocol = Some(protocol);
         self
     }
 
-    /// Sets which traces are exported. Defaults to `OTEL_TRACES_SAMPLER`, then `ParentBasedAlwaysOn`.
+    /// Sets which traces are exported. A ratio is from 0.0 to 1.0. Defaults to `OTEL_TRACES_SAMPLER`, then `ParentBasedAlwaysOn`.
     pub fn with_sampler(mut self, sampler: Sampler) -> Self {
         self.sampler = Some(sampler);
         self
     }
 
-    /// Sets what is logged, as directives such as `info,hyper=warn`. Defaults to `RUST_LOG`, then `info`.
+    /// Sets which events are logged, as directives such as `info,hyper=warn`. Defaults to `RUST_LOG`, then `info`.
     pub fn with_log_filter(mut self, directives: impl Into<String>) -> Self {
         self.log_filter = Some(directives.into());
         self
     }
 
-    /// Sets which spans and events are exported, as directives; spans of calls always are. Defaults to
-    /// `BOTTICELLI_OBS_SPAN_FILTER`, then `info`: client crates put prompts into the fields of DEBUG spans.
+    /// Sets which spans and events are exported, as directives such as `info,hyper=warn`. Call spans are always exported. Defaults
+    /// to `BOTTICELLI_OBS_SPAN_FILTER`, then `info`. Lower levels may export prompts, which client crates have in fields of DEBUG
+    /// spans.
     pub fn with_span_filter(mut self, directives: impl Into<String>) -> Self {
         self.span_filter = Some(directives.into());
         self
     }
 
-    /// Sets how log lines look. Defaults to `BOTTICELLI_OBS_LOG_FORMAT`, then `Text`.
+    /// Sets the format of log lines, or turns them off. Defaults to `BOTTICELLI_OBS_LOG_FORMAT`, then `Text`.
     pub fn with_log_format(mut self, format: LogFormat) -> Self {
         self.log_format = Some(format);
         self
     }
 
-    /// Sets the upper bounds of a histogram's buckets, in the metric's unit; the metric by its name in code. Defaults to the
-    /// bounds of the table for the crate's own metrics, and to bounds from 1 ms to 10,000 for others.
+    /// Sets the upper bounds of a histogram's buckets, in the unit of the metric, for a metric by its name in code. There must be
+    /// one finite bound at least, and the bucket up to infinity is added. Defaults to [`METRICS`](crate::METRICS) for the metrics
+    /// of this crate, and to 22 bounds from 0.001 to 10,000 for others.
     pub fn with_buckets(mut self, metric: impl Into<String>, bounds: impl Into<Vec<f64>>) -> Self {
         self.buckets.push((metric.into(), bounds.into()));
         self
     }
 
-    /// Sets how many pairs of provider and model have series of their own, and how many label sets any other metric may have:
-    /// 1 or more. Models beyond it are recorded as the model `other` of their provider, label sets beyond it with the value `other`
-    /// in every label; both count in `botticelli_obs_label_overflow_total`. Defaults to 1,000.
+    /// Sets how many pairs of provider and model have their own series, and how many label sets each other metric may have. It
+    /// must be at least 1. Further models are recorded as the model `other` of their provider, and further label sets with the
+    /// value `other` in every label. Both are counted in `botticelli_obs_label_overflow_total`. Defaults to 1,000.
     pub fn with_max_series(mut self, series: usize) -> Self {
         self.max_series = Some(series);
         self
     }
 
-    /// Sets what happens when a pipeline can't start. Defaults to `BOTTICELLI_OBS_ON_FAILURE`, then `Fail`.
+    /// Sets what [`install`](Self::install) does when a pipeline can't start. Defaults to `BOTTICELLI_OBS_ON_FAILURE`, then
+    /// `Fail`.
     pub fn with_failure_policy(mut self, policy: FailurePolicy) -> Self {
         self.failure_policy = Some(policy);
         self
     }
 
-    /// Adds a network that may scrape the page, such as `10.0.0.0/8`; others get status 403. Defaults to
-    /// `BOTTICELLI_OBS_ALLOWED_NETWORKS`, then every network.
+    /// Adds a network that may scrape the page, such as `10.0.0.0/8` or `::1`. Peers in no such network get status 403. Defaults
+    /// to `BOTTICELLI_OBS_ALLOWED_NETWORKS`, then all networks.
     pub fn add_allowed_network(mut self, network: impl fmt::Display) -> Self {
         self.networks.push(network.to_string());
         self
     }
 
-    /// Sets what a peer must send to see the page, as `Authorization: Bearer <token>`; others get status 401. The token has 8
-    /// visible ASCII characters at least, and is in no error and no log line. Defaults to what is in the file that
-    /// `BOTTICELLI_OBS_TOKEN_FILE` names, a regular one of at most 4 KiB, then to a page that everybody may see.
+    /// Sets the token that peers must send as `Authorization: Bearer <token>` to get the page. Others get status 401. The token
+    /// must have at least 8 characters, all of them visible ASCII. No error and no log line contains it. Defaults to the content
+    /// of the file named by `BOTTICELLI_OBS_TOKEN_FILE`, which must be a regular file of at most 4 KiB, then to no token.
     ///
     /// ```
     /// use botticelli_obs::Builder;
@@ -231,16 +238,17 @@ impl Builder {
         self
     }
 
-    /// Has the page served by the listener of `metrics-exporter-prometheus` instead of this crate's own; needs the feature
-    /// `exporter`, and knows no token. Defaults to `BOTTICELLI_OBS_LISTENER` (`own`, `exporter`), then to the own one.
+    /// Serves the page with the listener of `metrics-exporter-prometheus` instead of this crate's own. It needs the feature
+    /// `exporter` and does not support a token. Defaults to `BOTTICELLI_OBS_LISTENER` (`own`, `exporter`), then to this crate's
+    /// listener.
     pub fn with_exporter_listener(mut self) -> Self {
         self.exporter_listener = true;
         self
     }
 
-    /// Leaves out the metrics of a name, or of several with `*` for any text: no reader gets them, and no memory is kept for
-    /// them. The name is that in code or that on the page. Defaults to `BOTTICELLI_OBS_METRICS_EXCLUDE`, patterns separated by
-    /// commas, then to none.
+    /// Leaves out the metrics whose name matches a pattern, in which `*` stands for any text. They use no memory and are on no
+    /// page, in no push and in no text file. The pattern is compared with the name in code and with the name on the page.
+    /// Defaults to `BOTTICELLI_OBS_METRICS_EXCLUDE`, which has patterns separated by commas, then to none.
     ///
     /// ```
     /// use botticelli_obs::Builder;
@@ -255,25 +263,27 @@ impl Builder {
         self
     }
 
-    /// Adds a label to every series of the page; the label of a series wins over one of that name.
+    /// Adds a label to every series. If a series has a label of this name already, that one is kept. The name must be a valid
+    /// Prometheus label name other than `le` and `quantile`.
     pub fn add_global_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.global_labels.push((name.into(), value.into()));
         self
     }
 
-    /// Adds a provider and model whose series are on the page from the start, see [`declare`](crate::declare).
+    /// Adds a provider and model whose series exist from the start with the value 0; see [`declare`](crate::declare).
     pub fn add_model(mut self, provider: impl AsRef<str>, model: impl AsRef<str>) -> Self {
         self.models.push((provider.as_ref().to_owned(), model.as_ref().to_owned()));
         self
     }
 
-    /// Adds a layer to the subscriber.
+    /// Adds a layer to the subscriber that [`install`](Self::install) sets; see [`subscriber`](crate::subscriber).
     pub fn add_layer(mut self, layer: impl Layer<Registry> + Send + Sync) -> Self {
         self.layers.push(layer.boxed());
         self
     }
 
-    /// Adds a recorder beside the page: it is given everything that is recorded, with the same names and labels.
+    /// Adds a recorder that gets everything that is recorded, with the same names and labels. It may record metrics itself. It
+    /// gets at most 1,000 samples of one `record_many`.
     pub fn add_recorder(mut self, recorder: impl Recorder + Send + Sync + 'static) -> Self {
         self.recorders.push(ExtraRecorder::added(recorder));
         self

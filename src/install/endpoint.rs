@@ -1,4 +1,4 @@
-//! The endpoint of OTLP: its URL, and the headers sent to it.
+//! Parses the URL of an OTLP endpoint, and the headers that are sent to it.
 
 use super::address::is_host;
 use super::error::InstallError;
@@ -6,16 +6,16 @@ use super::setting::{Parsed, Setting};
 use crate::otlp::OtlpProtocol;
 
 impl Setting<'_> {
-    /// The URL of an OTLP endpoint as the exporter takes it, checked against the protocol.
+    /// Parses the URL of an OTLP endpoint and checks that it fits the protocol. Returns the URL that the exporter needs.
     ///
-    /// `path_of_signal` is given if it is still to be appended.
+    /// `path_of_signal` is appended for OTLP/HTTP, unless it is `None`.
     pub(super) fn otlp_endpoint(self, protocol: OtlpProtocol, path_of_signal: Option<&str>) -> Parsed<String> {
         let Self { name, value } = self;
         if value.contains('@') {
-            let why = "credentials don't belong into the URL: send them by OTEL_EXPORTER_OTLP_HEADERS";
+            let why = "the URL must not have credentials: send them with OTEL_EXPORTER_OTLP_HEADERS";
             return Err(self.invalid_secret(why));
         }
-        // A query may hold a key, and `http::Uri` forgets a fragment.
+        // A query may contain a key, and `http::Uri` drops a fragment.
         if value.contains(['?', '#']) {
             return Err(self.invalid_secret("the URL has a query or a fragment: leave it out"));
         }
@@ -39,7 +39,7 @@ impl Setting<'_> {
             _ => return Err(self.invalid("the scheme is neither http nor https")),
         }
         let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-        // `http::Uri` takes any text for a port, and then says that there is none.
+        // `http::Uri` accepts any text as a port, and then returns no port.
         let port = match authority.strip_prefix(host).unwrap_or_default().strip_prefix(':') {
             None => None,
             Some(port) => match Setting::new(name, port).count::<u16>() {
@@ -69,18 +69,18 @@ impl Setting<'_> {
         }
     }
 
-    /// Headers of the exporter: names in lower case, values that may be sent.
+    /// Parses the headers of the exporter. Returns names in lower case and values that can be sent by both transports.
     pub(super) fn headers(self) -> Parsed<Vec<(String, String)>> {
         let mut headers = self.pairs()?;
         for (index, (key, value)) in headers.iter_mut().enumerate() {
             let wrong = |why| self.invalid_secret(format!("item {} {why}", index + 1));
             key.make_ascii_lowercase();
-            http::HeaderName::from_bytes(key.as_bytes()).map_err(|_| wrong("has a key that is no header name"))?;
-            // gRPC takes such names for binary values.
+            http::HeaderName::from_bytes(key.as_bytes()).map_err(|_| wrong("has a key that is not a header name"))?;
+            // gRPC expects a binary value for such names.
             if key.ends_with("-bin") {
                 return Err(wrong("has a key that ends in `-bin`"));
             }
-            http::HeaderValue::from_str(value).map_err(|_| wrong("has a value that is no header value"))?;
+            http::HeaderValue::from_str(value).map_err(|_| wrong("has a value that is not a header value"))?;
             if !value.is_ascii() {
                 return Err(wrong("has a value that is not ASCII"));
             }

@@ -1,4 +1,4 @@
-//! The environment variables, read once.
+//! A copy of the environment variables.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -6,14 +6,14 @@ use std::ffi::OsString;
 use super::error::InstallError;
 use super::setting::Setting;
 
-/// A copy of the variables the crate reads, so that one install sees one state of them.
+/// A copy of the environment variables. All settings of one install are read from the same copy.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
     variables: HashMap<String, OsString>,
 }
 
 impl Environment {
-    /// Every variable that is read by this crate, those of the doctor included.
+    /// All variables that this crate reads, including those of the doctor.
     pub(crate) const READ: &[&str] = &[
         "BOTTICELLI_OBS_ALLOWED_NETWORKS",
         "BOTTICELLI_OBS_LISTENER",
@@ -78,17 +78,17 @@ impl Environment {
         Self::from_iter(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))))
     }
 
-    /// Returns the value of a variable without the blanks around it, or `None` if it is unset or blank.
+    /// Returns the trimmed value of a variable, or `None` if it is unset or blank.
     ///
     /// # Errors
     ///
     /// When the value is not Unicode.
     pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, InstallError> {
-        debug_assert!(Self::READ.contains(&name), "{name} is missing in the list of what is read");
+        debug_assert!(Self::READ.contains(&name), "{name} is missing in `READ`");
         let Some(value) = self.variables.get(name) else { return Ok(None) };
         match value.to_str() {
             Some(value) => Ok(Some(value.trim()).filter(|value| !value.is_empty())),
-            // Not shown: it may be a header with a key.
+            // The value is not shown, since it may be a header with a key.
             None => Err(InstallError::invalid_secret(&format!("{name}=…"), "the value is not valid Unicode")),
         }
     }

@@ -1,13 +1,13 @@
-//! What can go wrong at start and at the end.
+//! The errors of install, flush and shutdown.
 
 use std::error::Error;
 use std::fmt;
 
-/// Why nothing was installed.
+/// The error of an install or a build, after which nothing is installed.
 ///
-/// Opaque, with predicates for what a program may want to act on; [`source`](Error::source) is the system's error where there
-/// is one. `Debug` prints the same text as `Display` with the sources, so that `fn main() -> Result<(), Box<dyn Error>>` tells
-/// its reader what to do.
+/// Predicates such as [`is_start_failure`](Self::is_start_failure) tell the cause, and [`source`](Error::source) returns the
+/// system's error, if there is one. `Debug` writes the text of `Display` and of all sources, so that
+/// `fn main() -> Result<(), Box<dyn Error>>` prints what to do.
 pub struct InstallError {
     kind: Kind,
     message: String,
@@ -32,14 +32,14 @@ impl InstallError {
         )
     }
 
-    /// A setting that can't be used; `why` says what is wrong and what would be right.
+    /// Creates the error of an invalid setting. `why` says what is wrong and what would be valid.
     pub(super) fn invalid(name: &str, value: &str, why: impl fmt::Display) -> Self {
-        // Debug formatting keeps a hostile value on one line, and the limit keeps it short.
+        // `Debug` escapes line ends and control characters, and the limit keeps the error short.
         let shown: String = value.chars().take(100).collect();
         Self::new(Kind::InvalidSetting, format!("{name}={shown:?}: {why}"))
     }
 
-    /// An endpoint with the port of the other transport.
+    /// Creates the error of an endpoint with the port of the other transport.
     pub(super) fn wrong_port(name: &str, value: &str, why: impl fmt::Display) -> Self {
         Self { kind: Kind::WrongPort, ..Self::invalid(name, value, why) }
     }
@@ -49,7 +49,7 @@ impl InstallError {
         self.kind == Kind::WrongPort
     }
 
-    /// A setting that can't be used and whose value may be a secret.
+    /// Creates the error of an invalid setting without its value, which may be a secret.
     pub(super) fn invalid_secret(name: &str, why: impl fmt::Display) -> Self {
         Self::new(Kind::InvalidSetting, format!("{name}: {why}"))
     }
@@ -78,27 +78,27 @@ impl InstallError {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// Whether an earlier `install` succeeded in this process.
+    /// Returns whether an earlier `install` has succeeded in this process.
     pub fn is_already_installed(&self) -> bool {
         self.kind == Kind::AlreadyInstalled
     }
 
-    /// Whether a variable or a builder option has a value that can't be used.
+    /// Returns whether an environment variable or a builder option has an invalid value.
     pub fn is_invalid_setting(&self) -> bool {
         matches!(self.kind, Kind::InvalidSetting | Kind::WrongPort)
     }
 
-    /// Whether a pipeline could not start, as when the port is taken.
+    /// Returns whether a pipeline could not start, for example because the port is taken.
     pub fn is_start_failure(&self) -> bool {
         self.kind == Kind::Start
     }
 
-    /// Whether another global `metrics` recorder was there first.
+    /// Returns whether the program had set another global `metrics` recorder before.
     pub fn is_foreign_recorder(&self) -> bool {
         self.kind == Kind::ForeignRecorder
     }
 
-    /// Whether another global `tracing` subscriber was there first.
+    /// Returns whether the program had set another global `tracing` subscriber before.
     pub fn is_foreign_subscriber(&self) -> bool {
         self.kind == Kind::ForeignSubscriber
     }
@@ -128,7 +128,9 @@ impl Error for InstallError {
     }
 }
 
-/// What a flush or a shutdown could not bring to where it belongs: spans, or the metrics that are not scraped.
+/// The error of a flush or a shutdown: spans, pushed metrics or the totals for the text file that were not delivered.
+///
+/// It can have several of these causes at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlushError {
     lost: u64,
@@ -138,44 +140,45 @@ pub struct FlushError {
 }
 
 impl FlushError {
-    /// What is missing before anything was found to be.
-    pub(super) const NOTHING: Self = Self { lost: 0, waiting: 0, metrics: None, textfile: None };
+    /// No failure.
+    pub(super) const NONE: Self = Self { lost: 0, waiting: 0, metrics: None, textfile: None };
 
     pub(super) fn new(lost: u64, waiting: u64) -> Self {
-        Self { lost, waiting, ..Self::NOTHING }
+        Self { lost, waiting, ..Self::NONE }
     }
 
-    /// Adds what became of the metrics that are pushed.
+    /// Adds the result of the last push.
     pub(super) fn add_metrics(&mut self, pushed: Result<(), String>) {
         self.metrics = pushed.err();
     }
 
-    /// Adds that the totals of the run are not in the text file.
+    /// Adds why the totals of the run are not in the text file.
     pub(super) fn add_textfile(&mut self, why: String) {
         self.textfile = Some(why);
     }
 
-    /// Returns an error if anything is missing.
+    /// Returns the error if it has any failure.
     pub(super) fn into_result(self) -> Result<(), Self> {
-        if self == Self::NOTHING { Ok(()) } else { Err(self) }
+        if self == Self::NONE { Ok(()) } else { Err(self) }
     }
 
-    /// Returns how many spans are lost for good.
+    /// Returns how many spans were lost. They can't be exported later.
     pub fn lost_spans(&self) -> u64 {
         self.lost
     }
 
-    /// Returns how many spans were still waiting when the time was up; 0 after a shutdown.
+    /// Returns how many spans were still pending when the timeout passed. A later flush may export them. Always 0 after a
+    /// shutdown.
     pub fn waiting_spans(&self) -> u64 {
         self.waiting
     }
 
-    /// Whether the last metrics were not taken by the endpoint they are pushed to.
+    /// Returns whether the endpoint has not accepted the last push of metrics.
     pub fn is_metrics_failure(&self) -> bool {
         self.metrics.is_some()
     }
 
-    /// Whether the totals of the run are missing from the text file of `BOTTICELLI_OBS_TEXTFILE`.
+    /// Returns whether the totals of the run are missing in the text file that `BOTTICELLI_OBS_TEXTFILE` names.
     pub fn is_textfile_failure(&self) -> bool {
         self.textfile.is_some()
     }

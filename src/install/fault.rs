@@ -1,12 +1,12 @@
-//! Settings that can't be used, and what they stop.
+//! Invalid settings and failed starts, and the pipelines that they stop.
 
 use super::error::InstallError;
 
-/// A setting that can't be used, or a pipeline that can't start.
+/// An invalid setting, or the failed start of a pipeline.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) error: InstallError,
-    /// The pipelines that stay off for it, by the names they have on the page.
+    /// The pipelines that it stops, by their names on the page.
     pub(crate) pipelines: Vec<&'static str>,
 }
 
@@ -15,9 +15,9 @@ pub(crate) struct Fault {
 pub(crate) struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// Returns the value, or keeps the error as a fault of these pipelines.
+    /// Returns the value, or adds the error as a fault that stops these pipelines.
     ///
-    /// Two pipelines may rest on one variable, such as `OTEL_EXPORTER_OTLP_PROTOCOL`: that is one fault.
+    /// Several pipelines may use one variable, such as `OTEL_EXPORTER_OTLP_PROTOCOL`. Equal errors are one fault.
     pub(super) fn keep<T>(&mut self, pipelines: &[&'static str], result: Result<T, InstallError>) -> Option<T> {
         let error = match result {
             Ok(value) => return Some(value),
@@ -35,17 +35,17 @@ impl Faults {
         None
     }
 
-    /// Returns the configuration of a pipeline that is on; `None` for one that is off, or stopped by any fault.
+    /// Returns the configuration of a pipeline, or `None` if it is off or stopped by any fault.
     pub(super) fn keep_pipeline<T>(
         &mut self,
         pipeline: &'static str,
         result: Result<Option<T>, InstallError>,
     ) -> Option<T> {
-        self.keep(&[pipeline], result).flatten().filter(|_| !self.stop(pipeline))
+        self.keep(&[pipeline], result).flatten().filter(|_| !self.has_stopped(pipeline))
     }
 
-    /// Whether one of the faults stops this pipeline.
-    pub(super) fn stop(&self, pipeline: &str) -> bool {
+    /// Returns whether a fault stops this pipeline.
+    pub(super) fn has_stopped(&self, pipeline: &str) -> bool {
         self.0.iter().any(|fault| fault.pipelines.contains(&pipeline))
     }
 
@@ -53,12 +53,12 @@ impl Faults {
         self.0.iter()
     }
 
-    /// Returns the first of the faults as an error.
+    /// Returns the error of the first fault, if there is any.
     pub(super) fn into_result(self) -> Result<(), InstallError> {
         self.0.into_iter().next().map_or(Ok(()), |fault| Err(fault.error))
     }
 
-    /// Returns the first of the faults that stop this pipeline as an error.
+    /// Returns the error of the first fault that stops this pipeline, if there is any.
     pub(super) fn into_result_of(self, pipeline: &str) -> Result<(), InstallError> {
         let stopping = self.0.into_iter().filter(|fault| fault.pipelines.contains(&pipeline));
         Self(stopping.collect()).into_result()

@@ -1,4 +1,4 @@
-//! Files that settings name.
+//! Reads the files that are named by settings.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,16 +7,16 @@ use std::path::Path;
 use super::setting::{Parsed, Setting};
 use crate::scrape::Token;
 
-/// Far more than a token has.
+/// In bytes; far more than a token needs.
 const LARGEST_TOKEN: u64 = 4 * 1024;
 
 impl Setting<'_> {
-    /// The bytes of the file at this path, which is a regular one of at most `limit` bytes. Links are followed.
+    /// Reads the file at this path, which must be a regular file of at most `limit` bytes. Links are followed.
     ///
-    /// A device or a pipe might never end, or wait for a writer.
+    /// Devices and pipes are refused: reading them may never end, or wait for a writer.
     pub(super) fn read_file(self, limit: u64) -> io::Result<Vec<u8>> {
         let path = Path::new(self.value);
-        // Before it is opened, since that alone may wait, and after it, since another one may be there by then.
+        // Checked before opening, since opening a pipe may block, and again after it, since the file may have been replaced.
         check_is_file(&path.metadata()?)?;
         let file = File::open(path)?;
         check_is_file(&file.metadata()?)?;
@@ -28,14 +28,14 @@ impl Setting<'_> {
         Ok(bytes)
     }
 
-    /// The token in the file at this path.
+    /// Reads the token in the file at this path.
     ///
-    /// Errors show neither: the token may stand where the path was meant to be.
+    /// Errors contain neither path nor token: the value may be the token itself instead of a path.
     pub(super) fn token_file(self) -> Parsed<Token> {
         let bytes = self
             .read_file(LARGEST_TOKEN)
             .map_err(|error| self.invalid_secret(format!("the file it names can't be used: {error}")))?;
-        // What is not UTF-8 is not ASCII either.
+        // Bytes that are not UTF-8 become characters that are not ASCII, which the token refuses.
         let token = String::from_utf8_lossy(&bytes).parse();
         token.map_err(|why: String| self.invalid_secret(format!("the file it names can't be used: {why}")))
     }

@@ -1,4 +1,5 @@
-//! The two globals of a process. Neither can be taken back once it is set, so ours does nothing until it is armed.
+//! Sets the global recorder and the global subscriber. Neither can be unset, so the global recorder does nothing until an install
+//! has succeeded.
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use once_cell::sync::OnceCell;
@@ -8,54 +9,56 @@ use tracing_log::LogTracer;
 use super::error::InstallError;
 use crate::current::{self, SharedRecorder};
 
-/// Filled when our shell has become the process' recorder.
-static CLAIMED: OnceCell<()> = OnceCell::new();
+/// Set when `GlobalRecorder` is the global recorder of the process.
+static IS_SET: OnceCell<()> = OnceCell::new();
 
-/// The recorder behind the shell; set once, when an install has succeeded.
-static ARMED: OnceCell<SharedRecorder> = OnceCell::new();
+/// The recorder to which `GlobalRecorder` forwards. Set once, when an install has succeeded.
+static TARGET: OnceCell<SharedRecorder> = OnceCell::new();
 
-/// Makes the shell the process' recorder, unless an earlier install that failed has left it there.
+/// Sets the global recorder, unless an earlier install that failed later has set it already.
 ///
 /// # Errors
 ///
-/// When the process has another one.
-pub(super) fn claim_recorder() -> Result<(), InstallError> {
-    CLAIMED
+/// When the process has another global recorder.
+pub(super) fn set_recorder() -> Result<(), InstallError> {
+    IS_SET
         .get_or_try_init(|| {
-            metrics::set_global_recorder(Shell { armed: &ARMED }).map_err(|_| InstallError::foreign_recorder())
+            metrics::set_global_recorder(GlobalRecorder { target: &TARGET })
+                .map_err(|_| InstallError::foreign_recorder())
         })
         .copied()
 }
 
-/// Gives the shell the recorder it forwards to, for the rest of the process.
-pub(super) fn arm_recorder(recorder: SharedRecorder) {
-    // Only the one install that succeeds comes here.
-    let _ = ARMED.set(recorder);
+/// Makes the global recorder forward to this recorder until the process ends.
+pub(super) fn activate_recorder(recorder: SharedRecorder) {
+    // Can't fail: only one install succeeds, and only that one calls this.
+    let _ = TARGET.set(recorder);
 }
 
-/// Makes this the process' subscriber, and the place where records of the `log` crate go.
+/// Sets the global subscriber, and forwards records of the `log` crate to it.
 ///
 /// # Errors
 ///
-/// When the process has another one.
+/// When the process has another global subscriber.
 pub(super) fn set_subscriber(subscriber: impl Into<Dispatch>) -> Result<(), InstallError> {
     tracing::dispatcher::set_global_default(subscriber.into()).map_err(|_| InstallError::foreign_subscriber())?;
-    // A program with a logger of its own keeps it.
+    // Fails if the program has its own logger, which then stays.
     let _ = LogTracer::init();
     Ok(())
 }
 
-struct Shell {
-    armed: &'static OnceCell<SharedRecorder>,
+/// Forwards to its target; does nothing before the target is set.
+struct GlobalRecorder {
+    target: &'static OnceCell<SharedRecorder>,
 }
 
-impl Shell {
-    fn forward<T>(&self, to: impl FnOnce(&SharedRecorder) -> T, inert: impl FnOnce() -> T) -> T {
-        self.armed.get().map_or_else(inert, to)
+impl GlobalRecorder {
+    fn forward<T>(&self, to: impl FnOnce(&SharedRecorder) -> T, noop: impl FnOnce() -> T) -> T {
+        self.target.get().map_or_else(noop, to)
     }
 }
 
-impl Recorder for Shell {
+impl Recorder for GlobalRecorder {
     fn describe_counter(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
         self.forward(|recorder| recorder.describe_counter(key, unit, description), || ());
     }

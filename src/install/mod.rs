@@ -1,4 +1,4 @@
-//! What `main` touches: environment and code, through one plan, to the running pipelines.
+//! The API for `main`: resolves code and environment variables to one plan, and starts the pipelines of the plan.
 
 mod address;
 mod builder;
@@ -24,7 +24,18 @@ pub use parts::{MetricsHandle, TraceGuard};
 pub(crate) use plan::Plan;
 pub use telemetry::Telemetry;
 
-/// Installs metrics, traces and log output as the environment says: [`Builder::install`] with nothing set in code.
+/// Installs metrics, traces and log output as the environment variables configure them.
+///
+/// This is [`Builder::install`] with nothing set in code.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// let telemetry = botticelli_obs::install()?;
+/// // … the program …
+/// telemetry.shutdown(Duration::from_secs(5))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///

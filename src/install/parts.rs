@@ -1,4 +1,4 @@
-//! For programs that own a part of the set-up: the recorder alone, the layer alone.
+//! Single parts for programs that set their own recorder or subscriber: `Builder::recorder` and `Builder::trace_layer`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +19,9 @@ use crate::spans;
 use crate::store::MetricsRecorder;
 use crate::worker::deadline;
 
-/// The page of a recorder that a program installs itself, see [`Builder::recorder`].
+/// Renders the page of a recorder that the program installs itself; returned by [`Builder::recorder`].
 ///
-/// Cheap to clone. When the last clone is dropped, the recorder takes nothing more.
+/// Cheap to clone. When the last clone is dropped, the recorder stops recording.
 #[derive(Clone, Debug)]
 #[must_use = "the recorder records nothing after its handle is dropped: keep it where the page is served"]
 pub struct MetricsHandle {
@@ -29,12 +29,12 @@ pub struct MetricsHandle {
 }
 
 impl MetricsHandle {
-    /// Returns the page, in the Prometheus text format 0.0.4.
+    /// Returns the page in the Prometheus text format 0.0.4.
     pub fn render(&self) -> String {
         self.pipeline.snapshot().to_text()
     }
 
-    /// Returns the page in the format that a scraper asks for by its `Accept` header, with its `Content-Type`: OpenMetrics 1.0.0,
+    /// Returns the `Content-Type` and the page in the format that a scraper requests by its `Accept` header: OpenMetrics 1.0.0,
     /// which has exemplars, or the text format 0.0.4.
     ///
     /// ```
@@ -57,9 +57,9 @@ impl MetricsHandle {
     }
 }
 
-/// Keeps the export of spans alive, see [`Builder::trace_layer`].
+/// Keeps the export of spans running; returned by [`Builder::trace_layer`].
 ///
-/// Dropping it flushes and stops, within 2 seconds and without a word about what was lost.
+/// Dropping it exports pending spans and stops the export, within 2 seconds and without reporting lost spans.
 #[derive(Debug)]
 #[must_use = "dropping this stops the export of spans: keep it until the program ends"]
 pub struct TraceGuard {
@@ -67,11 +67,11 @@ pub struct TraceGuard {
 }
 
 impl TraceGuard {
-    /// Exports every span that has ended, blocking this thread for `timeout` at most.
+    /// Exports all spans that have ended. Blocks this thread for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// When spans were lost or are still waiting.
+    /// When spans were lost, or are still pending after `timeout`.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         match &self.pipeline {
             Some(pipeline) => pipeline.flush(deadline(timeout)).map_err(FlushError::from),
@@ -79,7 +79,7 @@ impl TraceGuard {
         }
     }
 
-    /// Exports every span that has ended and stops, blocking this thread for `timeout` at most.
+    /// Exports all spans that have ended, and stops the export. Blocks this thread for at most `timeout`.
     ///
     /// # Errors
     ///
@@ -93,8 +93,9 @@ impl TraceGuard {
 }
 
 impl Builder {
-    /// Builds the recorder and its page without touching the process' recorder, for a program that serves the page itself
-    /// or puts layers of its own around the recorder. What it records is neither pushed nor added to a text file.
+    /// Builds the recorder and its page without installing them, for a program that serves the page itself or wraps the recorder.
+    ///
+    /// The metrics are neither pushed nor added to a text file.
     ///
     /// ```
     /// let (recorder, page) = botticelli_obs::Builder::new().recorder()?;
@@ -107,18 +108,19 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When a setting of the metrics can't be used or the system gives no thread.
+    /// When a setting of the metrics is invalid, or the system can't create a thread.
     pub fn recorder(self) -> Result<(MetricsRecorder, MetricsHandle), InstallError> {
         let plan = Plan::resolve(&self, &Environment::of_process())?;
         plan.faults.into_result_of("metrics")?;
-        // Also with OTEL_METRICS_EXPORTER=none: the program asks for the recorder in code, and serves the page itself.
+        // OTEL_METRICS_EXPORTER=none has no effect here: the program requests the recorder in code and serves the page itself.
         let config = scrape::Config { listen: None, ..plan.metrics.unwrap_or_default() };
         let pipeline = run::start_metrics(&config, &mut { self.recorders })?;
         Ok((pipeline.recorder().clone(), MetricsHandle { pipeline: Arc::new(pipeline) }))
     }
 
-    /// Builds the layer that exports spans without touching the process' subscriber, for a program that has its own. The
-    /// layer does nothing if no exporter is set; propagators are set for the process.
+    /// Builds the layer that exports spans without setting the global subscriber, for a program that has its own.
+    ///
+    /// The layer does nothing if no exporter is configured. The propagators of the process are set.
     ///
     /// ```
     /// use botticelli_obs::Builder;
@@ -134,7 +136,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When a setting of the traces can't be used or the exporter can't be built.
+    /// When a setting of the traces is invalid, or the exporter can't be built.
     pub fn trace_layer<S>(self) -> Result<(Box<dyn Layer<S> + Send + Sync>, TraceGuard), InstallError>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,

@@ -1,4 +1,4 @@
-//! What to install: code before environment before default.
+//! Resolves what to install. Code takes precedence over the environment, and the environment over the default.
 
 mod metrics;
 mod otlp;
@@ -17,26 +17,26 @@ use crate::spans::logs;
 use crate::{scrape, spans};
 use metrics::MetricsExporters;
 
-/// Each pipeline's configuration, `None` where it is off or stopped by a fault.
+/// The configuration of each pipeline; `None` if it is off or stopped by a fault.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) metrics: Option<scrape::Config>,
     pub(crate) traces: Option<spans::Config>,
-    /// Those by default, where a fault stops them.
+    /// The default one if a setting of the logs is invalid.
     pub(crate) logs: logs::Config,
     pub(crate) push: Option<push::Config>,
     pub(crate) textfile: Option<PathBuf>,
     pub(crate) policy: FailurePolicy,
-    /// The settings that can't be used. What is wrong with one pipeline says nothing about the others.
+    /// The invalid settings. A fault stops only the pipelines that use the setting.
     pub(crate) faults: Faults,
 }
 
 impl Plan {
-    /// Resolves everything.
+    /// Resolves and checks all settings.
     ///
     /// # Errors
     ///
-    /// When the failure policy itself can't be used: nothing says then what to do about it.
+    /// When the failure policy itself is invalid, since it decides how other errors are handled.
     pub(crate) fn resolve(builder: &Builder, environment: &Environment) -> Result<Self, InstallError> {
         let resolver = Resolver { builder, environment };
         let policy = resolver.policy()?;
@@ -49,7 +49,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Resolves first what several pipelines rest on, then each of them.
+    /// Resolves the settings that several pipelines use, then the configuration of each pipeline.
     fn add_pipelines(&mut self, resolver: &Resolver<'_>) {
         let faults = &mut self.faults;
         let shared = Shared {
@@ -64,15 +64,15 @@ impl Plan {
     }
 }
 
-/// The pipelines that rest on the settings of metrics.
+/// The pipelines that use the settings of the metrics.
 const METRICS: &[&str] = if CAN_PUSH { &["metrics", "push"] } else { &["metrics"] };
 
-/// The pipelines that rest on the settings of the process.
+/// The pipelines that use the settings of the process.
 const ALL: &[&str] = if CAN_PUSH { &["metrics", "traces", "push"] } else { &["metrics", "traces"] };
 
 const CAN_PUSH: bool = cfg!(feature = "otlp-metrics");
 
-/// What several pipelines rest on.
+/// The settings that several pipelines use.
 #[derive(Debug)]
 struct Shared {
     exporters: MetricsExporters,

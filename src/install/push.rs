@@ -1,5 +1,6 @@
-//! The push of metrics, as the rest of the installation sees it: without the feature `otlp-metrics` its types have no values, so
-//! that nothing else has to ask for the feature.
+//! The push pipeline, with or without the feature `otlp-metrics`.
+//!
+//! Without the feature its types have no values. So the code that uses them compiles in both cases, and needs no `cfg`.
 
 use crate::scrape;
 
@@ -9,11 +10,11 @@ mod compiled {
 
     pub(crate) use crate::push::{Config, Pipeline};
 
-    /// Starts the thread that exports what the page says.
+    /// Starts the thread that exports the values of the page.
     ///
     /// # Errors
     ///
-    /// When the system gives no thread, or the certificate or the system's roots can't be read.
+    /// When the system can't create a thread, or the certificate or the system's roots can't be read.
     pub(crate) fn start(config: Config, metrics: &super::scrape::Pipeline) -> io::Result<Pipeline> {
         let recorder = metrics.recorder().clone();
         Pipeline::start(config, Box::new(move || recorder.snapshot()), metrics.recorder())
@@ -30,11 +31,11 @@ mod compiled {
         pub(crate) otlp: Never,
     }
 
-    /// No value.
+    /// A type without values.
     #[derive(Clone, Copy, Debug)]
     pub(crate) enum Never {}
 
-    /// No pipeline.
+    /// A pipeline that can't exist.
     pub(crate) type Pipeline = Never;
 
     pub(crate) fn start(config: Config, _: &super::scrape::Pipeline) -> io::Result<Pipeline> {

@@ -1,4 +1,4 @@
-//! The one way in: everything that can fail first, the globals last.
+//! `Builder::install`: starts the pipelines, which may fail, and sets the globals last, since they can't be unset.
 
 use std::path::Path;
 
@@ -20,31 +20,35 @@ use crate::spans::{self, logs};
 use crate::store::ExtraRecorder;
 use crate::textfile::TextFile;
 
-/// Filled by the install that succeeded.
+/// Set by the install that has succeeded.
 static INSTALLED: OnceCell<()> = OnceCell::new();
 
 impl Builder {
-    /// Installs the recorder and the subscriber of the process and starts the pipelines.
+    /// Starts the pipelines and sets the global recorder and subscriber of the process.
     ///
     /// # Errors
     ///
-    /// When a setting can't be used, the port is taken, the process has another recorder or subscriber, or an earlier call
-    /// succeeded. Nothing is left behind then, and a later call can succeed. The builder is used up in either case: layers and
-    /// recorders that were added to it are dropped with the error, so make new ones for the next call.
+    /// When a setting is invalid, a pipeline can't start (for example because the port is taken), the process has another global
+    /// recorder or subscriber, or an earlier call has succeeded. With [`FailurePolicy::Degrade`] only an invalid failure policy
+    /// and an earlier install are errors.
+    ///
+    /// After an error all started pipelines are stopped, and a later call can succeed. Layers and recorders that were added to the
+    /// builder are dropped with it; create new ones for the next call.
     pub fn install(self) -> Result<Telemetry, InstallError> {
         let mut telemetry = None;
-        INSTALLED.get_or_try_init(|| install_first(self).map(|first| telemetry = Some(first)))?;
+        INSTALLED.get_or_try_init(|| install_pipelines(self).map(|installed| telemetry = Some(installed)))?;
         telemetry.ok_or_else(InstallError::already_installed)
     }
 }
 
-fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
+fn install_pipelines(builder: Builder) -> Result<Telemetry, InstallError> {
     let plan = Plan::resolve(&builder, &Environment::of_process())?;
     let without_subscriber = builder.without_subscriber;
     let mut failures = Failures::new(plan.policy, without_subscriber, plan.faults)?;
 
-    // Where its settings are wrong, the page is left to `render`, which says so.
-    let config = plan.metrics.or_else(|| failures.faults.stop("metrics").then(scrape::Config::default));
+    // Under `Degrade`, if the settings of the page are invalid, `render` still returns it, and it has
+    // `botticelli_obs_pipeline_up` 0.
+    let config = plan.metrics.or_else(|| failures.faults.has_stopped("metrics").then(scrape::Config::default));
     let metrics = match config {
         Some(config) => failures.start_metrics(config, builder.recorders)?,
         None => None,
@@ -71,9 +75,9 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
         None => None,
     };
 
-    // The recorder comes first: until it is armed it does nothing, while a subscriber works from the moment it is set.
-    let claimed = if metrics.is_some() { globals::claim_recorder() } else { Ok(()) };
-    let claimed = failures.or_else("metrics", claimed.map(|()| true), || false)?;
+    // The recorder is set first: it does nothing until it is activated, while a subscriber is in use as soon as it is set.
+    let recorder = if metrics.is_some() { globals::set_recorder() } else { Ok(()) };
+    let is_recorder_set = failures.or_else("metrics", recorder.map(|()| true), || false)?;
     let subscribed = if without_subscriber {
         Ok(())
     } else {
@@ -82,19 +86,19 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
         layers.extend(builder.layers);
         if layers.is_empty() { Ok(()) } else { globals::set_subscriber(Registry::default().with(layers)) }
     };
-    // The pipeline that the program's own subscriber would never feed goes.
+    // Without our subscriber the pipeline would get no spans, so it is dropped.
     let traces = failures.or_else("traces", subscribed.map(|()| traces), || None)?;
 
     // Nothing fails from here on.
-    if let Some(metrics) = metrics.as_ref().filter(|_| claimed) {
-        globals::arm_recorder(metrics.recorder().shared());
+    if let Some(metrics) = metrics.as_ref().filter(|_| is_recorder_set) {
+        globals::activate_recorder(metrics.recorder().shared());
     }
     if let Some(traces) = &traces {
         traces.set_propagators();
     }
     let telemetry = Telemetry { traces, push, textfile, metrics };
-    failures.announce(&telemetry);
-    // At once, so that an endpoint that takes no metrics is told of while somebody looks.
+    failures.report(&telemetry);
+    // The first push is made now, so that an endpoint that does not support metrics is logged at startup.
     drop(telemetry.begin_push());
     Ok(telemetry)
 }
@@ -103,7 +107,7 @@ fn install_first(builder: Builder) -> Result<Telemetry, InstallError> {
 ///
 /// # Errors
 ///
-/// When the listener can't bind or the system gives no thread.
+/// When the listener can't bind the address, or the system can't create a thread.
 pub(super) fn start_metrics(
     config: &scrape::Config,
     extra: &mut Vec<ExtraRecorder>,
@@ -136,11 +140,11 @@ fn open_textfile(path: &Path) -> Result<TextFile, InstallError> {
     })
 }
 
-/// Starts the traces pipeline, its health counted by the recorder.
+/// Starts the traces pipeline. The recorder counts exported and dropped spans.
 ///
 /// # Errors
 ///
-/// When the exporter can't be built or the system gives no thread.
+/// When the exporter can't be built, or the system can't create a thread.
 pub(super) fn start_traces(
     config: &spans::Config,
     health: &dyn metrics::Recorder,
@@ -149,7 +153,7 @@ pub(super) fn start_traces(
         .map_err(|error| InstallError::start(format!("traces: can't start the export, {}", config.backend), error))
 }
 
-/// What the failure policy makes of errors.
+/// Applies the failure policy to errors, and keeps those of `Degrade` for the report.
 struct Failures {
     policy: FailurePolicy,
     without_subscriber: bool,
@@ -157,7 +161,7 @@ struct Failures {
 }
 
 impl Failures {
-    /// Begins with the settings that can't be used.
+    /// Starts with the faults of the plan. Returns the first one as an error under `Fail`.
     fn new(policy: FailurePolicy, without_subscriber: bool, faults: Faults) -> Result<Self, InstallError> {
         let mut failures = Self { policy, without_subscriber, faults: Faults::default() };
         match policy {
@@ -167,20 +171,21 @@ impl Failures {
         Ok(failures)
     }
 
-    /// Returns the value, or under `Degrade` a stand-in with the error kept for later.
+    /// Returns the value. For an error under `Degrade`, keeps the error and returns the fallback.
     fn or_else<T>(
         &mut self,
         pipeline: &'static str,
         result: Result<T, InstallError>,
-        stand_in: impl FnOnce() -> T,
+        fallback: impl FnOnce() -> T,
     ) -> Result<T, InstallError> {
         match self.policy {
             FailurePolicy::Fail => result,
-            FailurePolicy::Degrade => Ok(self.faults.keep(&[pipeline], result).unwrap_or_else(stand_in)),
+            FailurePolicy::Degrade => Ok(self.faults.keep(&[pipeline], result).unwrap_or_else(fallback)),
         }
     }
 
-    /// Starts the metrics; when the listener can't, the page is left to `render`, where it says so.
+    /// Starts the metrics pipeline. Under `Degrade`, if the listener can't start, the pipeline starts without it: `render` still
+    /// returns the page.
     fn start_metrics(
         &mut self,
         config: scrape::Config,
@@ -197,21 +202,23 @@ impl Failures {
         }
     }
 
-    /// Says where each pipeline goes, or why it doesn't; also on the page.
-    fn announce(&self, telemetry: &Telemetry) {
+    /// Logs where each pipeline exports to, or why it is off, and publishes `botticelli_obs_pipeline_up`.
+    fn report(&self, telemetry: &Telemetry) {
         let Telemetry { metrics, traces, push, textfile } = telemetry;
-        let is_up = |pipeline| !self.faults.stop(pipeline);
+        let is_up = |pipeline| !self.faults.has_stopped(pipeline);
         for Fault { error, pipelines } in self.faults.iter() {
             let instead = match pipelines.as_slice() {
                 ["logs"] => "logs are as by default".to_owned(),
-                pipelines => format!("the program goes on without {}", pipelines.join(" and ")),
+                pipelines => format!("the program continues without {}", pipelines.join(" and ")),
             };
             tracing::error!(target: "botticelli_obs", "{error:?}; {instead}");
         }
         match metrics {
             Some(metrics) if is_up("metrics") => match metrics.addr() {
                 Some(addr) => tracing::info!(target: "botticelli_obs", "metrics: http://{addr}/metrics"),
-                None => tracing::info!(target: "botticelli_obs", "metrics: no listener, the page is in `render()`"),
+                None => {
+                    tracing::info!(target: "botticelli_obs", "metrics: no listener, `Telemetry::render` returns the page")
+                }
             },
             None if is_up("metrics") => tracing::info!(target: "botticelli_obs", "metrics: off"),
             _ => {}
@@ -236,7 +243,7 @@ impl Failures {
             tracing::info!(target: "botticelli_obs", "textfile: the run's totals are added to {path} at its end");
         }
         if let Some(metrics) = metrics {
-            // The push says itself whether it is up: its endpoint may have refused it by now.
+            // The push pipeline publishes its own state, unless it could not start: its endpoint may not support metrics.
             let configured =
                 [("metrics", true), ("traces", traces.is_some()), ("push", false), ("textfile", textfile.is_some())];
             for (pipeline, _) in configured.into_iter().filter(|&(pipeline, is_on)| is_on || !is_up(pipeline)) {

@@ -1,4 +1,4 @@
-//! The text of a setting, from a variable or from code, and what can be made of it.
+//! The text of a setting from a variable or from code, and its parsers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,9 +12,9 @@ use crate::store;
 
 pub(super) type Parsed<T> = Result<T, InstallError>;
 
-/// A text with the name under which errors report it: that of a variable or of a builder's method.
+/// The text of a setting, with the name of its environment variable or builder method for errors.
 ///
-/// Every method uses the whole text, or returns an error that names the setting.
+/// Every parser uses the whole text, or returns an error that names the setting.
 #[derive(Clone, Copy)]
 pub(crate) struct Setting<'a> {
     pub(super) name: &'a str,
@@ -26,22 +26,22 @@ impl<'a> Setting<'a> {
         Self { name, value }
     }
 
-    /// An error that shows the value; `why` says what is wrong and what would be right.
+    /// Creates an error that shows the value. `why` says what is wrong and what would be valid.
     pub(super) fn invalid(self, why: impl fmt::Display) -> InstallError {
         InstallError::invalid(self.name, self.value, why)
     }
 
-    /// An error without the value, which may be a secret.
+    /// Creates an error without the value, which may be a secret.
     pub(super) fn invalid_secret(self, why: impl fmt::Display) -> InstallError {
         InstallError::invalid_secret(self.name, why)
     }
 
-    /// A value of a type that says itself how it is written.
+    /// Parses with `FromStr`.
     pub(super) fn parse<T: FromStr<Err: fmt::Display>>(self) -> Parsed<T> {
         self.value.parse().map_err(|error| self.invalid(error))
     }
 
-    /// One of a list of words, in any case.
+    /// Parses one of these words, ignoring ASCII case.
     pub(super) fn word<T: Copy>(self, words: &[(&str, T)]) -> Parsed<T> {
         let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(self.value));
         found.map(|&(_, meaning)| meaning).ok_or_else(|| {
@@ -54,43 +54,43 @@ impl<'a> Setting<'a> {
         self.word(&[("true", true), ("false", false)])
     }
 
-    /// The items of a comma-separated list, without the empty ones; there must be others.
+    /// Splits a comma-separated list and leaves out empty items. A list without any other item is an error.
     pub(super) fn list(self) -> Parsed<Vec<Self>> {
         let items = self.value.split(',').map(str::trim).filter(|item| !item.is_empty());
         let items: Vec<Self> = items.map(|value| Self { value, ..self }).collect();
         if items.is_empty() { Err(self.invalid("the list has no items")) } else { Ok(items) }
     }
 
-    /// The words of a list, or none for the word `none`, which stands alone.
+    /// Parses a list of words. The word `none`, which must be the only one, is an empty list.
     pub(super) fn words_or_none<T: Copy + PartialEq>(self, words: &[(&str, T)]) -> Parsed<Vec<T>> {
         let words: Vec<(&str, Option<T>)> =
             words.iter().map(|&(word, meaning)| (word, Some(meaning))).chain([("none", None)]).collect();
         let listed: Vec<Option<T>> =
             self.list()?.into_iter().map(|item| item.word(&words)).collect::<Result<_, _>>()?;
         if listed.contains(&None) && listed.len() > 1 {
-            return Err(self.invalid("`none` stands alone"));
+            return Err(self.invalid("`none` can't be combined with other words"));
         }
         Ok(listed.into_iter().flatten().collect())
     }
 
-    /// A whole number, in digits alone.
+    /// Parses a whole number that is written in digits only.
     pub(super) fn count<T: FromStr>(self) -> Parsed<T> {
         let digits = Some(self.value).filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
         let parsed = digits.and_then(|digits| digits.parse().ok());
         parsed.ok_or_else(|| self.invalid("not a whole number of the allowed size"))
     }
 
-    /// A number of spans, from 1 to a million.
+    /// Parses a number of spans from 1 to 1,000,000.
     pub(super) fn positive(self) -> Parsed<usize> {
         match self.count()? {
             0 => Err(self.invalid("must be at least 1")),
-            // The queue is allocated up front, and a million spans are more than a gigabyte.
+            // The queue is allocated at the start, and a million spans take more than a gigabyte.
             number if number > 1_000_000 => Err(self.invalid("must be at most 1000000")),
             number => Ok(number),
         }
     }
 
-    /// A time in milliseconds, more than 0 and at most a day.
+    /// Parses a time in milliseconds, from 1 to 86,400,000 (one day).
     pub(super) fn milliseconds(self) -> Parsed<Duration> {
         match self.count()? {
             0 => Err(self.invalid("must be at least 1 millisecond")),
@@ -99,24 +99,25 @@ impl<'a> Setting<'a> {
         }
     }
 
+    /// Parses a number from 0.0 to 1.0.
     pub(super) fn ratio(self) -> Parsed<f64> {
         let parsed = self.value.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
         parsed.ok_or_else(|| self.invalid("not a number from 0.0 to 1.0"))
     }
 
-    /// Directives of an `EnvFilter`, such as `info,hyper=warn`, without the blanks around them.
+    /// Checks directives of an `EnvFilter`, such as `info,hyper=warn`. Returns them without blanks around each directive.
     pub(super) fn directives(self) -> Parsed<String> {
         let wrong = |why: &str| self.invalid(format!("{why}; write directives such as `info` or `info,hyper=warn`"));
         let directives: Vec<&str> = self.list()?.into_iter().map(|item| item.value).collect();
         for directive in &directives {
             let target = directive.split(['=', '[']).next().unwrap_or_default();
-            // `EnvFilter` takes `info hyper` for the name of a target, and then everything is off.
+            // `EnvFilter` would accept `info hyper` as the name of a target, and turn everything else off.
             if target.contains(|c: char| c.is_whitespace() || c == ';') {
                 return Err(wrong("directives are separated by commas"));
             }
         }
-        // A blank before a directive makes `EnvFilter` cut it at the wrong places, or panic inside a character
-        // (tracing-subscriber 0.3.23).
+        // The directives are joined without blanks: for a blank before a directive, `EnvFilter` of tracing-subscriber 0.3.23 uses
+        // wrong offsets, and panics if one is inside a character.
         let directives = directives.join(",");
         match EnvFilter::builder().parse(&directives) {
             Ok(_) => Ok(directives),
@@ -124,9 +125,9 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// A list `key=value,key=value` with percent-encoded values, as for resource attributes and headers.
+    /// Parses a list `key=value,key=value` with percent-encoded keys and values, as in resource attributes and headers.
     ///
-    /// Its errors don't quote the value: it may hold keys.
+    /// Errors don't contain the list, which may have secrets.
     pub(super) fn pairs(self) -> Parsed<Vec<(String, String)>> {
         self.list()?
             .into_iter()
@@ -141,7 +142,7 @@ impl<'a> Setting<'a> {
             .collect()
     }
 
-    /// The name of a metric, which has these bucket bounds: sorted, each once.
+    /// Checks the bucket bounds for the metric of this name. Returns them in ascending order, without duplicates.
     pub(super) fn buckets(self, bounds: &[f64]) -> Parsed<Vec<f64>> {
         if self.value.trim().is_empty() {
             return Err(self.invalid("the metric has no name"));
@@ -158,7 +159,7 @@ impl<'a> Setting<'a> {
         Ok(sorted)
     }
 
-    /// The name of a label for every series.
+    /// Checks the name of a global label.
     pub(super) fn label_name(self) -> Parsed<String> {
         if store::is_label_name(self.value) {
             Ok(self.value.to_owned())

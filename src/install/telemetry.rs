@@ -1,4 +1,4 @@
-//! What `main` keeps while the program runs.
+//! The guard that `main` keeps while the program runs.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::textfile::TextFile;
 use crate::worker::{DROP_TIMEOUT, deadline, wait_for};
 use crate::{scrape, spans};
 
-/// The installed pipelines: keep it until the program ends, then [`shutdown`](Self::shutdown).
+/// Keeps the installed pipelines running. Keep it until the program ends, then call [`shutdown`](Self::shutdown).
 ///
-/// Dropping it shuts down too, within 2 seconds and without a word about spans that were lost. After that recording does
-/// nothing, and takes no memory.
+/// Dropping it also shuts down, within 2 seconds and without reporting lost spans; a text file that could not be written
+/// is logged. After that recording does nothing and uses no memory.
 #[derive(Debug)]
 #[must_use = "dropping this shuts the telemetry down: keep it until the program ends, as in `let telemetry = …`"]
 pub struct Telemetry {
@@ -25,12 +25,12 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Returns the address the page is served on, with the real port where 0 was asked for; `None` without a listener.
+    /// Returns the address of the page, with the actual port if port 0 was configured; `None` without a listener.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().and_then(scrape::Pipeline::addr)
     }
 
-    /// Returns the page, in the Prometheus text format 0.0.4; empty without metrics.
+    /// Returns the page in the Prometheus text format 0.0.4; empty without metrics.
     pub fn render(&self) -> String {
         self.snapshot().to_text()
     }
@@ -39,7 +39,7 @@ impl Telemetry {
         self.metrics.as_ref().map(scrape::Pipeline::snapshot).unwrap_or_default()
     }
 
-    /// Returns what the calls came to so far, by provider and model: for a program that prints it before it ends.
+    /// Returns the totals of all calls until now, by provider and model. A program can print it before it ends.
     ///
     /// ```
     /// use botticelli_obs::{Builder, LlmCall};
@@ -54,73 +54,79 @@ impl Telemetry {
         Summary::of(&self.snapshot())
     }
 
-    /// Exports every span that has ended, and the metrics where they are pushed, blocking this thread for `timeout` at most.
+    /// Exports all spans that have ended, and the metrics if they are pushed. Blocks this thread for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// When spans were lost or are still waiting, or the metrics were not taken.
+    /// When spans were lost or are still pending after `timeout`, or the endpoint has not accepted the metrics.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         let deadline = deadline(timeout);
         let pushed = self.begin_push();
-        let mut missing = match &self.traces {
-            Some(traces) => traces.flush(deadline).map_or_else(FlushError::from, |()| FlushError::NOTHING),
-            None => FlushError::NOTHING,
+        let mut error = match &self.traces {
+            Some(traces) => traces.flush(deadline).map_or_else(FlushError::from, |()| FlushError::NONE),
+            None => FlushError::NONE,
         };
-        missing.add_metrics(pushed(deadline));
-        missing.into_result()
+        error.add_metrics(pushed(deadline));
+        error.into_result()
     }
 
-    /// Exports every span that has ended, pushes the metrics and adds the run's totals to the text file where that is wanted,
-    /// and stops all pipelines, blocking this thread for `timeout` at most. A quarter of that time is kept for the metrics.
+    /// Exports all spans that have ended, and stops all pipelines. Blocks this thread for at most `timeout`.
+    ///
+    /// If metrics are pushed or a text file is configured, it also pushes the metrics and adds the totals of the run to the file.
+    /// A quarter of `timeout` is reserved for that.
     ///
     /// # Errors
     ///
-    /// When spans were lost, the metrics were not taken, or the totals could not be written.
+    /// When spans were lost, the endpoint has not accepted the metrics, or the totals could not be written.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), FlushError> {
         self.stop(timeout)
     }
 
-    /// Begins an export of the metrics where they are pushed; what it returns waits for its end.
+    /// Begins an export of the metrics if they are pushed. The returned function waits until it ends or until a deadline.
     pub(super) fn begin_push(&self) -> impl FnOnce(Instant) -> Result<(), String> + use<> {
         let begun = self.push.as_ref().map(|push| (push.flush(), push.to_string()));
         move |deadline| match begun {
-            Some((flush, to)) => flush.wait(deadline).map_err(|why| format!("the last metrics are not at {to}: {why}")),
+            Some((flush, to)) => {
+                flush.wait(deadline).map_err(|why| format!("the last metrics did not reach {to}: {why}"))
+            }
             None => Ok(()),
         }
     }
 
     fn stop(&mut self, timeout: Duration) -> Result<(), FlushError> {
         let deadline = deadline(timeout);
-        let mut missing = FlushError::NOTHING;
+        let mut error = FlushError::NONE;
         if let Some(traces) = self.traces.take() {
-            // A trace backend that hangs must not cost the metrics their time, and they go out while it is waited for.
+            // A trace backend that hangs must not use up the time for the metrics. So they are pushed once while the traces shut
+            // down, and a part of the time is reserved for the final push and the text file.
             drop(self.begin_push());
-            let others = self.push.is_some() || self.textfile.is_some();
-            let share = if others { deadline.saturating_duration_since(Instant::now()) / 4 } else { Duration::ZERO };
-            if let Err(lost) = traces.shutdown(deadline - share) {
-                missing = lost.into();
+            let has_final_metrics = self.push.is_some() || self.textfile.is_some();
+            let reserved =
+                if has_final_metrics { deadline.saturating_duration_since(Instant::now()) / 4 } else { Duration::ZERO };
+            if let Err(lost) = traces.shutdown(deadline - reserved) {
+                error = lost.into();
             }
         }
-        // From here on the page is final: the end of the traces is counted on it.
+        // The values are final only now, since the shutdown of the traces counts dropped spans.
         let pushed = self.begin_push();
         if let Some(textfile) = self.textfile.take()
             && let Err(why) = write(textfile, self.snapshot(), deadline)
         {
-            missing.add_textfile(why);
+            error.add_textfile(why);
         }
-        missing.add_metrics(pushed(deadline));
+        error.add_metrics(pushed(deadline));
         self.push = None;
         self.metrics = None;
-        missing.into_result()
+        error.into_result()
     }
 }
 
-/// Adds the totals to the file; on a thread of its own, since a disk of the network may hang.
+/// Adds the totals to the file, on a separate thread, since a network disk may hang.
 fn write(textfile: TextFile, run: Snapshot, deadline: Instant) -> Result<(), String> {
     let path = textfile.path().display().to_string();
-    // Half of the time is for waiting for other runs, half for the disk.
-    let patience = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-    let written = wait_for("botticelli-obs-textfile", deadline, move || textfile.add(run, patience));
+    // Half of the time is for the lock that other runs may hold, half for the disk.
+    let lock_deadline = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+    let written = wait_for("botticelli-obs-textfile", deadline, move || textfile.add(run, lock_deadline));
     match written {
         Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(format!("the totals of this run are not in {path}: {error}")),
@@ -130,10 +136,10 @@ fn write(textfile: TextFile, run: Snapshot, deadline: Instant) -> Result<(), Str
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if let Err(missing) = self.stop(DROP_TIMEOUT)
-            && missing.is_textfile_failure()
+        if let Err(error) = self.stop(DROP_TIMEOUT)
+            && error.is_textfile_failure()
         {
-            tracing::error!(target: "botticelli_obs", "textfile: {missing}");
+            tracing::error!(target: "botticelli_obs", "textfile: {error}");
         }
     }
 }

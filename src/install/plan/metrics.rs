@@ -11,7 +11,7 @@ use crate::store::{self, Pattern};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
 
-/// Where metrics go.
+/// The exporters that `OTEL_METRICS_EXPORTER` turns on.
 #[derive(Debug)]
 pub(super) struct MetricsExporters {
     pub(super) prometheus: bool,
@@ -25,7 +25,7 @@ impl Default for MetricsExporters {
 }
 
 impl Resolver<'_> {
-    /// Where metrics go, by `OTEL_METRICS_EXPORTER`.
+    /// Resolves `OTEL_METRICS_EXPORTER`.
     pub(super) fn metrics_exporters(&self) -> Result<MetricsExporters, InstallError> {
         let Some(setting) = self.environment.setting("OTEL_METRICS_EXPORTER")? else {
             return Ok(MetricsExporters::default());
@@ -58,7 +58,7 @@ impl Resolver<'_> {
         let (listener, token) = self.listener()?;
         let buckets = builder.buckets.iter();
         let labels = builder.global_labels.iter();
-        // Checked also when there is no page, so that a mistake shows before somebody switches it on.
+        // Checked even if there is no page, so that an error shows before someone turns the page on.
         let config = scrape::Config {
             listen: self.listen()?.filter(|_| exporters.prometheus),
             allowed,
@@ -92,7 +92,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Who serves the page, and what peers must know to see it.
+    /// Resolves the listener, and the token that peers must send.
     fn listener(&self) -> Result<(Listener, Option<Token>), InstallError> {
         let listener = if self.builder.exporter_listener {
             check_exporter().map_err(|why| InstallError::invalid_secret("with_exporter_listener", why))?;
@@ -105,8 +105,7 @@ impl Resolver<'_> {
             None => ("BOTTICELLI_OBS_TOKEN_FILE", self.variable("BOTTICELLI_OBS_TOKEN_FILE", Setting::token_file)?),
         };
         if token.is_some() && listener == Listener::Exporter {
-            let why = "the exporter's listener asks nobody for a token, and everybody would see the page: leave out one of the \
-                       two";
+            let why = "the exporter's listener does not check tokens, so everyone could read the page: leave out one of the two";
             return Err(InstallError::invalid_secret(name, why));
         }
         Ok((listener, token))
@@ -114,7 +113,7 @@ impl Resolver<'_> {
 
     fn max_series(&self) -> Result<usize, InstallError> {
         match self.builder.max_series {
-            Some(0) => Err(Setting::new("with_max_series", "0").invalid("there must be room for one series at least")),
+            Some(0) => Err(Setting::new("with_max_series", "0").invalid("must be at least 1")),
             series => Ok(series.unwrap_or(store::MAX_SERIES)),
         }
     }
@@ -136,11 +135,11 @@ impl Resolver<'_> {
         }))
     }
 
-    /// Where the totals of the run are added at its end.
+    /// Resolves the file to which the totals of the run are added.
     pub(super) fn textfile(&self, shared: &Shared) -> Result<Option<PathBuf>, InstallError> {
         let Some(setting) = self.environment.setting("BOTTICELLI_OBS_TEXTFILE")? else { return Ok(None) };
         if !shared.exporters.prometheus && !shared.exporters.otlp {
-            let why = "there are no metrics to write, OTEL_METRICS_EXPORTER is `none`: unset one of the two";
+            let why = "there are no metrics to write, since OTEL_METRICS_EXPORTER is `none`: unset one of the two";
             return Err(setting.invalid(why));
         }
         Ok(Some(PathBuf::from(setting.value)))

@@ -1,4 +1,4 @@
-//! Where OTLP goes, for each signal.
+//! The settings of the OTLP export, for each signal.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::otlp::{Config, OtlpProtocol, Transport};
 use crate::spans::Backend;
 
 impl Resolver<'_> {
-    /// Where metrics are pushed.
+    /// Resolves the push of metrics.
     #[cfg(feature = "otlp-metrics")]
     pub(super) fn push(&self, shared: &Shared, listen: Option<String>) -> Result<Option<push::Config>, InstallError> {
-        // Checked also when nothing is pushed, as the settings of the page are.
+        // Checked even if nothing is pushed, so that an error shows before someone turns the push on.
         let interval = self.variable("OTEL_METRIC_EXPORT_INTERVAL", Setting::milliseconds)?;
         if !shared.exporters.otlp {
             return Ok(None);
@@ -31,11 +31,12 @@ impl Resolver<'_> {
         Ok(None)
     }
 
-    pub(super) fn otlp(&self, asked_by: &str) -> Result<Backend, InstallError> {
+    /// Resolves the export of spans by OTLP, which `requested_by` has turned on.
+    pub(super) fn otlp(&self, requested_by: &str) -> Result<Backend, InstallError> {
         if !cfg!(feature = "_otlp") {
             let why = "OTLP needs the feature `otlp-grpc` or `otlp-http` of botticelli_obs, and neither is compiled in";
-            // Not shown: an endpoint may hold a password.
-            return Err(InstallError::invalid_secret(asked_by, why));
+            // The value is not shown, since an endpoint may contain a password.
+            return Err(InstallError::invalid_secret(requested_by, why));
         }
         Ok(Backend::Otlp(self.otlp_config(&TRACES)?))
     }
@@ -46,7 +47,7 @@ impl Resolver<'_> {
             OtlpProtocol::Grpc => "http://localhost:4317",
             OtlpProtocol::HttpProtobuf => "http://localhost:4318",
         };
-        let endpoint = match (self.own_of_metrics(signal.endpoints)?, &self.builder.otlp_endpoint) {
+        let endpoint = match (self.metrics_variable(signal.endpoints)?, &self.builder.otlp_endpoint) {
             (Some(own), _) => own,
             (None, Some(endpoint)) => Setting::new("with_otlp_endpoint", endpoint.trim()),
             (None, None) => self.environment.first(signal.endpoints)?.unwrap_or(Setting::new("default", default)),
@@ -64,7 +65,7 @@ impl Resolver<'_> {
             if pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE) {
                 Ok(pem)
             } else {
-                Err(setting.invalid("the file holds no certificate in PEM form"))
+                Err(setting.invalid("the file has no certificate in PEM format"))
             }
         })?;
         Ok(Config {
@@ -86,7 +87,7 @@ impl Resolver<'_> {
             Ok((protocol, transport))
         };
         let read = |setting: Setting<'_>| compiled(setting.name, setting.parse()?);
-        if let Some(own) = self.own_of_metrics(signal.protocols)? {
+        if let Some(own) = self.metrics_variable(signal.protocols)? {
             return read(own);
         }
         if let Some(protocol) = self.builder.otlp_protocol {
@@ -98,20 +99,21 @@ impl Resolver<'_> {
         }
     }
 
-    /// Returns the variable of metrics alone, which comes before the code: that speaks of every signal.
-    fn own_of_metrics(&self, names: &'static [&'static str; 2]) -> Result<Option<Setting<'_>>, InstallError> {
+    /// Returns the first of these variables if it is one for metrics only. It takes precedence over the builder, whose option is
+    /// for all signals.
+    fn metrics_variable(&self, names: &'static [&'static str; 2]) -> Result<Option<Setting<'_>>, InstallError> {
         if names[0].contains("_METRICS_") { self.environment.first(&names[..1]) } else { Ok(None) }
     }
 }
 
-/// gRPC, but for a build that asks for HTTP and not for gRPC.
+/// gRPC, except in a build with the feature `otlp-http` and without `otlp-grpc`.
 const DEFAULT_PROTOCOL: OtlpProtocol = if cfg!(feature = "otlp-http") && !cfg!(feature = "otlp-grpc") {
     OtlpProtocol::HttpProtobuf
 } else {
     OtlpProtocol::Grpc
 };
 
-/// What OTLP needs to know of a signal: its variables, its own before the one for all, and its path.
+/// The environment variables and the URL path of a signal. The variable of the signal is before the one for all signals.
 struct Signal {
     endpoints: &'static [&'static str; 2],
     protocols: &'static [&'static str; 2],
@@ -141,8 +143,8 @@ const TRACES: Signal = signal!("TRACES", "/v1/traces");
 #[cfg(feature = "otlp-metrics")]
 const METRICS: Signal = signal!("METRICS", "/v1/metrics");
 
-/// A bundle of every root there is has a quarter of that.
+/// In bytes. A bundle of all public roots has about a quarter of that.
 const LARGEST_CERTIFICATE: u64 = 1024 * 1024;
 
-/// Without one, every export would fail for want of a root to trust.
+/// A file must contain this. Without a root certificate every export would fail.
 const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";

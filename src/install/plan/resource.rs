@@ -1,4 +1,4 @@
-//! What the program is called, on the page as in the spans.
+//! The resource attributes: the name of the service and others, which the page and the spans share.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -7,10 +7,10 @@ use crate::install::error::InstallError;
 use crate::install::setting::Setting;
 
 impl Resolver<'_> {
-    /// Resource attributes of the spans and labels of `target_info`; `service.name` comes first.
+    /// Resolves the resource attributes of the spans, which are also the labels of `target_info`. `service.name` is first.
     pub(super) fn resource(&self) -> Result<Vec<(String, String)>, InstallError> {
         let mut attributes: Vec<(String, String)> = Vec::new();
-        // The last one of a key counts, on the page as in the spans.
+        // If a key is repeated, the page and the spans use the last value.
         for (key, value) in self.variable("OTEL_RESOURCE_ATTRIBUTES", Setting::pairs)?.unwrap_or_default() {
             attributes.retain(|(earlier, _)| *earlier != key);
             attributes.push((key, value));
@@ -39,12 +39,12 @@ impl Resolver<'_> {
 pub(super) fn executable_name() -> String {
     let path = std::env::current_exe().ok();
     let name = path.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
-    // Not the file's stem: `bot-1.2` would lose its end.
+    // Only the system's suffix is removed. `file_stem` would cut `bot-1.2` to `bot-1`.
     let name = name.as_ref().map(|name| name.strip_suffix(std::env::consts::EXE_SUFFIX).unwrap_or(name));
     name.filter(|name| !name.is_empty()).unwrap_or("unknown_service").to_owned()
 }
 
-/// A random UUID (version 4), by the random keys of the standard library's hash maps.
+/// Returns a random UUID (version 4). Its bits are hashes with the random keys that the standard library creates for hash maps.
 fn instance_id() -> String {
     let random = || RandomState::new().build_hasher().finish();
     let (high, low) = (random(), random());

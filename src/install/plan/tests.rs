@@ -1,6 +1,6 @@
-//! Every variable and every option: what is used, what is refused by name, and what comes before what.
+//! Tests of all environment variables and builder options: valid values, refused values and precedence.
 //!
-//! The variables stand in tables, one row a variable, and each rule that holds for all of them is one test here.
+//! The variables are in tables with one row each. The tests in this file check rules that hold for all rows.
 
 mod code;
 mod metrics;
@@ -14,29 +14,30 @@ mod traces;
 use super::{Builder, Environment, InstallError, Plan};
 use crate::{scrape, spans};
 
-/// A variable as the documentation has it.
+/// The documented behaviour of an environment variable.
 #[derive(Clone, Copy, Debug)]
 struct Variable {
     name: &'static str,
-    /// What must be set beside it for it to be read.
-    beside: &'static [(&'static str, &'static str)],
-    /// What a plan makes of it.
+    /// The variables that must also be set, so that this one is used.
+    with: &'static [(&'static str, &'static str)],
+    /// Returns the resolved setting as text.
     shown: fn(&Plan) -> String,
+    /// The text of the resolved setting when the variable is unset.
     default: &'static str,
-    /// Values, each with what becomes of it.
+    /// Valid values, each with the text of the resolved setting.
     valid: &'static [(&'static str, &'static str)],
     invalid: &'static [&'static str],
 }
 
 impl Variable {
-    /// The plan for this value of the variable.
+    /// Resolves the plan for this value of the variable.
     fn plan(&self, value: &str) -> Result<Plan, InstallError> {
         let set = [(self.name, value)];
-        plan(self.beside.iter().chain(&set).copied())
+        plan(self.with.iter().chain(&set).copied())
     }
 }
 
-/// All rows of all tables; a variable that means different things beside different others has several.
+/// Returns the rows of all tables. A variable has several rows if its meaning depends on other variables.
 fn variables() -> impl Iterator<Item = Variable> {
     let rows = [metrics::VARIABLES, traces::VARIABLES, process::VARIABLES].concat();
     #[cfg(feature = "_otlp")]
@@ -44,7 +45,7 @@ fn variables() -> impl Iterator<Item = Variable> {
     rows.into_iter()
 }
 
-/// The plan of these variables alone, or the first of its errors.
+/// Resolves the plan of these variables alone. Returns its first fault as an error.
 fn plan<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Plan, InstallError> {
     plan_of(&Builder::new(), variables)
 }
@@ -53,32 +54,33 @@ fn plan_of<'a>(
     builder: &Builder,
     variables: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<Plan, InstallError> {
-    whole(Plan::resolve(builder, &Environment::from_iter(variables)))
+    without_faults(Plan::resolve(builder, &Environment::from_iter(variables)))
 }
 
-fn whole(plan: Result<Plan, InstallError>) -> Result<Plan, InstallError> {
+/// Returns the first fault of a plan as an error.
+fn without_faults(plan: Result<Plan, InstallError>) -> Result<Plan, InstallError> {
     let mut plan = plan?;
     std::mem::take(&mut plan.faults).into_result()?;
     Ok(plan)
 }
 
-/// The page's configuration, where the page is on.
+/// Returns the configuration of the metrics, which must be on.
 fn page(plan: &Plan) -> &scrape::Config {
     plan.metrics.as_ref().expect("metrics are on")
 }
 
-/// The spans' configuration, where they are exported.
+/// Returns the configuration of the spans, which must be exported.
 fn spans(plan: &Plan) -> &spans::Config {
     plan.traces.as_ref().expect("traces are on")
 }
 
-/// Where spans go, as the log says it.
+/// Returns where spans are exported, as text for the log.
 fn backend(plan: &Plan) -> String {
     plan.traces.as_ref().map_or("none".to_owned(), |config| config.backend.to_string())
 }
 
-/// Asserts that this is an error about the setting of this name, and returns its text.
-fn names(name: &str, result: Result<Plan, InstallError>) -> String {
+/// Asserts that the plan is an error about the setting of this name, and returns its text.
+fn assert_refused(name: &str, result: Result<Plan, InstallError>) -> String {
     let error = result.err().unwrap_or_else(|| panic!("{name} is not refused"));
     let text = error.to_string();
     assert!(error.is_invalid_setting(), "{text}");
@@ -90,7 +92,7 @@ fn is_about(name: &str, text: &str) -> bool {
     text.strip_prefix(name).is_some_and(|rest| rest.starts_with(['=', ':']))
 }
 
-/// In full, or by an ending such as `_ARG`; the signals' own names stand there as a rule.
+/// The README has each variable in full, or its ending such as `_ARG`. It describes the variables of single signals by a rule.
 #[test]
 fn the_readme_names_every_variable() {
     let readme = include_str!("../../../README.md");
@@ -127,7 +129,7 @@ fn values_are_used_without_the_blanks_around_them() {
 fn invalid_values_are_refused_by_name_and_with_a_reason() {
     for variable in variables() {
         for value in variable.invalid {
-            let text = names(variable.name, variable.plan(value));
+            let text = assert_refused(variable.name, variable.plan(value));
             assert!(!text.ends_with([':', ' ']) && !text.contains('\n'), "{text}");
         }
     }
@@ -140,7 +142,7 @@ fn a_blank_variable_is_an_unset_one() {
             let plan = variable.plan(blank).unwrap_or_else(|error| panic!("{blank:?} is refused: {error}"));
             assert_eq!((variable.shown)(&plan), variable.default, "{}={blank:?}", variable.name);
         }
-        let unset = plan(variable.beside.iter().copied()).expect("what stands beside is valid");
+        let unset = plan(variable.with.iter().copied()).expect("the other variables are valid");
         assert_eq!((variable.shown)(&unset), variable.default, "{} unset", variable.name);
     }
 }
@@ -152,10 +154,10 @@ fn a_value_that_is_not_unicode_is_refused_without_being_shown() {
     use std::os::unix::ffi::OsStringExt;
 
     for variable in variables() {
-        let beside = variable.beside.iter().map(|&(name, value)| (name, value.into()));
+        let with = variable.with.iter().map(|&(name, value)| (name, value.into()));
         let value = OsString::from_vec(b"s3cret\xff".to_vec());
-        let environment = beside.chain([(variable.name, value)]).collect();
-        let text = names(variable.name, whole(Plan::resolve(&Builder::new(), &environment)));
+        let environment = with.chain([(variable.name, value)]).collect();
+        let text = assert_refused(variable.name, without_faults(Plan::resolve(&Builder::new(), &environment)));
         assert!(text.contains("Unicode") && !text.contains("s3cret"), "{text}");
     }
 }

@@ -8,8 +8,8 @@ use crate::spans::{self, Backend, Batch, Limits, Propagator, Sampler};
 
 impl Resolver<'_> {
     pub(super) fn traces(&self, shared: &Shared) -> Result<Option<spans::Config>, InstallError> {
-        let (asked_by, exporter) = self.trace_exporter()?;
-        // Checked also when nothing is exported, as the settings of the page are.
+        let (requested_by, exporter) = self.trace_exporter()?;
+        // Checked even if nothing is exported, so that an error shows before someone turns the export on.
         let filter = match &self.builder.span_filter {
             Some(filter) => Setting::new("with_span_filter", filter).directives()?,
             None => {
@@ -21,15 +21,16 @@ impl Resolver<'_> {
         let backend = match exporter {
             TraceExporter::None => return Ok(None),
             TraceExporter::Stdout => Backend::Stdout,
-            TraceExporter::Otlp => self.otlp(asked_by)?,
+            TraceExporter::Otlp => self.otlp(requested_by)?,
         };
         let resource = shared.resource.clone();
         Ok(Some(spans::Config { backend, filter, sampler, limits, batch, propagators, resource }))
     }
 
-    /// Where spans go, and the name of the setting that says so.
+    /// Resolves the exporter. Returns it with the name of the setting that selects it.
     fn trace_exporter(&self) -> Result<(&'static str, TraceExporter), InstallError> {
-        const OWNERS: &[(&str, TraceExporter)] =
+        /// The words of `OTEL_EXPORTER`, which is not a variable of the OpenTelemetry specification.
+        const WORDS: &[(&str, TraceExporter)] =
             &[("otlp", TraceExporter::Otlp), ("stdout", TraceExporter::Stdout), ("none", TraceExporter::None)];
         if let Some(exporter) = self.builder.trace_exporter {
             return Ok(("with_trace_exporter", exporter));
@@ -37,7 +38,7 @@ impl Resolver<'_> {
         if let Some(exporter) = self.variable("OTEL_TRACES_EXPORTER", Setting::parse)? {
             return Ok(("OTEL_TRACES_EXPORTER", exporter));
         }
-        if let Some(exporter) = self.variable("OTEL_EXPORTER", |setting| setting.word(OWNERS))? {
+        if let Some(exporter) = self.variable("OTEL_EXPORTER", |setting| setting.word(WORDS))? {
             return Ok(("OTEL_EXPORTER", exporter));
         }
         if self.builder.otlp_endpoint.is_some() {

@@ -1,14 +1,14 @@
-//! The builder's options: checked like variables, and refused by the name of the method.
+//! Tests of the builder's options. They are checked like variables, and errors name the method.
 
 use std::net::SocketAddr;
 
-use super::{Builder, Plan, names, page, plan_of, spans};
+use super::{Builder, Plan, assert_refused, page, plan_of, spans};
 #[cfg(feature = "exporter")]
 use crate::scrape::Listener;
 use crate::{Sampler, TraceExporter};
 
 fn refused(method: &str, builder: Builder) -> String {
-    names(method, plan_of(&builder.with_trace_exporter(TraceExporter::Stdout), []))
+    assert_refused(method, plan_of(&builder.with_trace_exporter(TraceExporter::Stdout), []))
 }
 
 fn resolved(builder: Builder) -> Plan {
@@ -104,7 +104,7 @@ fn prometheus_endpoints_are_text_or_socket_addresses() {
         let addr: SocketAddr = text.parse().expect("an address");
         assert_eq!(listen(Builder::new().with_prometheus_endpoint(addr)).as_deref(), Some(text));
     }
-    // The last one counts.
+    // The last call is used.
     assert_eq!(listen(Builder::new().with_prometheus_endpoint("x").without_listener()), None);
     for endpoint in ["", " ", "x", "127.0.0.1", "127.0.0.1:+80"] {
         refused("with_prometheus_endpoint", Builder::new().with_prometheus_endpoint(endpoint));
@@ -156,13 +156,13 @@ fn models_are_taken_as_they_are() {
 #[test]
 fn settings_of_a_page_that_the_environment_switches_off_are_checked_all_the_same() {
     let off = [("OTEL_METRICS_EXPORTER", "none")];
-    names("with_buckets", plan_of(&Builder::new().with_buckets("m", []), off));
+    assert_refused("with_buckets", plan_of(&Builder::new().with_buckets("m", []), off));
     assert!(plan_of(&Builder::new().with_buckets("m", [1.0]), off).expect("valid").metrics.is_none());
 }
 
 #[cfg(not(feature = "_otlp"))]
 #[test]
 fn export_without_a_transport_is_refused_by_the_name_of_what_asks_for_it() {
-    names("with_trace_exporter", plan_of(&Builder::new().with_trace_exporter(TraceExporter::Otlp), []));
-    names("with_otlp_endpoint", plan_of(&Builder::new().with_otlp_endpoint("http://localhost:1"), []));
+    assert_refused("with_trace_exporter", plan_of(&Builder::new().with_trace_exporter(TraceExporter::Otlp), []));
+    assert_refused("with_otlp_endpoint", plan_of(&Builder::new().with_otlp_endpoint("http://localhost:1"), []));
 }

@@ -1,14 +1,14 @@
-//! The variables of the page.
+//! Tests of the variables of the page.
 
-use super::{Builder, Variable, names, page, plan, plan_of};
+use super::{Builder, Variable, assert_refused, page, plan, plan_of};
 
-/// From the folder in which tests run.
+/// Relative to the package's folder, in which tests run.
 const TOKEN_FILE: &str = "src/install/plan/tests/token";
 
 pub(super) const VARIABLES: &[Variable] = &[
     Variable {
         name: "PROMETHEUS_ENDPOINT",
-        beside: &[],
+        with: &[],
         shown: |plan| page(plan).listen.clone().unwrap_or("off".to_owned()),
         default: "127.0.0.1:9464",
         valid: &[
@@ -62,7 +62,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_EXPORTER_PROMETHEUS_HOST",
-        beside: &[],
+        with: &[],
         shown: |plan| page(plan).listen.clone().unwrap_or("off".to_owned()),
         default: "127.0.0.1:9464",
         valid: &[
@@ -88,7 +88,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_EXPORTER_PROMETHEUS_PORT",
-        beside: &[],
+        with: &[],
         shown: |plan| page(plan).listen.clone().unwrap_or("off".to_owned()),
         default: "127.0.0.1:9464",
         valid: &[("9464", "127.0.0.1:9464"), ("9999", "127.0.0.1:9999"), ("0", "127.0.0.1:0"), ("080", "127.0.0.1:80")],
@@ -96,7 +96,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_METRICS_EXPORTER",
-        beside: &[],
+        with: &[],
         shown: |plan| match &plan.metrics {
             Some(page) if page.listen.is_some() => "prometheus".to_owned(),
             Some(_) => "otlp".to_owned(),
@@ -131,7 +131,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "BOTTICELLI_OBS_METRICS_EXCLUDE",
-        beside: &[],
+        with: &[],
         shown: |plan| match page(plan).store.exclude.as_slice() {
             [] => "nothing is left out".to_owned(),
             patterns => patterns.iter().map(|pattern| pattern.as_str()).collect::<Vec<_>>().join(" "),
@@ -157,7 +157,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "BOTTICELLI_OBS_TOKEN_FILE",
-        beside: &[],
+        with: &[],
         shown: |plan| match &page(plan).token {
             Some(token) if token.is_shown_by(b"Bearer s3cret-token-of-the-tests") => "the token of the file".to_owned(),
             Some(_) => "another token".to_owned(),
@@ -180,7 +180,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "BOTTICELLI_OBS_LISTENER",
-        beside: &[],
+        with: &[],
         shown: |plan| page(plan).listener.to_string(),
         default: "own",
         valid: &[
@@ -203,7 +203,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "BOTTICELLI_OBS_ALLOWED_NETWORKS",
-        beside: &[],
+        with: &[],
         shown: |plan| match page(plan).allowed.as_slice() {
             [] => "every network".to_owned(),
             networks => networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
@@ -219,7 +219,7 @@ pub(super) const VARIABLES: &[Variable] = &[
         invalid: &[
             "all",
             "*",
-            // Else everybody might scrape where somebody's template has left out two networks.
+            // As an empty list these would allow all networks, for example if a template inserts two empty values.
             ",",
             " , ,",
             "localhost",
@@ -249,7 +249,7 @@ fn host_and_port_of_the_specification_go_together() {
 fn an_endpoint_beside_a_list_without_prometheus_is_refused() {
     let with = |endpoint| plan([("OTEL_METRICS_EXPORTER", "none"), ("PROMETHEUS_ENDPOINT", endpoint)]);
     for endpoint in ["9464", "0.0.0.0:9464", "nonsense"] {
-        let text = names("OTEL_METRICS_EXPORTER", with(endpoint));
+        let text = assert_refused("OTEL_METRICS_EXPORTER", with(endpoint));
         assert!(text.contains("PROMETHEUS_ENDPOINT"), "{text}");
     }
     for endpoint in ["", "off"] {
@@ -260,7 +260,7 @@ fn an_endpoint_beside_a_list_without_prometheus_is_refused() {
 #[cfg(not(feature = "otlp-metrics"))]
 #[test]
 fn push_of_metrics_is_refused_with_what_to_do_instead() {
-    let text = names("OTEL_METRICS_EXPORTER", plan([("OTEL_METRICS_EXPORTER", "otlp")]));
+    let text = assert_refused("OTEL_METRICS_EXPORTER", plan([("OTEL_METRICS_EXPORTER", "otlp")]));
     assert!(text.contains("`otlp-metrics`") && text.contains("`prometheus`"), "{text}");
 }
 
@@ -268,20 +268,21 @@ fn push_of_metrics_is_refused_with_what_to_do_instead() {
 fn settings_of_a_page_that_is_off_are_checked_all_the_same() {
     for off in [("OTEL_METRICS_EXPORTER", "none"), ("PROMETHEUS_ENDPOINT", "off")] {
         let networks = ("BOTTICELLI_OBS_ALLOWED_NETWORKS", "nowhere");
-        names(networks.0, plan([off, networks]));
+        assert_refused(networks.0, plan([off, networks]));
     }
 }
 
 #[test]
 fn a_password_in_an_endpoint_is_not_shown() {
-    let text = names("PROMETHEUS_ENDPOINT", plan([("PROMETHEUS_ENDPOINT", "http://user:s3cret@127.0.0.1:9464")]));
+    let text =
+        assert_refused("PROMETHEUS_ENDPOINT", plan([("PROMETHEUS_ENDPOINT", "http://user:s3cret@127.0.0.1:9464")]));
     assert!(!text.contains("s3cret"), "{text}");
 }
 
 #[test]
 fn neither_a_token_nor_what_stands_for_its_file_is_shown() {
     let name = "BOTTICELLI_OBS_TOKEN_FILE";
-    let text = names(name, plan([(name, "s3cret-token-instead-of-a-path")]));
+    let text = assert_refused(name, plan([(name, "s3cret-token-instead-of-a-path")]));
     assert!(!text.contains("s3cret"), "{text}");
     let shown = format!("{:?}", plan([(name, TOKEN_FILE)]).expect("valid"));
     assert!(!shown.contains("s3cret") && shown.contains("Token(…)"), "{shown}");
@@ -325,7 +326,7 @@ fn a_token_file_is_a_regular_one_and_links_are_followed() {
         ("large", "more than 4096 bytes"),
         ("empty", "too short"),
     ] {
-        let text = names(name, read(file));
+        let text = assert_refused(name, read(file));
         assert!(text.contains(why) && !text.contains("s3cret") && !text.contains("xxx"), "{file}: {text}");
     }
     fs::remove_dir_all(&folder).expect("it is there");
@@ -335,16 +336,16 @@ fn a_token_file_is_a_regular_one_and_links_are_followed() {
 #[test]
 fn the_exporters_listener_beside_a_token_is_refused() {
     let listener = ("BOTTICELLI_OBS_LISTENER", "exporter");
-    let text = names("BOTTICELLI_OBS_TOKEN_FILE", plan([listener, ("BOTTICELLI_OBS_TOKEN_FILE", TOKEN_FILE)]));
+    let text = assert_refused("BOTTICELLI_OBS_TOKEN_FILE", plan([listener, ("BOTTICELLI_OBS_TOKEN_FILE", TOKEN_FILE)]));
     assert!(text.contains("the exporter's listener"), "{text}");
     let coded = Builder::new().with_page_token("s3cret-token").with_exporter_listener();
-    names("with_page_token", plan_of(&coded, []));
+    assert_refused("with_page_token", plan_of(&coded, []));
 }
 
 #[cfg(not(feature = "exporter"))]
 #[test]
 fn the_exporters_listener_is_refused_with_its_feature() {
-    let coded = names("with_exporter_listener", plan_of(&Builder::new().with_exporter_listener(), []));
-    let set = names("BOTTICELLI_OBS_LISTENER", plan([("BOTTICELLI_OBS_LISTENER", "exporter")]));
+    let coded = assert_refused("with_exporter_listener", plan_of(&Builder::new().with_exporter_listener(), []));
+    let set = assert_refused("BOTTICELLI_OBS_LISTENER", plan([("BOTTICELLI_OBS_LISTENER", "exporter")]));
     assert!(coded.contains("`exporter`") && set.contains("`exporter`"), "{coded} {set}");
 }

@@ -1,8 +1,8 @@
-//! The variables of the OTLP exporter.
+//! Tests of the variables of the OTLP exporter.
 
 #[cfg(feature = "otlp-metrics")]
 use super::Environment;
-use super::{Builder, InstallError, Plan, Variable, backend, names, plan, plan_of, spans};
+use super::{Builder, InstallError, Plan, Variable, assert_refused, backend, plan, plan_of, spans};
 use crate::OtlpProtocol;
 use crate::otlp::{Config, Transport};
 use crate::spans::Backend;
@@ -12,7 +12,7 @@ const HTTP: bool = cfg!(feature = "otlp-http");
 const GRPC_BY_DEFAULT: bool = cfg!(feature = "otlp-grpc") || !HTTP;
 const TLS: bool = cfg!(feature = "otlp-tls");
 
-/// Where spans go when nothing says where.
+/// The default endpoint of spans.
 pub(super) const DEFAULT: &str =
     if GRPC_BY_DEFAULT { "OTLP/gRPC to http://localhost:4317" } else { "OTLP/HTTP to http://localhost:4318/v1/traces" };
 
@@ -53,7 +53,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     #[cfg(feature = "otlp-metrics")]
     Variable {
         name: "OTEL_METRIC_EXPORT_INTERVAL",
-        beside: PUSH,
+        with: PUSH,
         shown: |plan| format!("{:?}", push(plan).expect("metrics are pushed").interval),
         default: "60s",
         valid: &[("1000", "1s"), ("1", "1ms")],
@@ -72,10 +72,10 @@ const PUSH_BY_GRPC: &[(&str, &str)] =
 const PUSH_BY_HTTP: &[(&str, &str)] =
     &[("OTEL_METRICS_EXPORTER", "otlp,prometheus"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")];
 
-/// The same rules for metrics.
+/// Returns the same row for the metrics, which are pushed if the variables `with` are set.
 #[cfg(feature = "otlp-metrics")]
-const fn pushed(variable: Variable, beside: &'static [(&'static str, &'static str)]) -> Variable {
-    Variable { beside, ..variable }
+const fn pushed(variable: Variable, with: &'static [(&'static str, &'static str)]) -> Variable {
+    Variable { with, ..variable }
 }
 
 #[cfg(feature = "otlp-metrics")]
@@ -83,7 +83,7 @@ fn push(plan: &Plan) -> Option<&crate::push::Config> {
     plan.push.as_ref()
 }
 
-/// Where OTLP goes: that of the metrics, if they are pushed.
+/// Returns the OTLP configuration of the metrics if they are pushed, else that of the spans.
 fn otlp(plan: &Plan) -> &Config {
     #[cfg(feature = "otlp-metrics")]
     if let Some(push) = push(plan) {
@@ -98,7 +98,7 @@ fn otlp(plan: &Plan) -> &Config {
 const fn protocol(name: &'static str) -> Variable {
     Variable {
         name,
-        beside: OTLP,
+        with: OTLP,
         shown: |plan| format!("{:?}", otlp(plan).transport),
         default: if GRPC_BY_DEFAULT { "Grpc" } else { "Http" },
         valid: &[
@@ -123,7 +123,7 @@ const fn protocol(name: &'static str) -> Variable {
     }
 }
 
-/// What is no endpoint for either transport.
+/// Values that are not an endpoint of either transport.
 macro_rules! not_endpoints {
     ($($more:literal),* $(,)?) => {
         &[
@@ -173,7 +173,7 @@ macro_rules! not_endpoints {
 const fn grpc_endpoint(name: &'static str) -> Variable {
     Variable {
         name,
-        beside: &[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
+        with: &[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
         shown: |plan| otlp(plan).endpoint.clone(),
         default: "http://localhost:4317",
         valid: &[
@@ -195,7 +195,7 @@ const fn grpc_endpoint(name: &'static str) -> Variable {
 const fn http_endpoint(name: &'static str, valid: &'static [(&'static str, &'static str)]) -> Variable {
     Variable {
         name,
-        beside: &[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")],
+        with: &[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")],
         shown: |plan| otlp(plan).endpoint.clone(),
         default: "http://localhost:4318/v1/traces",
         valid,
@@ -203,7 +203,7 @@ const fn http_endpoint(name: &'static str, valid: &'static [(&'static str, &'sta
     }
 }
 
-/// To the generic endpoint the path of the signal is appended.
+/// The path of the signal is appended to the endpoint for all signals.
 #[cfg(feature = "otlp-http")]
 const HTTP_BASES: &[(&str, &str)] = &[
     ("http://localhost:4318", "http://localhost:4318/v1/traces"),
@@ -215,7 +215,7 @@ const HTTP_BASES: &[(&str, &str)] = &[
     ("https://host", "https://host/v1/traces"),
 ];
 
-/// The signal's own is used as it is.
+/// The endpoint of a single signal is used unchanged.
 #[cfg(feature = "otlp-http")]
 const HTTP_URLS: &[(&str, &str)] = &[
     ("http://localhost:4318/v1/traces", "http://localhost:4318/v1/traces"),
@@ -228,7 +228,7 @@ const HTTP_URLS: &[(&str, &str)] = &[
 const fn headers(name: &'static str) -> Variable {
     Variable {
         name,
-        beside: OTLP,
+        with: OTLP,
         shown: |plan| format!("{:?}", otlp(plan).headers),
         default: "[]",
         valid: &[
@@ -263,7 +263,7 @@ const fn headers(name: &'static str) -> Variable {
 const fn timeout(name: &'static str) -> Variable {
     Variable {
         name,
-        beside: OTLP,
+        with: OTLP,
         shown: |plan| format!("{:?}", otlp(plan).timeout),
         default: "10s",
         valid: &[("1", "1ms"), ("2500", "2.5s"), ("10000", "10s"), ("86400000", "86400s")],
@@ -274,7 +274,7 @@ const fn timeout(name: &'static str) -> Variable {
 const fn compression(name: &'static str) -> Variable {
     Variable {
         name,
-        beside: OTLP,
+        with: OTLP,
         shown: |plan| if otlp(plan).gzip { "gzip" } else { "none" }.to_owned(),
         default: "none",
         valid: &[("gzip", "gzip"), ("GZIP", "gzip"), ("none", "none")],
@@ -295,9 +295,9 @@ fn an_endpoint_switches_the_export_on() {
             assert_eq!(backend(&plan([endpoint, exporter]).expect("valid")), "none");
         }
         assert_eq!(backend(&plan([(name, " ")]).expect("valid")), "none");
-        names(name, plan([(name, "ftp://jaeger")]));
+        assert_refused(name, plan([(name, "ftp://jaeger")]));
     }
-    // That of another signal says nothing about traces.
+    // The endpoint of the metrics does not turn on the export of spans.
     let metrics = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://jaeger:9999");
     assert_eq!(backend(&plan([metrics]).expect("valid")), "none");
     let coded = plan_of(&Builder::new().with_otlp_endpoint("http://jaeger:9999"), []).expect("valid");
@@ -309,20 +309,20 @@ fn the_signals_own_variable_comes_before_the_generic_one() {
     let is_own = |name: &str| name.starts_with("OTEL_EXPORTER_OTLP_TRACES_");
     for own in VARIABLES.iter().filter(|row| is_own(row.name)) {
         let generic = own.name.replace("_TRACES_", "_");
-        let beside = || own.beside.iter().copied().filter(|(name, _)| *name != generic);
+        let with = || own.with.iter().copied().filter(|(name, _)| *name != generic);
         for (value, expected) in own.valid {
-            // What is overruled is not read.
-            let plan = plan(beside().chain([(own.name, *value), (&generic, "=")]));
+            // The generic variable is not read.
+            let plan = plan(with().chain([(own.name, *value), (&generic, "=")]));
             let plan = plan.unwrap_or_else(|error| panic!("{error}"));
             assert_eq!((own.shown)(&plan), *expected);
         }
         for value in own.invalid {
-            names(own.name, plan(beside().chain([(own.name, *value), (&generic, "")])));
+            assert_refused(own.name, plan(with().chain([(own.name, *value), (&generic, "")])));
         }
-        // The endpoints differ in their paths.
-        for row in VARIABLES.iter().filter(|row| row.name == generic && row.beside.len() == own.beside.len()) {
+        // Only rows with the same other variables have comparable endpoints.
+        for row in VARIABLES.iter().filter(|row| row.name == generic && row.with.len() == own.with.len()) {
             for (value, expected) in row.valid {
-                let plan = plan(row.beside.iter().copied().chain([(row.name, *value), (own.name, " ")]));
+                let plan = plan(row.with.iter().copied().chain([(row.name, *value), (own.name, " ")]));
                 assert_eq!((row.shown)(&plan.expect("valid")), *expected);
             }
         }
@@ -344,7 +344,7 @@ fn metrics_go_where_everything_goes_unless_their_own_variable_says_otherwise() {
     assert_eq!(endpoint(&coded, &[]), format!("http://coded:5555{path}"));
     assert!(endpoint(&coded, &own).starts_with("http://own:5555"));
     let traces = plan_of(&coded, by_grpc.into_iter().chain(own)).expect("valid");
-    assert!(backend(&traces).contains("http://coded:5555"), "that is no business of the spans");
+    assert!(backend(&traces).contains("http://coded:5555"), "the endpoint of the metrics does not affect the spans");
 }
 
 #[cfg(feature = "otlp-metrics")]
@@ -352,7 +352,7 @@ fn metrics_go_where_everything_goes_unless_their_own_variable_says_otherwise() {
 fn metrics_that_are_only_pushed_have_no_listener() {
     let plan = plan([("OTEL_METRICS_EXPORTER", "otlp")]).expect("valid");
     assert!(push(&plan).is_some() && super::page(&plan).listen.is_none());
-    assert_eq!(backend(&plan), "none", "and say nothing about spans");
+    assert_eq!(backend(&plan), "none", "the push does not turn on the export of spans");
 }
 
 #[test]
@@ -371,11 +371,11 @@ fn code_comes_before_the_environment() {
         if compiled {
             assert_eq!(Ok(otlp(&plan.expect("not read")).transport), Transport::of(protocol));
         } else {
-            names("with_otlp_protocol", plan);
+            assert_refused("with_otlp_protocol", plan);
         }
     }
     for endpoint in ["", " ", "ftp://host", "http://host:+1"] {
-        names("with_otlp_endpoint", plan_of(&Builder::new().with_otlp_endpoint(endpoint), []));
+        assert_refused("with_otlp_endpoint", plan_of(&Builder::new().with_otlp_endpoint(endpoint), []));
     }
 }
 
@@ -385,7 +385,7 @@ fn a_protocol_that_is_not_compiled_in_is_refused_with_its_feature() {
         let plan = exported([("OTEL_EXPORTER_OTLP_PROTOCOL", value)]);
         assert_eq!(plan.is_ok(), compiled);
         if !compiled {
-            let text = names("OTEL_EXPORTER_OTLP_PROTOCOL", plan);
+            let text = assert_refused("OTEL_EXPORTER_OTLP_PROTOCOL", plan);
             assert!(text.contains(feature), "{text}");
         }
     }
@@ -396,7 +396,7 @@ fn https_needs_its_feature() {
     let plan = exported([("OTEL_EXPORTER_OTLP_ENDPOINT", "https://host:5555")]);
     assert_eq!(plan.is_ok(), TLS);
     if !TLS {
-        let text = names("OTEL_EXPORTER_OTLP_ENDPOINT", plan);
+        let text = assert_refused("OTEL_EXPORTER_OTLP_ENDPOINT", plan);
         assert!(text.contains("`otlp-tls`"), "{text}");
     }
 }
@@ -406,7 +406,8 @@ fn https_needs_its_feature() {
 fn a_grpc_endpoint_on_port_4318_is_refused() {
     for value in ["http://localhost:4318", "[::1]:4318", "http://host:4318/v1/traces"] {
         let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-        let text = names("OTEL_EXPORTER_OTLP_ENDPOINT", exported([protocol, ("OTEL_EXPORTER_OTLP_ENDPOINT", value)]));
+        let text =
+            assert_refused("OTEL_EXPORTER_OTLP_ENDPOINT", exported([protocol, ("OTEL_EXPORTER_OTLP_ENDPOINT", value)]));
         assert!(text.contains("4318 is the port of OTLP/HTTP") && text.contains("4317"), "{text}");
     }
 }
@@ -416,7 +417,8 @@ fn a_grpc_endpoint_on_port_4318_is_refused() {
 fn an_http_endpoint_on_port_4317_is_refused() {
     for value in ["http://localhost:4317", "[::1]:4317", "http://host:4317/v1/traces"] {
         let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
-        let text = names("OTEL_EXPORTER_OTLP_ENDPOINT", exported([protocol, ("OTEL_EXPORTER_OTLP_ENDPOINT", value)]));
+        let text =
+            assert_refused("OTEL_EXPORTER_OTLP_ENDPOINT", exported([protocol, ("OTEL_EXPORTER_OTLP_ENDPOINT", value)]));
         assert!(text.contains("4317 is the port of OTLP/gRPC") && text.contains("4318"), "{text}");
     }
 }
@@ -440,15 +442,15 @@ fn secrets_are_never_in_an_error() {
         assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
     }
     let plan = exported([("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cret")]).expect("valid");
-    assert!(!format!("{plan:?}").contains("s3cret"), "nor in a log line about the configuration");
+    assert!(!format!("{plan:?}").contains("s3cret"), "`Debug` of the plan has no secret");
 }
 
 #[test]
 fn a_certificate_is_a_pem_file_for_a_build_with_tls() {
     let name = "OTEL_EXPORTER_OTLP_CERTIFICATE";
-    names(name, exported([(name, "/does/not/exist.pem")]));
+    assert_refused(name, exported([(name, "/does/not/exist.pem")]));
     let not_pem = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    names(name, exported([(name, not_pem)]));
+    assert_refused(name, exported([(name, not_pem)]));
 
     let certificate = rcgen::generate_simple_self_signed(["host".to_owned()]).expect("a certificate").cert.pem();
     let path = std::env::temp_dir().join(format!("botticelli-obs-plan-{}.pem", std::process::id()));
@@ -458,7 +460,7 @@ fn a_certificate_is_a_pem_file_for_a_build_with_tls() {
     #[cfg(feature = "otlp-tls")]
     assert_eq!(otlp(&plan.expect("valid")).certificate.as_deref(), Some(certificate.as_bytes()));
     #[cfg(not(feature = "otlp-tls"))]
-    assert!(names(name, plan).contains("`otlp-tls`"));
+    assert!(assert_refused(name, plan).contains("`otlp-tls`"));
 }
 
 #[cfg(feature = "otlp-metrics")]

@@ -1,36 +1,36 @@
-//! Code before environment, the signal's own before the generic, the specification's before the owner's.
+//! Tests of precedence between code and variables, and between variables.
 //!
-//! What is overruled is not even read: its nonsense is no error.
+//! A setting that is overridden is not read, so an invalid value of it is no error.
 
 use std::net::SocketAddr;
 
-use super::{Builder, Plan, names, page, plan, plan_of, spans};
+use super::{Builder, Plan, assert_refused, page, plan, plan_of, spans};
 use crate::spans::logs::LogFormat;
 use crate::{FailurePolicy, Sampler, TraceExporter};
 
-/// Nonsense for every variable.
-const NONSENSE: &str = "=";
+/// An invalid value of every variable.
+const INVALID: &str = "=";
 
 #[test]
-fn the_own_endpoint_comes_before_the_specified_host_and_port() {
+fn prometheus_endpoint_comes_before_the_host_and_port_of_the_specification() {
     let endpoint = ("PROMETHEUS_ENDPOINT", "80");
-    let specified = [("OTEL_EXPORTER_PROMETHEUS_HOST", NONSENSE), ("OTEL_EXPORTER_PROMETHEUS_PORT", NONSENSE)];
-    let overruled = plan(specified.into_iter().chain([endpoint])).expect("they are not read");
-    assert_eq!(page(&overruled).listen.as_deref(), Some("127.0.0.1:80"));
+    let specified = [("OTEL_EXPORTER_PROMETHEUS_HOST", INVALID), ("OTEL_EXPORTER_PROMETHEUS_PORT", INVALID)];
+    let overridden = plan(specified.into_iter().chain([endpoint])).expect("they are not read");
+    assert_eq!(page(&overridden).listen.as_deref(), Some("127.0.0.1:80"));
     for variable in specified {
-        names(variable.0, plan([variable]));
-        names(variable.0, plan([variable, ("PROMETHEUS_ENDPOINT", " ")]));
+        assert_refused(variable.0, plan([variable]));
+        assert_refused(variable.0, plan([variable, ("PROMETHEUS_ENDPOINT", " ")]));
     }
 }
 
 #[test]
-fn the_specified_trace_exporter_comes_before_the_owners() {
-    let set = |specified, owners| plan([("OTEL_TRACES_EXPORTER", specified), ("OTEL_EXPORTER", owners)]);
+fn otel_traces_exporter_comes_before_otel_exporter() {
+    let set = |specified, other| plan([("OTEL_TRACES_EXPORTER", specified), ("OTEL_EXPORTER", other)]);
     assert!(set("none", "stdout").expect("valid").traces.is_none());
     assert!(set("console", "none").expect("valid").traces.is_some());
-    assert!(set("console", NONSENSE).expect("not read").traces.is_some());
+    assert!(set("console", INVALID).expect("not read").traces.is_some());
     assert!(set("", "stdout").expect("valid").traces.is_some(), "blank is unset");
-    names("OTEL_TRACES_EXPORTER", set(NONSENSE, "stdout"));
+    assert_refused("OTEL_TRACES_EXPORTER", set(INVALID, "stdout"));
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn code_comes_before_the_environment() {
         }),
     ];
     for (name, builder, holds) in rows {
-        names(name, plan([(name, NONSENSE)]));
-        let plan = plan_of(&builder.with_trace_exporter(TraceExporter::Stdout), [(name, NONSENSE)]);
+        assert_refused(name, plan([(name, INVALID)]));
+        let plan = plan_of(&builder.with_trace_exporter(TraceExporter::Stdout), [(name, INVALID)]);
         assert!(holds(&plan.unwrap_or_else(|error| panic!("{error}"))), "{name}");
     }
 }

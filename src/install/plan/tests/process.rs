@@ -1,7 +1,7 @@
-//! The variables of the process: its name, its logs, what happens when something fails.
+//! Tests of the variables of the process: its name, its logs and the failure policy.
 
 use super::super::resource::executable_name;
-use super::{Builder, Environment, Plan, Variable, names, page, plan, spans};
+use super::{Builder, Environment, Plan, Variable, assert_refused, page, plan, spans};
 use crate::spans::logs;
 
 fn attribute(plan: &Plan, wanted: &str) -> String {
@@ -17,7 +17,7 @@ fn service_name(plan: &Plan) -> String {
     }
 }
 
-/// The resource's attributes beside its random id, the name first.
+/// Returns the resource attributes as text, without the random instance id. The name is first.
 fn resource(plan: &Plan) -> String {
     let others =
         page(plan).target.iter().filter(|(key, _)| !matches!(key.as_str(), "service.name" | "service.instance.id"));
@@ -31,7 +31,7 @@ fn logs(plan: &Plan) -> &logs::Config {
 pub(super) const VARIABLES: &[Variable] = &[
     Variable {
         name: "OTEL_SERVICE_NAME",
-        beside: &[],
+        with: &[],
         shown: service_name,
         default: "the executable's",
         valid: &[("bot-server", "bot-server"), ("Bot Server, 2%", "Bot Server, 2%"), ("bö\u{7}t", "bö\u{7}t")],
@@ -39,7 +39,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_RESOURCE_ATTRIBUTES",
-        beside: &[],
+        with: &[],
         shown: resource,
         default: "the executable's",
         valid: &[
@@ -49,7 +49,7 @@ pub(super) const VARIABLES: &[Variable] = &[
             ("team=", "the executable's, team: "),
             ("equation=a=b", "the executable's, equation: a=b"),
             ("share=50%", "the executable's, share: 50%"),
-            // The last one of a key counts, and a blank name is no name.
+            // The last value of a key is used, and a blank name is ignored.
             ("team=a,service.name=a,tier=1,team=b,service.name=b", "b, tier: 1, team: b"),
             ("service.name=a,service.name=", "the executable's"),
         ],
@@ -57,7 +57,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_SDK_DISABLED",
-        beside: &[("OTEL_TRACES_EXPORTER", "console")],
+        with: &[("OTEL_TRACES_EXPORTER", "console")],
         shown: |plan| {
             let (metrics, traces) = (plan.metrics.is_some(), plan.traces.is_some());
             format!("metrics: {metrics}, traces: {traces}, logs: {:?}", plan.logs.format)
@@ -72,7 +72,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "RUST_LOG",
-        beside: &[],
+        with: &[],
         shown: |plan| logs(plan).filter.clone(),
         default: "info",
         valid: &[
@@ -82,14 +82,14 @@ pub(super) const VARIABLES: &[Variable] = &[
             ("warn , hyper=off,, my_crate ,", "warn,hyper=off,my_crate"),
             // `EnvFilter` alone panics here.
             ("info, ä=warn", "info,ä=warn"),
-            // A mere word is a target, all of whose lines are wanted; nobody can tell it from a level with a typing error.
+            // A single word is a target. It can't be distinguished from a misspelt level.
             ("my_crate", "my_crate"),
         ],
         invalid: &["a=b=c", "x=loud", "[unclosed", "info,x=9", "info hyper=warn", "info;hyper=warn", ",", " , "],
     },
     Variable {
         name: "BOTTICELLI_OBS_LOG_FORMAT",
-        beside: &[],
+        with: &[],
         shown: |plan| format!("{:?}", logs(plan).format),
         default: "Text",
         valid: &[("text", "Text"), ("json", "Json"), ("JSON", "Json"), ("off", "Off")],
@@ -97,7 +97,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "BOTTICELLI_OBS_ON_FAILURE",
-        beside: &[],
+        with: &[],
         shown: |plan| format!("{:?}", plan.policy),
         default: "Fail",
         valid: &[("fail", "Fail"), ("degrade", "Degrade"), ("Degrade", "Degrade")],
@@ -147,9 +147,9 @@ fn a_disabled_sdk_is_disabled_whatever_else_is_set() {
         let of_logs = matches!(row.name, "RUST_LOG" | "BOTTICELLI_OBS_LOG_FORMAT" | "BOTTICELLI_OBS_ON_FAILURE");
         for value in row.invalid {
             let set = [(row.name, *value), ("OTEL_SDK_DISABLED", "true")];
-            let plan = plan(row.beside.iter().copied().chain(set));
+            let plan = plan(row.with.iter().copied().chain(set));
             if of_logs {
-                names(row.name, plan);
+                assert_refused(row.name, plan);
             } else {
                 let plan = plan.unwrap_or_else(|error| panic!("{error}"));
                 assert!(plan.metrics.is_none() && plan.traces.is_none());
@@ -159,7 +159,7 @@ fn a_disabled_sdk_is_disabled_whatever_else_is_set() {
 }
 
 #[test]
-fn what_is_wrong_with_one_pipeline_says_nothing_about_the_others() {
+fn a_fault_stops_only_the_pipelines_that_use_the_setting() {
     for (name, wrong) in [
         ("BOTTICELLI_OBS_ALLOWED_NETWORKS", [true, false, false]),
         ("OTEL_TRACES_SAMPLER", [false, true, false]),
@@ -168,7 +168,7 @@ fn what_is_wrong_with_one_pipeline_says_nothing_about_the_others() {
     ] {
         let environment = Environment::from_iter([(name, "x=y=z,broken")]);
         let plan = Plan::resolve(&Builder::new(), &environment).expect("the policy is valid");
-        assert_eq!(["metrics", "traces", "logs"].map(|pipeline| plan.faults.stop(pipeline)), wrong, "{name}");
+        assert_eq!(["metrics", "traces", "logs"].map(|pipeline| plan.faults.has_stopped(pipeline)), wrong, "{name}");
         assert_eq!(plan.metrics.is_none(), wrong[0], "{name}");
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for any values: each is used or refused by name, and nothing panics.
+//! Property tests: any value is used, or refused with the name of the setting, and nothing panics.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -6,10 +6,10 @@ use std::ops::RangeInclusive;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::{Builder, Plan, Variable, is_about, names, page, plan, plan_of, spans, variables};
+use super::{Builder, Plan, Variable, assert_refused, is_about, page, plan, plan_of, spans, variables};
 use crate::{Sampler, TraceExporter};
 
-/// Values of all kinds: any text, numbers, and what is nearly a value of some variable.
+/// Generates any text, numbers, and values of the tables with up to two typing errors.
 fn value() -> impl Strategy<Value = String> {
     let known: Vec<&str> = variables()
         .flat_map(|row| row.valid.iter().map(|(value, _)| *value).chain(row.invalid.iter().copied()))
@@ -29,14 +29,14 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A slip of the finger.
+/// A typing error.
 #[derive(Clone, Debug)]
 enum Edit {
     Insert(char),
     Replace(char),
     Remove,
-    Double,
-    Shout,
+    Repeat,
+    Uppercase,
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -46,8 +46,8 @@ fn edit() -> impl Strategy<Value = Edit> {
         character().prop_map(Edit::Insert),
         character().prop_map(Edit::Replace),
         Just(Edit::Remove),
-        Just(Edit::Double),
-        Just(Edit::Shout),
+        Just(Edit::Repeat),
+        Just(Edit::Uppercase),
     ]
 }
 
@@ -58,22 +58,22 @@ impl Edit {
             Self::Insert(c) => text.insert(place, c),
             Self::Replace(c) if place < text.len() => text[place] = c,
             Self::Remove if place < text.len() => drop(text.remove(place)),
-            Self::Double => text.extend_from_within(place..),
-            Self::Shout => text.iter_mut().for_each(|c| c.make_ascii_uppercase()),
+            Self::Repeat => text.extend_from_within(place..),
+            Self::Uppercase => text.iter_mut().for_each(|c| c.make_ascii_uppercase()),
             Self::Replace(_) | Self::Remove => {}
         }
     }
 }
 
-/// Whether a value says in other words what the default says.
-fn says_the_default(row: &Variable, value: &str) -> bool {
+/// Returns whether a value is another spelling of the default.
+fn means_default(row: &Variable, value: &str) -> bool {
     let defaults = row.valid.iter().filter(|(_, expected)| *expected == row.default).map(|(default, _)| *default);
     defaults.chain([row.default]).any(|default| items(default) == items(value))
-        // The last name counts, and a blank one is none.
+        // The last name is used, and a blank one is ignored.
         || (row.name == "OTEL_RESOURCE_ATTRIBUTES" && value.contains("service.name"))
 }
 
-/// The items of a list, or the one there is: which they are, whatever their order, case and spelling.
+/// Returns the items of a list, or the single value, regardless of order, case and spelling.
 fn items(value: &str) -> BTreeSet<String> {
     let spelled = |item: &str| {
         let item = item.trim().to_ascii_lowercase();
@@ -98,7 +98,7 @@ proptest! {
             }
             Ok(plan) => {
                 let is_default = (row.shown)(&plan) == row.default;
-                let may_be = value.trim().is_empty() || says_the_default(&row, &value);
+                let may_be = value.trim().is_empty() || means_default(&row, &value);
                 prop_assert!(!is_default || may_be, "{}={value:?} is neither used nor refused", row.name);
             }
         }
@@ -109,7 +109,7 @@ proptest! {
         settings in prop::collection::vec((select(variables().collect::<Vec<_>>()), value(), any::<Option<Index>>()), 0..8),
     ) {
         let set: Vec<(&str, String)> = settings.into_iter().map(|(row, value, valid)| match valid {
-            // A valid one now and then, lest the first error hides all the others.
+            // Some values are valid, so that the first error does not hide all others.
             Some(valid) if !row.valid.is_empty() => (row.name, row.valid[valid.index(row.valid.len())].0.to_owned()),
             _ => (row.name, value),
         }).collect();
@@ -159,8 +159,8 @@ proptest! {
             Err(error) => format!("{error} {error:?}"),
         };
         prop_assert!(!shown.contains("S3CRET"), "{shown}");
-        let in_place_of_a_path = plan([("BOTTICELLI_OBS_TOKEN_FILE", value.as_str())]).err();
-        prop_assert!(in_place_of_a_path.is_some_and(|error| !format!("{error} {error:?}").contains("S3CRET")), "a path");
+        let instead_of_a_path = plan([("BOTTICELLI_OBS_TOKEN_FILE", value.as_str())]).err();
+        prop_assert!(instead_of_a_path.is_some_and(|error| !format!("{error} {error:?}").contains("S3CRET")), "a path");
         for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "PROMETHEUS_ENDPOINT"] {
             let url = format!("{before}user:S3CRET@{after}");
             let error = plan([(name, url.as_str())]).err();
@@ -172,7 +172,7 @@ proptest! {
     fn any_bounds_are_put_in_order_or_refused(bounds in prop::collection::vec(prop_oneof![9 => -10.0..10.0, 1 => any::<f64>()], 0..12)) {
         let plan = plan_of(&Builder::new().with_buckets("m", bounds.clone()), []);
         if bounds.is_empty() || bounds.iter().any(|bound| !bound.is_finite()) {
-            names("with_buckets", plan);
+            assert_refused("with_buckets", plan);
         } else {
             let plan = plan.expect("every bound is finite");
             let [(_, sorted)] = page(&plan).store.buckets.as_slice() else { panic!("one metric has bounds") };

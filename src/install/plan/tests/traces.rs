@@ -1,13 +1,13 @@
-//! The variables of the spans, whichever way they go.
+//! Tests of the variables of the spans, for any exporter.
 
-use super::{Variable, backend, names, plan, spans};
+use super::{Variable, assert_refused, backend, plan, spans};
 
 const CONSOLE: &[(&str, &str)] = &[("OTEL_TRACES_EXPORTER", "console")];
 
 pub(super) const VARIABLES: &[Variable] = &[
     Variable {
         name: "OTEL_TRACES_EXPORTER",
-        beside: &[],
+        with: &[],
         shown: backend,
         default: "none",
         valid: &[
@@ -30,7 +30,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_EXPORTER",
-        beside: &[],
+        with: &[],
         shown: backend,
         default: "none",
         valid: &[
@@ -51,7 +51,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "BOTTICELLI_OBS_SPAN_FILTER",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| spans(plan).filter.clone(),
         default: "info",
         valid: &[
@@ -64,7 +64,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_TRACES_SAMPLER",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| format!("{:?}", spans(plan).sampler),
         default: "ParentBasedAlwaysOn",
         valid: &[
@@ -88,7 +88,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_TRACES_SAMPLER_ARG",
-        beside: &[("OTEL_TRACES_EXPORTER", "console"), ("OTEL_TRACES_SAMPLER", "traceidratio")],
+        with: &[("OTEL_TRACES_EXPORTER", "console"), ("OTEL_TRACES_SAMPLER", "traceidratio")],
         shown: |plan| format!("{:?}", spans(plan).sampler),
         default: "TraceIdRatio(1.0)",
         valid: &[
@@ -102,7 +102,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| spans(plan).limits.attributes.to_string(),
         default: "128",
         valid: &[("7", "7"), ("128", "128"), ("0", "0"), ("4294967295", "4294967295")],
@@ -110,7 +110,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_SPAN_EVENT_COUNT_LIMIT",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| spans(plan).limits.events.to_string(),
         default: "128",
         valid: &[("8", "8"), ("128", "128"), ("0", "0")],
@@ -118,7 +118,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_SPAN_LINK_COUNT_LIMIT",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| spans(plan).limits.links.to_string(),
         default: "128",
         valid: &[("9", "9"), ("128", "128"), ("0", "0")],
@@ -126,7 +126,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| spans(plan).limits.value_length.map_or("no limit".to_owned(), |limit| limit.to_string()),
         default: "no limit",
         valid: &[("64", "64"), ("0", "0")],
@@ -134,7 +134,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_BSP_SCHEDULE_DELAY",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| format!("{:?}", spans(plan).batch.delay),
         default: "5s",
         valid: &[("1", "1ms"), ("250", "250ms"), ("5000", "5s"), ("86400000", "86400s")],
@@ -142,7 +142,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_BSP_EXPORT_TIMEOUT",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| format!("{:?}", spans(plan).batch.export_timeout),
         default: "30s",
         valid: &[("1", "1ms"), ("1500", "1.5s"), ("30000", "30s"), ("86400000", "86400s")],
@@ -150,7 +150,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_BSP_MAX_QUEUE_SIZE",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| spans(plan).batch.queue.to_string(),
         default: "2048",
         valid: &[("1", "1"), ("2048", "2048"), ("4096", "4096"), ("1000000", "1000000")],
@@ -158,7 +158,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| spans(plan).batch.size.to_string(),
         default: "512",
         valid: &[("1", "1"), ("512", "512"), ("2048", "2048")],
@@ -167,7 +167,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "OTEL_PROPAGATORS",
-        beside: CONSOLE,
+        with: CONSOLE,
         shown: |plan| format!("{:?}", spans(plan).propagators),
         default: "[TraceContext, Baggage]",
         valid: &[
@@ -190,20 +190,20 @@ fn a_batch_is_no_larger_than_the_queue() {
     assert_eq!(batch(&[queue]).expect("valid").size, 100, "the default shrinks with the queue");
     let size = |size| ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", size);
     assert_eq!(batch(&[queue, size("100")]).expect("valid").size, 100);
-    let text = names(size("").0, plan(CONSOLE.iter().copied().chain([queue, size("101")])));
+    let text = assert_refused(size("").0, plan(CONSOLE.iter().copied().chain([queue, size("101")])));
     assert!(text.contains("queue of 100 spans") && text.contains(queue.0), "{text}");
     assert_eq!(batch(&[("OTEL_BSP_MAX_QUEUE_SIZE", "5000"), size("4000")]).expect("valid").size, 4000);
 }
 
 #[test]
 fn a_sampler_argument_counts_only_beside_a_sampler_that_takes_one() {
-    // As specified: it "will only be used if OTEL_TRACES_SAMPLER is set", and each sampler defines its own.
+    // The specification: it "will only be used if OTEL_TRACES_SAMPLER is set", and each sampler defines its own argument.
     let argument = ("OTEL_TRACES_SAMPLER_ARG", "nonsense");
     for sampler in ["", "always_on", "parentbased_always_off"] {
         plan([argument, ("OTEL_TRACES_SAMPLER", sampler)]).expect("the argument is not used");
     }
     for sampler in ["traceidratio", "parentbased_traceidratio"] {
-        names(argument.0, plan([argument, ("OTEL_TRACES_SAMPLER", sampler)]));
+        assert_refused(argument.0, plan([argument, ("OTEL_TRACES_SAMPLER", sampler)]));
     }
 }
 
@@ -211,8 +211,8 @@ fn a_sampler_argument_counts_only_beside_a_sampler_that_takes_one() {
 fn settings_of_spans_are_checked_even_when_none_are_exported() {
     for row in VARIABLES.iter().filter(|row| row.name != "OTEL_TRACES_EXPORTER" && row.name != "OTEL_EXPORTER") {
         for value in row.invalid {
-            let beside = row.beside.iter().copied().filter(|(name, _)| *name != "OTEL_TRACES_EXPORTER");
-            names(row.name, plan(beside.chain([(row.name, *value)])));
+            let with = row.with.iter().copied().filter(|(name, _)| *name != "OTEL_TRACES_EXPORTER");
+            assert_refused(row.name, plan(with.chain([(row.name, *value)])));
         }
     }
 }
@@ -226,7 +226,7 @@ fn export_without_a_transport_is_refused_by_the_name_of_what_asks_for_it() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://user:s3cret@localhost:4317"),
     ] {
-        let text = names(name, plan([(name, value)]));
+        let text = assert_refused(name, plan([(name, value)]));
         assert!(text.contains("`otlp-grpc`") && !text.contains("s3cret"), "{text}");
     }
 }
