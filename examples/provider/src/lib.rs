@@ -1,6 +1,6 @@
-//! An instrumented provider library: a client of Ollama that depends only on the facade of `botticelli_obs`.
+//! An instrumented provider library: a client of Ollama that depends on `botticelli_obs` without its default features.
 //!
-//! The program decides what happens to its metrics and spans. If it installs nothing, nothing is recorded.
+//! The program that uses the library decides where metrics and spans go. If it installs nothing, nothing is recorded.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use botticelli_obs::json::{Response, Value};
 use botticelli_obs::{ClassifyError, ErrorType, LlmCall, Outcome, llm_call};
 
-/// A client of a server such as `127.0.0.1:11434`.
+/// A client of an Ollama server, such as `127.0.0.1:11434`.
 #[derive(Clone, Debug)]
 pub struct Ollama {
     server: String,
@@ -18,19 +18,19 @@ pub struct Ollama {
 /// The answer of a model.
 #[derive(Debug)]
 pub struct Reply {
-    /// The text.
+    /// The generated text.
     pub text: String,
     response: Response,
 }
 
-/// Why there is no answer.
+/// The error of a request.
 #[derive(Debug)]
 pub enum Error {
-    /// The server could not be reached, or closed the connection.
+    /// The connection failed.
     Io(io::Error),
-    /// The server refused the request, with this status and body.
+    /// The server refused the request with this status and body.
     Refused(u16, Vec<u8>),
-    /// The answer is not that of an Ollama server.
+    /// The answer is not valid HTTP, or not JSON of the expected form.
     Malformed,
 }
 
@@ -51,17 +51,17 @@ impl ClassifyError for Error {
 }
 
 impl Ollama {
-    /// Creates a client of a server, and declares a model that it will call.
+    /// Creates a client of the server at `host:port`, and declares the model that it will call.
     pub fn new(server: &str, model: &str) -> Self {
         botticelli_obs::declare("ollama", model);
         Self { server: server.to_owned() }
     }
 
-    /// Sends a prompt to a model and returns its answer.
+    /// Sends a prompt to the model and returns its answer.
     ///
     /// # Errors
     ///
-    /// When the server can't be reached, refuses the request, or sends a malformed answer.
+    /// When the connection fails, the server refuses the request, or its answer is malformed.
     #[llm_call(provider = "ollama", model = model, operation = "text_completion")]
     pub fn generate(&self, model: &str, prompt: &str) -> Result<Reply, Error> {
         let (model, prompt) = (Value::from(model), Value::from(prompt));
@@ -71,7 +71,7 @@ impl Ollama {
         Ok(Reply { text, response: Response::read(&json) })
     }
 
-    /// Posts a request by HTTP 1.0, in which the end of the connection ends the body.
+    /// Posts a request by HTTP/1.0, where the server closes the connection to end the body.
     fn post(&self, path: &str, body: &str) -> Result<Vec<u8>, Error> {
         let Self { server } = self;
         let length = body.len();

@@ -1,4 +1,4 @@
-//! Tests what the library records, with the test kit.
+//! Tests the metrics and spans of the library with the test kit.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use provider_example::Ollama;
 
 const MODEL: &str = "llama3.2";
 
-/// Starts a server that answers one request.
+/// Starts a server that answers one request. Returns its address.
 fn server(status: &str, body: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let server = listener.local_addr().expect("it has an address").to_string();
