@@ -1,13 +1,13 @@
-//! What a request's `Accept` and `Accept-Encoding` ask for.
+//! Content negotiation: reads `Accept` and `Accept-Encoding`.
 
 use crate::snapshot::Format;
 
-/// Returns the format that this `Accept` header asks for: OpenMetrics where it is named with a version that is served and text is
-/// not preferred, else text, also where text is not named at all.
+/// Returns the format for this `Accept` header. This is OpenMetrics if the header accepts a supported version of it and does not
+/// prefer text. In every other case it is text, even if the header does not accept text.
 pub(crate) fn negotiate(accept: Option<&str>) -> Format {
     let Some(accept) = accept else { return Format::Text };
     let mut openmetrics = 0.0;
-    // By how precisely a range names the text format; the most precise one counts.
+    // The quality of text by the precision of the range: `text/plain`, `text/*`, `*/*`. The most precise range counts.
     let mut text: [Option<f32>; 3] = [None; 3];
     for range in ranges(accept) {
         let is = |name: &str| range.name.eq_ignore_ascii_case(name);
@@ -26,7 +26,7 @@ pub(crate) fn negotiate(accept: Option<&str>) -> Format {
     if openmetrics > 0.0 && openmetrics >= text { Format::OpenMetrics } else { Format::Text }
 }
 
-/// Whether this `Accept-Encoding` header takes gzip, and does not prefer the page as it is.
+/// Whether this `Accept-Encoding` header accepts gzip and does not prefer the uncompressed page.
 pub(super) fn accepts_gzip(accept_encoding: Option<&str>) -> bool {
     let quality = |name: &str| {
         let ranges = ranges(accept_encoding.unwrap_or_default());
@@ -36,14 +36,14 @@ pub(super) fn accepts_gzip(accept_encoding: Option<&str>) -> bool {
     gzip > 0.0 && gzip >= quality("identity").unwrap_or(0.0)
 }
 
-/// One item of such a header.
+/// One item of an `Accept` or `Accept-Encoding` header.
 struct Range<'a> {
     name: &'a str,
     version: Option<&'a str>,
     quality: f32,
 }
 
-/// Splits a header into its items; those with a malformed weight are left out.
+/// Splits a header into its items and omits those with a malformed quality.
 fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
     header.split(',').filter_map(|item| {
         let mut parts = item.split(';').map(str::trim);
@@ -68,7 +68,7 @@ mod tests {
     use crate::snapshot::Format::{self, OpenMetrics, Text};
 
     #[track_caller]
-    fn asks_for(accept: &str, format: Format) {
+    fn negotiates(accept: &str, format: Format) {
         assert_eq!(negotiate(Some(accept)), format, "{accept}");
     }
 
@@ -81,14 +81,17 @@ mod tests {
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;escaping=allow-utf-8;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2",
             "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
         ] {
-            asks_for(accept, OpenMetrics);
+            negotiates(accept, OpenMetrics);
         }
     }
 
     #[test]
     fn prometheus_told_to_scrape_text_gets_text() {
-        asks_for("text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1", Text);
-        asks_for("text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4", Text);
+        negotiates("text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1", Text);
+        negotiates(
+            "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4",
+            Text,
+        );
     }
 
     #[test]
@@ -104,37 +107,37 @@ mod tests {
             "application/*",
             "",
         ] {
-            asks_for(accept, Text);
+            negotiates(accept, Text);
         }
     }
 
     #[test]
-    fn openmetrics_is_served_in_the_versions_that_are_known() {
+    fn supported_openmetrics_versions_are_served() {
         for accept in [
             "application/openmetrics-text",
             "Application/OpenMetrics-Text; Version=\"1.0.0\"; charset=utf-8",
             "application/openmetrics-text;version=0.0.1",
             "application/openmetrics-text;version=2.0.0, application/openmetrics-text;version=1.0.0;q=0.1",
         ] {
-            asks_for(accept, OpenMetrics);
+            negotiates(accept, OpenMetrics);
         }
-        asks_for("application/openmetrics-text;version=2.0.0", Text);
-        asks_for("application/openmetrics-text;version=", Text);
+        negotiates("application/openmetrics-text;version=2.0.0", Text);
+        negotiates("application/openmetrics-text;version=", Text);
     }
 
     #[test]
     fn weights_decide() {
-        asks_for("application/openmetrics-text;q=0", Text);
-        asks_for("application/openmetrics-text;q=0.000, text/plain;q=0", Text);
-        asks_for("application/openmetrics-text;q=0.4, text/plain;q=0.5", Text);
-        asks_for("application/openmetrics-text;q=0.5, text/plain;q=0.5", OpenMetrics);
-        asks_for("application/openmetrics-text;q=0.5, */*", Text);
-        // What says more about text than `*/*` does counts.
-        asks_for("application/openmetrics-text;q=0.5, text/plain;q=0.2, */*", OpenMetrics);
+        negotiates("application/openmetrics-text;q=0", Text);
+        negotiates("application/openmetrics-text;q=0.000, text/plain;q=0", Text);
+        negotiates("application/openmetrics-text;q=0.4, text/plain;q=0.5", Text);
+        negotiates("application/openmetrics-text;q=0.5, text/plain;q=0.5", OpenMetrics);
+        negotiates("application/openmetrics-text;q=0.5, */*", Text);
+        // `text/plain` is more precise than `*/*`.
+        negotiates("application/openmetrics-text;q=0.5, text/plain;q=0.2, */*", OpenMetrics);
     }
 
     #[test]
-    fn malformed_items_are_left_out() {
+    fn malformed_items_are_omitted() {
         for accept in [
             "application/openmetrics-text;q=high",
             "application/openmetrics-text;q=",
@@ -144,9 +147,9 @@ mod tests {
             ";;;,,=,q=1;version=1.0.0",
             "openmetrics",
         ] {
-            asks_for(accept, Text);
+            negotiates(accept, Text);
         }
-        asks_for(",;, application/openmetrics-text ; ; version = 1.0.0 ; =", OpenMetrics);
+        negotiates(",;, application/openmetrics-text ; ; version = 1.0.0 ; =", OpenMetrics);
     }
 
     #[test]
