@@ -1,4 +1,4 @@
-//! Answers to requests.
+//! Answers requests.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use crate::scrape::accept::{accepts_gzip, negotiate};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// What `/` says.
+/// The page at `/`.
 const INDEX: &str = "<!DOCTYPE html>\n<html lang=\"en\"><head><title>botticelli_obs</title></head><body>\n\
     <h1>botticelli_obs</h1>\n<ul>\n<li><a href=\"/metrics\">/metrics</a>: metrics for Prometheus</li>\n\
     <li><a href=\"/health\">/health</a>: whether the program is there</li>\n</ul>\n</body></html>\n";
 
-/// What the listener answers with.
+/// Makes the answers.
 pub(super) struct Answers {
     pub(super) access: Access,
     pub(super) pages: Pages,
-    /// Whether connections wait for a place: then each answer is the last one of its connection.
-    pub(super) is_crowded: AtomicBool,
+    /// Whether a request waits for a slot. Every answer then closes its connection.
+    pub(super) is_contended: AtomicBool,
 }
 
-/// The body of an answer, held until it is written.
+/// The body of an answer; hyper drops it when all of it is written.
 struct Body {
     source: Source,
     _writing: Writing,
@@ -52,7 +52,7 @@ impl AsRef<[u8]> for Body {
     }
 }
 
-/// What differs from answer to answer.
+/// An answer before it is converted to hyper's type.
 struct Answer {
     status: StatusCode,
     content_type: &'static str,
@@ -72,26 +72,25 @@ impl Answer {
 }
 
 impl Answers {
-    /// Answers a request; hyper leaves the body out where it is HEAD.
+    /// Answers a request; hyper omits the body of an answer to HEAD.
     pub(super) async fn answer<B>(
         &self,
         request: &Request<B>,
         peer: IpAddr,
         progress: &Arc<Progress>,
     ) -> Response<Full<Bytes>> {
-        progress.asked();
+        progress.request_arrived();
         let answer = self.choose(request, peer).await;
-        let body = Body { source: answer.source, _writing: progress.answered() };
+        let body = Body { source: answer.source, _writing: progress.answer_begins() };
+        let is_refused = matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED);
         let mut response = Response::new(Full::new(Bytes::from_owner(body)));
         *response.status_mut() = answer.status;
-        let is_refused = matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED);
-        let is_last = is_refused || self.is_crowded.load(Ordering::Relaxed);
         let headers = response.headers_mut();
-        if is_last {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
         headers.extend(answer.headers.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))));
+        if is_refused || self.is_contended.load(Ordering::Relaxed) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 
@@ -100,7 +99,7 @@ impl Answers {
         if !self.allows(peer) {
             return Answer::text(StatusCode::FORBIDDEN, "");
         }
-        if path != "/health" && !self.is_shown_the_token(request.headers()) {
+        if path != "/health" && !self.has_token(request.headers()) {
             return Answer::text(StatusCode::UNAUTHORIZED, "a token is needed\n").with(WWW_AUTHENTICATE, "Bearer");
         }
         if !matches!(path, "/metrics" | "/health" | "/") {
@@ -123,9 +122,9 @@ impl Answers {
         allowed.is_empty() || allowed.iter().any(|network| network.contains(&peer))
     }
 
-    fn is_shown_the_token(&self, headers: &HeaderMap) -> bool {
-        let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-        self.access.token.as_ref().is_none_or(|token| token.is_shown_by(shown))
+    fn has_token(&self, headers: &HeaderMap) -> bool {
+        let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+        self.access.token.as_ref().is_none_or(|token| token.is_shown_by(authorization))
     }
 
     async fn page(&self, headers: &HeaderMap) -> Answer {
@@ -145,7 +144,7 @@ impl Answers {
     }
 }
 
-/// Returns the value of a header, that of several lines as one list.
+/// Returns the value of a header; the values of several lines are joined to one list.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))

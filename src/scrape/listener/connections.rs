@@ -1,4 +1,4 @@
-//! The open connections, and which of them is closed for another one.
+//! Accepts connections, assigns slots to those with a request, and closes connections to free slots and descriptors.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -20,49 +20,57 @@ use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{Sleep, sleep};
 
 use super::answer::Answers;
-use super::lobby::{HEAD_SIZE, LOBBY, Lobby, Waiting};
-use super::stream::{CROWDED_READING_TIME, Progress, READING_TIME, Stream};
+use super::pending::{HEAD_SIZE, MAX_PENDING, Pending, PendingConnection};
+use super::stream::{Progress, Stream};
 
-/// How many connections may be open.
+/// The maximum number of open connections.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How many of them may be served.
-pub(super) const SERVING: usize = MAX_CONNECTIONS - LOBBY;
+/// The number of slots: connections that hyper serves at the same time.
+pub(super) const SLOTS: usize = MAX_CONNECTIONS - MAX_PENDING;
 
-/// How long a served connection must have made no progress to be closed for another one.
-const SILENCE: Duration = Duration::from_secs(1);
+/// How long a connection must have made no progress to lose its slot to a waiting request.
+const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often time limits are checked.
+/// How long a peer may read answers while a request waits for a slot.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The same while a request has waited for [`READ_TIMEOUT`]. Both together stay below the 5 s in which a scrape is answered.
+const SHORT_READ_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The interval at which timeouts are checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often places are looked for while a connection waits for one.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The same while a request waits for a slot.
+const SHORT_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long to wait where `accept` fails and nothing can be closed.
+/// The pause after a failed `accept`.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// How often trouble with accepting is reported.
+/// The interval at which failures of `accept` are logged.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) struct Connections {
     listener: TcpListener,
     addr: SocketAddr,
     answers: Arc<Answers>,
-    lobby: Lobby,
-    serving: Vec<Served>,
+    pending: Pending,
+    active: Vec<Active>,
     tasks: JoinSet<()>,
-    /// No connection is accepted before.
+    /// The earliest time of the next `accept`.
     accept_at: Instant,
+    /// When a failure of `accept` was last logged.
     reported: Option<Instant>,
 }
 
-struct Served {
+/// A connection with a slot.
+struct Active {
     task: AbortHandle,
     progress: Arc<Progress>,
     is_closing: bool,
 }
 
-impl Served {
+impl Active {
     fn close(&mut self) {
         self.is_closing = true;
         self.task.abort();
@@ -75,28 +83,28 @@ impl Connections {
             listener,
             addr,
             answers: Arc::new(answers),
-            lobby: Lobby::default(),
-            serving: Vec::with_capacity(SERVING),
+            pending: Pending::default(),
+            active: Vec::with_capacity(SLOTS),
             tasks: JoinSet::new(),
             accept_at: Instant::now(),
             reported: None,
         }
     }
 
-    /// Accepts and serves for ever.
+    /// Accepts and serves connections until the task is dropped.
     pub(super) async fn run(mut self) {
         let mut timer = Box::pin(sleep(CHECK_INTERVAL));
         loop {
             match poll_fn(|cx| self.poll_accept(timer.as_mut(), cx)).await {
-                Ok((stream, peer)) => self.lobby.add(stream, peer.ip(), Instant::now()),
+                Ok((stream, peer)) => self.pending.add(stream, peer.ip(), Instant::now()),
                 Err(error) => self.accept_failed(&error),
             }
-            // The runtime reads what has arrived before a connection is closed for the next one.
+            // The runtime delivers data that has arrived and drops closed connections before the next one is accepted.
             yield_now().await;
         }
     }
 
-    /// Waits for a connection; meanwhile serves and closes those that are open.
+    /// Polls for a new connection. Every poll also checks timeouts and assigns free slots.
     fn poll_accept(
         &mut self,
         mut timer: Pin<&mut Sleep>,
@@ -105,12 +113,12 @@ impl Connections {
         loop {
             let now = Instant::now();
             while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(cx) {}
-            self.serving.retain(|served| !served.task.is_finished());
-            self.lobby.look(now, cx);
-            self.close_overdue(now);
-            self.give_places(now);
+            self.active.retain(|active| !active.task.is_finished());
+            self.pending.poll_heads(now, cx);
+            self.close_timed_out(now);
+            self.assign_slots(now);
             if now >= self.accept_at
-                && self.lobby.has_room(now)
+                && self.pending.has_room(now)
                 && let Poll::Ready(accepted) = self.listener.poll_accept(cx)
             {
                 return Poll::Ready(accepted);
@@ -123,70 +131,75 @@ impl Connections {
         }
     }
 
-    /// When to look again without being woken; `None` while nothing is open.
+    /// Returns the time of the next check; `None` while no connection is open.
     fn next_check(&self, now: Instant) -> Option<Instant> {
         if now < self.accept_at {
             return Some(self.accept_at);
         }
-        if self.lobby.is_empty() && self.serving.is_empty() {
+        if self.pending.is_empty() && self.active.is_empty() {
             return None;
         }
-        let pause = if self.lobby.asking() > 0 { PAUSE } else { CHECK_INTERVAL };
-        let closable = self.lobby.closable_at().filter(|_| !self.lobby.has_room(now));
-        Some(closable.unwrap_or(now + pause).min(now + pause))
+        let interval = if self.pending.requests() > 0 { SHORT_CHECK_INTERVAL } else { CHECK_INTERVAL };
+        let closable = self.pending.closable_at().filter(|_| !self.pending.has_room(now));
+        Some(closable.unwrap_or(now + interval).min(now + interval))
     }
 
-    fn close_overdue(&mut self, now: Instant) {
-        let reading_limit = match () {
-            () if self.lobby.asking() > 0 => Some(CROWDED_READING_TIME),
-            () if self.answers.pages.wait() => Some(READING_TIME),
-            () => None,
-        };
-        let open = self.serving.iter_mut().filter(|served| !served.is_closing);
-        open.filter(|served| served.progress.is_overdue(now, reading_limit)).for_each(Served::close);
+    fn close_timed_out(&mut self, now: Instant) {
+        let is_full = self.answers.pages.is_full();
+        let open = self.active.iter_mut().filter(|active| !active.is_closing);
+        open.filter(|active| active.progress.has_timed_out(now, is_full)).for_each(Active::close);
     }
 
-    /// Serves the connections that have asked. While places are missing, closes as many as are silent for longest, and has others end
-    /// with their next answer: peers that ask again and again on open connections must not keep everybody else out.
-    fn give_places(&mut self, now: Instant) {
-        while self.tasks.len() < SERVING
-            && let Some(waiting) = self.lobby.next_asking()
+    /// Assigns free slots to waiting requests in the order of their connections, and frees slots for the other requests.
+    fn assign_slots(&mut self, now: Instant) {
+        while self.tasks.len() < SLOTS
+            && let Some(connection) = self.pending.next_request()
         {
-            self.serve(waiting, now);
+            self.serve(connection, now);
         }
-        self.answers.is_crowded.store(self.lobby.asking() > 0, Ordering::Relaxed);
-        let closing = self.serving.iter().filter(|served| served.is_closing).count();
-        for _ in closing..self.lobby.asking() {
-            if !self.close_silent(now) {
+        let waiting = self.pending.requests();
+        // A peer that sends requests all the time makes progress: it loses its slot by the answer to its next request.
+        self.answers.is_contended.store(waiting > 0, Ordering::Relaxed);
+        let closing = self.active.iter().filter(|active| active.is_closing).count();
+        for _ in closing..waiting {
+            if !self.free_slot(now) {
                 break;
             }
         }
     }
 
-    /// Closes the served connection that has been silent for longest, if that is long enough.
-    fn close_silent(&mut self, now: Instant) -> bool {
-        let open = self.serving.iter_mut().filter(|served| !served.is_closing);
-        let silent = open.map(|served| (served.progress.silent_for(now), served));
-        match silent.max_by_key(|(silence, _)| *silence) {
-            Some((silence, served)) if silence >= SILENCE => {
-                served.close();
+    /// Closes the connection that has stalled for longest, or else the one that has been reading for longest, if its timeout is
+    /// over.
+    fn free_slot(&mut self, now: Instant) -> bool {
+        let read_timeout = if self.pending.waited(now) >= READ_TIMEOUT { SHORT_READ_TIMEOUT } else { READ_TIMEOUT };
+        self.close_longest(STALL_TIMEOUT, |progress| progress.stalled_for(now))
+            || self.close_longest(read_timeout, |progress| progress.reading_for(now))
+    }
+
+    /// Closes the connection with the longest time, if that is the timeout at least.
+    fn close_longest(&mut self, timeout: Duration, time: impl Fn(&Progress) -> Duration) -> bool {
+        let open = self.active.iter_mut().filter(|active| !active.is_closing);
+        let times = open.map(|active| (time(&active.progress), active));
+        match times.max_by_key(|(time, _)| *time) {
+            Some((time, active)) if time >= timeout => {
+                active.close();
                 true
             }
             _ => false,
         }
     }
 
-    fn serve(&mut self, waiting: Waiting, now: Instant) {
+    fn serve(&mut self, connection: PendingConnection, now: Instant) {
         let progress = Arc::new(Progress::new(now));
-        let task = serve(waiting.stream, waiting.peer, Arc::clone(&progress), Arc::clone(&self.answers));
+        let task = serve(connection.stream, connection.peer, Arc::clone(&progress), Arc::clone(&self.answers));
         let task = self.tasks.spawn(task);
-        self.serving.push(Served { task, progress, is_closing: false });
+        self.active.push(Active { task, progress, is_closing: false });
     }
 
-    /// Closes the connection with the least claim where descriptors have run out, or waits.
+    /// Logs the error. Closes a connection if descriptors have run out; otherwise delays the next `accept`.
     fn accept_failed(&mut self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-        // The peer has gone while it waited to be accepted.
+        // The peer closed the connection before it was accepted.
         if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
             return;
         }
@@ -195,20 +208,28 @@ impl Connections {
             self.reported = Some(now);
             tracing::warn!(target: "botticelli_obs", "metrics: {} accepts no connections, {error}; trying on", self.addr);
         }
-        let has_run_out = has_run_out(error);
-        if has_run_out && (self.lobby.close_one(now) || self.close_silent(now)) {
-            return;
+        let is_closed = has_run_out(error) && (self.pending.close_one(now) || self.free_slot(now));
+        if !is_closed {
+            self.accept_at = retry_at(error, self.pending.closable_at(), now);
         }
-        let closable_at = self.lobby.closable_at().filter(|at| has_run_out && *at > now);
-        self.accept_at = closable_at.unwrap_or(now + BACK_OFF).min(now + BACK_OFF);
     }
+}
+
+/// Returns the time of the next `accept` after this error. Only a closed connection shortens the pause, and only if descriptors
+/// have run out. The time is always after `now`: a failing `accept` must not become a busy loop.
+fn retry_at(error: &io::Error, closable_at: Option<Instant>, now: Instant) -> Instant {
+    let latest = now + BACK_OFF;
+    let closable_at = closable_at.filter(|at| has_run_out(error) && *at > now);
+    closable_at.unwrap_or(latest).min(latest)
 }
 
 /// Whether descriptors have run out: those of the process or of the system, or Windows' sockets.
 fn has_run_out(error: &io::Error) -> bool {
-    let numbers: &[i32] = if cfg!(windows) { &[10_024] } else { &[23, 24] };
-    error.raw_os_error().is_some_and(|number| numbers.contains(&number))
+    error.raw_os_error().is_some_and(|number| RUN_OUT.contains(&number))
 }
+
+/// `WSAEMFILE`, or `ENFILE` and `EMFILE`.
+const RUN_OUT: &[i32] = if cfg!(windows) { &[10_024] } else { &[23, 24] };
 
 async fn serve(stream: TcpStream, peer: IpAddr, progress: Arc<Progress>, answers: Arc<Answers>) {
     let stream = Stream::new(stream, Arc::clone(&progress));
@@ -216,13 +237,35 @@ async fn serve(stream: TcpStream, peer: IpAddr, progress: Arc<Progress>, answers
         let (answers, progress) = (Arc::clone(&answers), Arc::clone(&progress));
         async move { Ok::<_, Infallible>(answers.answer(&request, peer, &progress).await) }
     });
-    let serving = http1::Builder::new()
-        // Time limits are those of `Progress`: hyper's would count the pause between two scrapes.
+    let connection = http1::Builder::new()
+        // `Progress` has the timeouts: hyper's would include the pause between two scrapes.
         .header_read_timeout(None)
         .max_buf_size(HEAD_SIZE)
-        // A peer may end its side as soon as it has asked.
+        // A peer may close its side after its request.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
-    // Errors of a connection are those of its peer.
-    let _ = serving.await;
+    // Errors of a peer are not logged: anyone could fill the log with them.
+    let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_accept_is_never_retried_at_once() {
+        let now = Instant::now() + Duration::from_secs(1);
+        let (past, soon) = (now.checked_sub(BACK_OFF), Some(now + BACK_OFF / 2));
+        let run_out = io::Error::from_raw_os_error(RUN_OUT[0]);
+        let other = io::Error::from(io::ErrorKind::OutOfMemory);
+        for (error, closable_at, retry) in [
+            (&run_out, None, now + BACK_OFF),
+            (&run_out, past, now + BACK_OFF),
+            (&run_out, soon, now + BACK_OFF / 2),
+            (&other, past, now + BACK_OFF),
+            (&other, soon, now + BACK_OFF),
+        ] {
+            assert_eq!(retry_at(error, closable_at, now), retry, "{error}, {closable_at:?}");
+        }
+    }
 }

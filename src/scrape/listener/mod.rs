@@ -1,12 +1,12 @@
-//! The HTTP listener that Prometheus scrapes, bounded in what peers can take.
+//! The HTTP listener that Prometheus scrapes. It limits the connections, memory and time that peers can use.
 //!
-//! A connection goes from the [`lobby`], where it shows the head of a request, to a place where hyper serves it.
-//! [`connections`] decides who gets a place, [`answer`] what a request gets, and [`pages`] renders the page.
+//! An accepted connection is [`pending`] until the head of its first request is complete. It then gets one of the slots, in which
+//! hyper serves it. [`connections`] assigns and frees slots, [`answer`] makes the answers, and [`pages`] renders the page.
 
 mod answer;
 mod connections;
-mod lobby;
 mod pages;
+mod pending;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -27,33 +27,33 @@ use answer::Answers;
 use connections::Connections;
 use pages::Pages;
 
-/// How many connections may wait in the kernel to be accepted; it cuts this to what it is set to, 4096 on Linux.
+/// The maximum number of connections that wait in the kernel to be accepted. The kernel reduces it to its own limit, 4096 on Linux.
 const BACKLOG: i32 = 4096;
 
-/// Bytes that the kernel may hold for a peer that does not read. Without it these are megabytes, and whether a slow peer reads
-/// shows late.
+/// The size of a connection's send buffer in the kernel, in bytes. The default grows to megabytes: the kernel would hold that much
+/// for every peer that does not read, and the listener would notice late that it does not.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// Who may scrape.
+/// The peers that may scrape.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     /// Networks that may scrape; empty for all.
     pub(crate) allowed: Vec<IpNet>,
-    /// What everything but `/health` wants to see; `None` for nothing.
+    /// The token that every path except `/health` requires; `None` for no token.
     pub(crate) token: Option<Token>,
 }
 
 /// Renders the page.
 pub(crate) type Render = Arc<dyn Fn(Format) -> Vec<u8> + Send + Sync>;
 
-/// Binds the first address of `host:port` that can be had.
+/// Binds the first address of `host:port` that is available.
 ///
 /// # Errors
 ///
-/// The system's error when the host has no address, or for its last address.
+/// When the host has no address, or none can be bound; the system's error is that of the last address.
 pub(crate) fn bind(listen: &str) -> io::Result<std::net::TcpListener> {
     let mut addresses: Vec<SocketAddr> = listen.to_socket_addrs()?.collect();
-    // `localhost` is both, and Prometheus' configurations say 127.0.0.1.
+    // `localhost` has an IPv4 and an IPv6 address, and Prometheus configurations usually name 127.0.0.1.
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the host has no address");
     for addr in addresses {
@@ -65,24 +65,24 @@ pub(crate) fn bind(listen: &str) -> io::Result<std::net::TcpListener> {
     Err(failed)
 }
 
-/// Binds as `std` does, but for the sizes.
+/// Binds like `std`, with other sizes of backlog and send buffer.
 fn bind_to(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // On Windows it would take the port away from whoever has it.
+    // On Windows this option would take the port from another process.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
-    // Accepted connections inherit it. A system that refuses serves with its own.
+    // Accepted connections inherit the size. If the system refuses it, its default applies.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// Serves the page, for as long as the worker lives.
+/// Serves the page until the worker is dropped.
 ///
 /// # Errors
 ///
-/// The system's error when the listener can't be used.
+/// The system's error when the listener can't be registered with the runtime.
 pub(crate) fn start(
     worker: &Worker,
     listener: std::net::TcpListener,
@@ -94,7 +94,7 @@ pub(crate) fn start(
     let _entered = worker.handle().enter();
     let listener = TcpListener::from_std(listener)?;
     let pages = Pages::start(worker.handle(), render);
-    let answers = Answers { access, pages, is_crowded: AtomicBool::new(false) };
+    let answers = Answers { access, pages, is_contended: AtomicBool::new(false) };
     worker.handle().spawn(Connections::new(listener, addr, answers).run());
     Ok(addr)
 }

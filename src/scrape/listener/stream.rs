@@ -1,4 +1,4 @@
-//! A connection that is served: its stream, and how far it is.
+//! The stream of a connection with a slot, and the progress of its requests.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,22 +10,19 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// How long the head of a request may take to arrive.
-pub(super) const HEAD_TIME: Duration = Duration::from_secs(5);
+/// How long the head of a request may take.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may stay open between two requests: longer than scrapers pause.
-const IDLE_TIME: Duration = Duration::from_secs(120);
+/// How long a connection may be idle between two requests. Usual scrape intervals are shorter.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long a peer may take no byte of its answer.
-const WRITE_TIME: Duration = Duration::from_secs(5);
+/// How long a peer may accept no bytes of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a peer may read an answer while a new page waits for memory that old pages take.
-pub(super) const READING_TIME: Duration = Duration::from_secs(10);
+/// How long a peer may read answers while no further page can be rendered.
+const FULL_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long it may while another connection waits for a place.
-pub(super) const CROWDED_READING_TIME: Duration = Duration::from_secs(3);
-
-/// How far a connection is.
+/// The progress of the requests of a connection.
 #[derive(Debug)]
 pub(super) struct Progress(Mutex<State>);
 
@@ -36,34 +33,37 @@ struct State {
     since: Instant,
     /// When a byte was last read or written.
     moved: Instant,
-    /// Whether the peer has no room for what is to be written.
+    /// Whether the last write had to wait for the peer.
     is_blocked: bool,
-    /// Answers that are not wholly written: more than one where requests come without waiting for answers.
+    /// Whether the bytes read so far end within the head of a request.
+    is_in_head: bool,
+    /// The number of answers that are not completely written; more than one if the peer pipelines requests.
     unwritten: usize,
-    /// Since when there are such answers.
+    /// When the number was last zero.
     unwritten_since: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nothing has been asked since the last answer.
+    /// The connection waits for the next request.
     Idle,
     /// The head of a request is arriving.
     Head,
-    /// The answer is being made: the peer waits for this program.
+    /// This program makes the answer.
     Answering,
     /// The answer is being written.
     Writing,
 }
 
 impl Progress {
-    /// Begins with the head of a request that is there.
+    /// Starts with the head of a request that has arrived.
     pub(super) fn new(now: Instant) -> Self {
         Self(Mutex::new(State {
             phase: Phase::Head,
             since: now,
             moved: now,
             is_blocked: false,
+            is_in_head: false,
             unwritten: 0,
             unwritten_since: now,
         }))
@@ -73,13 +73,13 @@ impl Progress {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request has arrived.
-    pub(super) fn asked(&self) {
+    /// Records that the head of a request is complete.
+    pub(super) fn request_arrived(&self) {
         self.state().enter(Phase::Answering);
     }
 
-    /// Its answer goes to the peer, for as long as what is returned lives.
-    pub(super) fn answered(self: &Arc<Self>) -> Writing {
+    /// Records that an answer is written from now on, until the returned guard is dropped.
+    pub(super) fn answer_begins(self: &Arc<Self>) -> Writing {
         let mut state = self.state();
         state.enter(Phase::Writing);
         if state.unwritten == 0 {
@@ -89,8 +89,9 @@ impl Progress {
         Writing(Arc::clone(self))
     }
 
-    fn read(&self) {
+    fn read(&self, ends_head: bool) {
         let mut state = self.state();
+        state.is_in_head = !ends_head;
         if state.phase == Phase::Idle {
             state.enter(Phase::Head);
         }
@@ -105,23 +106,34 @@ impl Progress {
         }
     }
 
-    /// For how long the connection has made no progress; zero where it waits for this program.
-    pub(super) fn silent_for(&self, now: Instant) -> Duration {
+    /// Returns how long the peer has made no progress; zero while it waits for this program. Single bytes of a head are no
+    /// progress: a peer could send them all day.
+    pub(super) fn stalled_for(&self, now: Instant) -> Duration {
         let state = self.state();
-        if state.phase == Phase::Answering { Duration::ZERO } else { now.saturating_duration_since(state.moved) }
+        match state.phase {
+            Phase::Idle | Phase::Writing => now.saturating_duration_since(state.moved),
+            Phase::Head => now.saturating_duration_since(state.since),
+            Phase::Answering => Duration::ZERO,
+        }
     }
 
-    /// Whether the connection exceeds a time limit. `reading_limit` is there while others wait for it: how long an answer may take to
-    /// be read.
-    pub(super) fn is_overdue(&self, now: Instant, reading_limit: Option<Duration>) -> bool {
+    /// Returns how long the peer has been reading answers; zero if all are completely written.
+    pub(super) fn reading_for(&self, now: Instant) -> Duration {
         let state = self.state();
-        let silent = now.saturating_duration_since(state.moved);
-        let reading = now.saturating_duration_since(state.unwritten_since);
+        if state.unwritten > 0 { now.saturating_duration_since(state.unwritten_since) } else { Duration::ZERO }
+    }
+
+    /// Whether a timeout is over. While `is_full`, no further page can be rendered until pages are read.
+    pub(super) fn has_timed_out(&self, now: Instant, is_full: bool) -> bool {
+        if is_full && self.reading_for(now) >= FULL_READ_TIMEOUT {
+            return true;
+        }
+        let state = self.state();
+        let stalled = now.saturating_duration_since(state.moved);
         match state.phase {
-            _ if state.is_blocked && silent >= WRITE_TIME => true,
-            _ if state.unwritten > 0 && reading_limit.is_some_and(|limit| reading >= limit) => true,
-            Phase::Idle => silent >= IDLE_TIME,
-            Phase::Head => now.saturating_duration_since(state.since) >= HEAD_TIME,
+            _ if state.is_blocked && stalled >= WRITE_TIMEOUT => true,
+            Phase::Idle => stalled >= IDLE_TIMEOUT,
+            Phase::Head => now.saturating_duration_since(state.since) >= HEAD_TIMEOUT,
             Phase::Answering | Phase::Writing => false,
         }
     }
@@ -134,7 +146,7 @@ impl State {
     }
 }
 
-/// An answer that is not wholly written yet.
+/// A guard for an answer that is not completely written.
 #[derive(Debug)]
 pub(super) struct Writing(Arc<Progress>);
 
@@ -143,20 +155,33 @@ impl Drop for Writing {
         let mut state = self.0.state();
         state.unwritten = state.unwritten.saturating_sub(1);
         if state.unwritten == 0 && state.phase == Phase::Writing {
-            state.enter(Phase::Idle);
+            // A pipelined request may have arrived in part.
+            let next = if state.is_in_head { Phase::Head } else { Phase::Idle };
+            state.enter(next);
         }
     }
 }
 
-/// A stream that says how far it is.
+/// A stream that records its progress.
 pub(super) struct Stream {
     stream: TcpStream,
     progress: Arc<Progress>,
+    /// The last bytes read.
+    tail: [u8; 3],
 }
 
 impl Stream {
     pub(super) fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
-        Self { stream, progress }
+        Self { stream, progress, tail: [0; 3] }
+    }
+
+    /// Records bytes that have been read. A head ends with an empty line.
+    fn read(&mut self, bytes: &[u8]) {
+        for byte in bytes.iter().skip(bytes.len().saturating_sub(self.tail.len())) {
+            self.tail.rotate_left(1);
+            self.tail[2] = *byte;
+        }
+        self.progress.read(self.tail.ends_with(b"\n\n") || self.tail == *b"\n\r\n");
     }
 
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -169,7 +194,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let state = self.progress.state();
         if state.is_blocked {
-            // The kernel would keep what the peer has not read for minutes, and the peer would not learn that there is no more.
+            // Otherwise the kernel would keep unread bytes for minutes, and the peer would not notice that the answer is cut.
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
     }
@@ -180,7 +205,7 @@ impl AsyncRead for Stream {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
-            self.progress.read();
+            self.read(&buf.filled()[before..]);
         }
         Poll::Ready(Ok(()))
     }
@@ -201,7 +226,7 @@ impl AsyncWrite for Stream {
         self.wrote(written)
     }
 
-    // Without it hyper would copy the page.
+    // Otherwise hyper would copy the page.
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
@@ -224,55 +249,67 @@ mod tests {
     }
 
     #[test]
-    fn head_has_its_time() {
+    fn head_times_out() {
         let progress = Progress::new(Instant::now());
-        progress.read();
-        assert!(!progress.is_overdue(after(4), None) && progress.is_overdue(after(6), None));
+        progress.read(false);
+        assert!(!progress.has_timed_out(after(4), false) && progress.has_timed_out(after(6), false));
+        assert!(progress.stalled_for(after(2)) >= Duration::from_secs(1));
     }
 
     #[test]
-    fn nobody_is_closed_for_what_the_program_does() {
+    fn time_of_this_program_does_not_count() {
         let progress = Progress::new(Instant::now());
-        progress.asked();
-        assert!(!progress.is_overdue(after(1000), Some(READING_TIME)));
-        assert_eq!(progress.silent_for(after(1000)), Duration::ZERO);
+        progress.request_arrived();
+        assert!(!progress.has_timed_out(after(1000), true));
+        assert_eq!(progress.stalled_for(after(1000)), Duration::ZERO);
+        assert_eq!(progress.reading_for(after(1000)), Duration::ZERO);
     }
 
     #[test]
-    fn peer_that_does_not_read_is_closed() {
+    fn peer_that_does_not_read_times_out() {
         let progress = Arc::new(Progress::new(Instant::now()));
-        progress.asked();
-        let _writing = progress.answered();
+        progress.request_arrived();
+        let _writing = progress.answer_begins();
         progress.wrote(true);
-        assert!(!progress.is_overdue(after(4), None) && progress.is_overdue(after(6), None));
-        assert!(progress.silent_for(after(6)) >= Duration::from_secs(5));
+        assert!(!progress.has_timed_out(after(4), false) && progress.has_timed_out(after(6), false));
+        assert!(progress.stalled_for(after(6)) >= Duration::from_secs(5));
     }
 
     #[test]
-    fn slow_reader_is_closed_only_for_others() {
+    fn slow_reader_times_out_only_while_pages_are_full() {
         let progress = Arc::new(Progress::new(Instant::now()));
-        progress.asked();
-        let first = progress.answered();
+        progress.request_arrived();
+        let first = progress.answer_begins();
         progress.wrote(false);
-        assert!(!progress.is_overdue(after(60), None));
-        assert!(
-            !progress.is_overdue(after(9), Some(READING_TIME)) && progress.is_overdue(after(11), Some(READING_TIME))
-        );
-        // The end of one answer is not the end of the next one.
-        progress.asked();
-        let second = progress.answered();
+        assert!(!progress.has_timed_out(after(60), false));
+        assert!(!progress.has_timed_out(after(9), true) && progress.has_timed_out(after(11), true));
+        assert!(progress.reading_for(after(4)) >= Duration::from_secs(3));
+        // The second answer does not restart the time.
+        progress.request_arrived();
+        let second = progress.answer_begins();
         drop(first);
-        assert!(progress.is_overdue(after(11), Some(READING_TIME)));
+        assert!(progress.has_timed_out(after(11), true));
         drop(second);
-        assert!(!progress.is_overdue(after(11), Some(READING_TIME)));
+        assert!(!progress.has_timed_out(after(11), true));
+        assert_eq!(progress.reading_for(after(11)), Duration::ZERO);
     }
 
     #[test]
     fn connection_is_kept_between_requests_for_two_minutes() {
         let progress = Arc::new(Progress::new(Instant::now()));
-        progress.asked();
-        drop(progress.answered());
-        assert!(!progress.is_overdue(after(110), Some(READING_TIME)) && progress.is_overdue(after(130), None));
-        assert!(progress.silent_for(after(2)) >= Duration::from_secs(1));
+        progress.read(true);
+        progress.request_arrived();
+        drop(progress.answer_begins());
+        assert!(!progress.has_timed_out(after(110), true) && progress.has_timed_out(after(130), false));
+        assert!(progress.stalled_for(after(2)) >= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn part_of_a_pipelined_head_times_out_like_any_head() {
+        let progress = Arc::new(Progress::new(Instant::now()));
+        progress.read(false);
+        progress.request_arrived();
+        drop(progress.answer_begins());
+        assert!(!progress.has_timed_out(after(4), false) && progress.has_timed_out(after(6), false));
     }
 }

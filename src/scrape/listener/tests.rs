@@ -34,7 +34,7 @@ fn read(mut stream: TcpStream) -> String {
     answer
 }
 
-/// Waits until the listener closes without a word; with half a request unread this is a reset.
+/// Waits until the listener closes without an answer; with half a request unread this is a reset.
 fn closes(mut stream: TcpStream) {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -43,7 +43,7 @@ fn closes(mut stream: TcpStream) {
     }
 }
 
-/// Renders pages that begin with their number, of this size; the numbers are counted.
+/// Renders pages of this size that begin with their number, and counts them.
 fn numbered(size: usize) -> (Render, Arc<AtomicUsize>) {
     let rendered = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&rendered);
@@ -55,7 +55,7 @@ fn numbered(size: usize) -> (Render, Arc<AtomicUsize>) {
     (render, rendered)
 }
 
-/// Returns the line in which such a page says its number.
+/// Returns the first line of such a page, which is its number.
 fn number(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").and_then(|(_, page)| page.lines().next()).expect("a page")
 }
@@ -69,7 +69,7 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[test]
-fn token_is_wanted_for_everything_but_health() {
+fn every_path_except_health_requires_the_token() {
     let (_worker, addr) = serve(Some("s3cret-token".parse().expect("a token")), numbered(0).0);
     let ask = |path: &str, authorization: &str| {
         read(connect(addr, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{authorization}\r\n")))
@@ -104,7 +104,7 @@ fn scrape_gets_a_page_whose_rendering_began_after_it_asked() {
     let first = connect(addr, ASK_ONCE);
     wait_for("the first is rendered", || rendered.load(Ordering::SeqCst) == 1);
     let others = [(); 8].map(|()| connect(addr, ASK_ONCE));
-    // While a page is rendered, others are answered: these connections have come after those that wait.
+    // Other paths are answered while a page is rendered: this connection is newer than those that wait for the page.
     let health = read(connect(addr, "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
     assert!(health.ends_with("\r\n\r\nok"), "{health}");
     (0..2).for_each(|_| go.send(()).expect("it is rendered"));
@@ -131,6 +131,37 @@ fn peers_that_never_read_share_the_newest_page_until_they_are_closed() {
     drop(silent);
 }
 
+/// Reads 640 KB/s until the listener closes.
+fn read_slowly(mut stream: TcpStream) {
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(1..) = stream.read(&mut bytes) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn slow_readers_give_their_slots_to_waiting_requests() {
+    let (render, rendered) = numbered(32 * 1024 * 1024);
+    let (worker, addr) = serve(None, render);
+    std::thread::scope(|scope| {
+        (0..48).for_each(|_| drop(scope.spawn(move || read_slowly(connect(addr, ASK_ONCE)))));
+        wait_for("pages are rendered", || rendered.load(Ordering::SeqCst) > 0);
+        for _ in 0..3 {
+            let stream = connect(addr, "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
+            assert!(read(stream).ends_with("\r\n\r\nok"));
+        }
+        drop(worker);
+    });
+}
+
+#[test]
+fn refused_peers_are_closed() {
+    let (_worker, addr) = serve(Some("s3cret-token".parse().expect("a token")), numbered(0).0);
+    let answer = read(connect(addr, ASK));
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("connection: close\r\n"), "{answer}");
+}
+
 #[test]
 fn half_closed_peer_gets_its_page() {
     let (_worker, addr) = serve(None, numbered(4 * 1024 * 1024).0);
@@ -146,7 +177,7 @@ fn half_closed_peer_gets_its_page() {
 }
 
 #[test]
-fn connections_that_have_been_answered_make_room() {
+fn idle_connections_are_closed_for_new_ones() {
     let (_worker, addr) = serve(None, numbered(0).0);
     let mut kept = Vec::new();
     for _ in 0..100 {
