@@ -4,24 +4,27 @@
 //! families are derived from the counts of others: a call adds to its bucket and its tokens alone, and the reader adds up requests
 //! and all tokens. What is recorded apart from calls has counts of its own.
 
+mod by_name;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use metrics::{Counter, CounterFn, Gauge, GaugeFn, HistogramFn, Recorder};
+use metrics::{GaugeFn, Recorder};
 
 use super::bounds::Bounds;
 use super::columns::Columns;
 use super::count::{Number, add_saturating};
 use super::exemplars::{Exemplars, Of};
-use super::fanout::{Extras, MOST_SAMPLES};
+use super::fanout::Extras;
 use super::halves::{Halves, Totals, Update};
 use super::histogram::Histogram;
-use crate::catalog::{self, Metric};
+use crate::catalog;
 use crate::finish::FINISH_REASONS;
 use crate::series::{CallEnd, Fact, Finished, Handles, PairCounter, PairSeries, TraceIds, is_plausible, unix_time};
 use crate::snapshot::{LabelSet, Labels};
 use crate::usage::Usage;
+pub(super) use by_name::ByName;
 
 /// What all pairs of a store have in common.
 pub(super) struct Shared {
@@ -42,8 +45,8 @@ pub(super) struct About {
     pub(super) is_excluded: bool,
 }
 
-// The places of counts in the group. One that no reader gets stays: it takes 24 bytes. First those of the counters by their index, where something is recorded apart from calls, or
-// that no other family is derived from.
+// The places of counts in the group. The count of an excluded metric stays: it takes 24 bytes. The first places are those of the
+// counters by their index: what is recorded apart from calls, and counters from which no other family is derived.
 const CALL_PROMPT: usize = PairCounter::COUNT;
 const CALL_COMPLETION: usize = CALL_PROMPT + 1;
 /// Durations recorded apart from calls, which are no requests.
@@ -374,165 +377,5 @@ fn value(totals: &Totals, counter: PairCounter) -> u64 {
         PairCounter::PROMPT => own.saturating_add(count(CALL_PROMPT)),
         PairCounter::COMPLETION => own.saturating_add(count(CALL_COMPLETION)),
         _ => own,
-    }
-}
-
-/// What a call site gets that registers a series of a pair by its name in code.
-pub(super) struct ByName<S> {
-    pub(super) pair: Arc<Pair>,
-    pub(super) series: S,
-}
-
-/// The gauges of a pair.
-#[derive(Clone, Copy)]
-pub(super) enum PairGauge {
-    InFlight,
-    LastSuccess,
-}
-
-/// The histograms of a pair.
-#[derive(Clone, Copy)]
-pub(super) enum PairHistogram {
-    Duration,
-    FirstChunk,
-    ChunkGap,
-}
-
-impl ByName<PairCounter> {
-    pub(super) fn open(self) -> Counter {
-        self.pair.show(self.series);
-        self.pair.each_extra(|handles, recorder| handles.counter(recorder, self.series).increment(0));
-        Counter::from_arc(Arc::new(self))
-    }
-}
-
-impl CounterFn for ByName<PairCounter> {
-    fn increment(&self, value: u64) {
-        self.pair.add(self.series, value);
-        self.pair.each_extra(|handles, recorder| handles.counter(recorder, self.series).increment(value));
-    }
-
-    fn absolute(&self, absolute: u64) {
-        let now = self.pair.calls.read(|totals| value(totals, self.series));
-        if absolute > now {
-            self.pair.add(self.series, absolute - now);
-        }
-        self.pair.each_extra(|handles, recorder| handles.counter(recorder, self.series).absolute(absolute));
-    }
-}
-
-impl ByName<PairGauge> {
-    pub(super) fn open(self) -> Gauge {
-        Gauge::from_arc(Arc::new(self))
-    }
-
-    fn each(&self, own: impl Fn(&Number), extra: impl Fn(&Gauge)) {
-        match self.series {
-            PairGauge::InFlight => {
-                own(&self.pair.in_flight);
-                self.pair.each_extra(|handles, recorder| extra(handles.in_flight(recorder)));
-            }
-            PairGauge::LastSuccess => {
-                own(&self.pair.last_success);
-                self.pair.shown.fetch_or(LAST_SUCCESS_IS_SET, Ordering::Release);
-                self.pair.each_extra(|handles, recorder| extra(handles.last_success(recorder)));
-            }
-        }
-    }
-}
-
-impl GaugeFn for ByName<PairGauge> {
-    fn increment(&self, value: f64) {
-        self.each(|gauge| gauge.increment(value), |gauge| gauge.increment(value));
-    }
-
-    fn decrement(&self, value: f64) {
-        self.each(|gauge| gauge.decrement(value), |gauge| gauge.decrement(value));
-    }
-
-    fn set(&self, value: f64) {
-        self.each(|gauge| gauge.set(value), |gauge| gauge.set(value));
-    }
-}
-
-impl ByName<PairHistogram> {
-    pub(super) fn open(self) -> metrics::Histogram {
-        let pair = &self.pair;
-        match self.series {
-            PairHistogram::Duration => {}
-            PairHistogram::FirstChunk => _ = pair.first_chunks(),
-            PairHistogram::ChunkGap => _ = pair.chunk_gaps(),
-        }
-        pair.each_extra(|handles, recorder| _ = self.handle(handles, recorder));
-        metrics::Histogram::from_arc(Arc::new(self))
-    }
-
-    fn handle<'a>(&self, handles: &'a Handles, recorder: &dyn Recorder) -> &'a metrics::Histogram {
-        match self.series {
-            PairHistogram::Duration => handles.durations(recorder),
-            PairHistogram::FirstChunk => handles.first_chunks(recorder),
-            PairHistogram::ChunkGap => handles.chunk_gaps(recorder),
-        }
-    }
-}
-
-impl HistogramFn for ByName<PairHistogram> {
-    fn record(&self, value: f64) {
-        self.record_many(value, 1);
-    }
-
-    fn record_many(&self, value: f64, count: usize) {
-        let pair = &self.pair;
-        let many = |histogram: Option<&Histogram>| {
-            if let Some(histogram) = histogram {
-                histogram.add(value, count as u64);
-            }
-        };
-        match self.series {
-            PairHistogram::Duration => pair.single_durations(value, count as u64),
-            PairHistogram::FirstChunk => many(pair.first_chunks()),
-            PairHistogram::ChunkGap => many(pair.chunk_gaps()),
-        }
-        if is_duration(value) && !pair.extras.is_empty() {
-            pair.each_extra(|handles, recorder| {
-                self.handle(handles, recorder).record_many(value, count.min(MOST_SAMPLES));
-            });
-            let invalid = match self.series {
-                PairHistogram::Duration => &pair.shared.durations.invalid,
-                PairHistogram::FirstChunk => &pair.shared.first_chunks.invalid,
-                PairHistogram::ChunkGap => &pair.shared.chunk_gaps.invalid,
-            };
-            add_saturating(invalid, count.saturating_sub(MOST_SAMPLES) as u64);
-        }
-    }
-}
-
-impl Metric {
-    /// Returns which of a pair's gauges this is.
-    pub(super) fn pair_gauge(&self) -> PairGauge {
-        if self.name == catalog::IN_FLIGHT.name { PairGauge::InFlight } else { PairGauge::LastSuccess }
-    }
-
-    /// Returns which of a pair's histograms this is.
-    pub(super) fn pair_histogram(&self) -> PairHistogram {
-        match self.name {
-            name if name == catalog::DURATION.name => PairHistogram::Duration,
-            name if name == catalog::FIRST_CHUNK.name => PairHistogram::FirstChunk,
-            _ => PairHistogram::ChunkGap,
-        }
-    }
-
-    /// Returns which of a pair's counters this is, by the value of its third label where it has one; an unknown value is the one
-    /// for all others.
-    pub(super) fn pair_counter(&self, third: Option<&str>) -> PairCounter {
-        let of_metric = |counter: &PairCounter| counter.metric().name == self.name;
-        let mut last = PairCounter::REQUESTS;
-        for counter in PairCounter::all().filter(of_metric) {
-            last = counter;
-            if counter.third() == third {
-                break;
-            }
-        }
-        last
     }
 }

@@ -1,6 +1,9 @@
 //! The crate's metrics recorded by their names, as a library does that was built on the facade of 0.1 and finds a recorder that it
 //! does not know.
 
+use std::sync::Barrier;
+use std::thread;
+
 use crate::support::page::Page;
 use botticelli_obs::metrics::{self, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
 use botticelli_obs::{Builder, ErrorType, LlmCall, Usage, counter, declare, gauge, histogram};
@@ -83,6 +86,28 @@ fn a_counter_set_by_name_takes_what_calls_have_counted_into_account() {
     let page = Page::parse(&page.render());
     assert_eq!(page.value("llm_requests_total", &PAIR), 11.0);
     assert_eq!(page.value("llm_last_success_timestamp_seconds", &PAIR), 5.0);
+}
+
+#[test]
+fn a_counter_set_by_several_threads_at_once_has_the_highest_value() {
+    let (recorder, page) = Builder::new().recorder().expect("a recorder");
+    let requests = metrics::with_local_recorder(
+        &recorder,
+        || counter!("llm.requests", "provider" => PAIR[0].1, "model" => PAIR[1].1),
+    );
+    for highest in (1..=2_000).map(|round| round * 10) {
+        let start = Barrier::new(3);
+        thread::scope(|scope| {
+            for value in [highest, highest, highest - 3] {
+                let (requests, start) = (&requests, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    requests.absolute(value);
+                });
+            }
+        });
+        assert_eq!(Page::parse(&page.render()).value("llm_requests_total", &PAIR), highest as f64);
+    }
 }
 
 /// How many series each group of the README's table has, for a pair of which everything was recorded.

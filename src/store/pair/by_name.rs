@@ -1,0 +1,176 @@
+//! The series of a pair as handles of `metrics`: what a call site gets that registers one by its name in code.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use metrics::{Counter, CounterFn, Gauge, GaugeFn, HistogramFn, Recorder};
+
+use super::{LAST_SUCCESS_IS_SET, Pair, is_duration, value};
+use crate::catalog::{self, Metric};
+use crate::series::{Handles, PairCounter};
+use crate::store::count::{Number, add_saturating};
+use crate::store::fanout::MOST_SAMPLES;
+use crate::store::histogram::Histogram;
+
+/// A series of a pair, registered by its name in code.
+pub(in crate::store) struct ByName<S> {
+    pub(in crate::store) pair: Arc<Pair>,
+    pub(in crate::store) series: S,
+}
+
+/// The gauges of a pair.
+#[derive(Clone, Copy)]
+pub(in crate::store) enum PairGauge {
+    InFlight,
+    LastSuccess,
+}
+
+/// The histograms of a pair.
+#[derive(Clone, Copy)]
+pub(in crate::store) enum PairHistogram {
+    Duration,
+    FirstChunk,
+    ChunkGap,
+}
+
+impl ByName<PairCounter> {
+    pub(in crate::store) fn open(self) -> Counter {
+        self.pair.show(self.series);
+        self.pair.each_extra(|handles, recorder| handles.counter(recorder, self.series).increment(0));
+        Counter::from_arc(Arc::new(self))
+    }
+}
+
+impl CounterFn for ByName<PairCounter> {
+    fn increment(&self, value: u64) {
+        self.pair.add(self.series, value);
+        self.pair.each_extra(|handles, recorder| handles.counter(recorder, self.series).increment(value));
+    }
+
+    fn absolute(&self, absolute: u64) {
+        // Within the read: others that set this counter wait, and don't add the same difference again.
+        self.pair.calls.read(|totals| {
+            let missing = absolute.saturating_sub(value(totals, self.series));
+            if missing > 0 {
+                self.pair.add(self.series, missing);
+            }
+        });
+        self.pair.each_extra(|handles, recorder| handles.counter(recorder, self.series).absolute(absolute));
+    }
+}
+
+impl ByName<PairGauge> {
+    pub(in crate::store) fn open(self) -> Gauge {
+        Gauge::from_arc(Arc::new(self))
+    }
+
+    fn each(&self, own: impl Fn(&Number), extra: impl Fn(&Gauge)) {
+        match self.series {
+            PairGauge::InFlight => {
+                own(&self.pair.in_flight);
+                self.pair.each_extra(|handles, recorder| extra(handles.in_flight(recorder)));
+            }
+            PairGauge::LastSuccess => {
+                own(&self.pair.last_success);
+                self.pair.shown.fetch_or(LAST_SUCCESS_IS_SET, Ordering::Release);
+                self.pair.each_extra(|handles, recorder| extra(handles.last_success(recorder)));
+            }
+        }
+    }
+}
+
+impl GaugeFn for ByName<PairGauge> {
+    fn increment(&self, value: f64) {
+        self.each(|gauge| gauge.increment(value), |gauge| gauge.increment(value));
+    }
+
+    fn decrement(&self, value: f64) {
+        self.each(|gauge| gauge.decrement(value), |gauge| gauge.decrement(value));
+    }
+
+    fn set(&self, value: f64) {
+        self.each(|gauge| gauge.set(value), |gauge| gauge.set(value));
+    }
+}
+
+impl ByName<PairHistogram> {
+    pub(in crate::store) fn open(self) -> metrics::Histogram {
+        let pair = &self.pair;
+        match self.series {
+            PairHistogram::Duration => {}
+            PairHistogram::FirstChunk => _ = pair.first_chunks(),
+            PairHistogram::ChunkGap => _ = pair.chunk_gaps(),
+        }
+        pair.each_extra(|handles, recorder| _ = self.handle(handles, recorder));
+        metrics::Histogram::from_arc(Arc::new(self))
+    }
+
+    fn handle<'a>(&self, handles: &'a Handles, recorder: &dyn Recorder) -> &'a metrics::Histogram {
+        match self.series {
+            PairHistogram::Duration => handles.durations(recorder),
+            PairHistogram::FirstChunk => handles.first_chunks(recorder),
+            PairHistogram::ChunkGap => handles.chunk_gaps(recorder),
+        }
+    }
+}
+
+impl HistogramFn for ByName<PairHistogram> {
+    fn record(&self, value: f64) {
+        self.record_many(value, 1);
+    }
+
+    fn record_many(&self, value: f64, count: usize) {
+        let pair = &self.pair;
+        let many = |histogram: Option<&Histogram>| {
+            if let Some(histogram) = histogram {
+                histogram.add(value, count as u64);
+            }
+        };
+        match self.series {
+            PairHistogram::Duration => pair.single_durations(value, count as u64),
+            PairHistogram::FirstChunk => many(pair.first_chunks()),
+            PairHistogram::ChunkGap => many(pair.chunk_gaps()),
+        }
+        if is_duration(value) && !pair.extras.is_empty() {
+            pair.each_extra(|handles, recorder| {
+                self.handle(handles, recorder).record_many(value, count.min(MOST_SAMPLES));
+            });
+            let invalid = match self.series {
+                PairHistogram::Duration => &pair.shared.durations.invalid,
+                PairHistogram::FirstChunk => &pair.shared.first_chunks.invalid,
+                PairHistogram::ChunkGap => &pair.shared.chunk_gaps.invalid,
+            };
+            add_saturating(invalid, count.saturating_sub(MOST_SAMPLES) as u64);
+        }
+    }
+}
+
+impl Metric {
+    /// Returns which of a pair's gauges this is.
+    pub(in crate::store) fn pair_gauge(&self) -> PairGauge {
+        if self.name == catalog::IN_FLIGHT.name { PairGauge::InFlight } else { PairGauge::LastSuccess }
+    }
+
+    /// Returns which of a pair's histograms this is.
+    pub(in crate::store) fn pair_histogram(&self) -> PairHistogram {
+        match self.name {
+            name if name == catalog::DURATION.name => PairHistogram::Duration,
+            name if name == catalog::FIRST_CHUNK.name => PairHistogram::FirstChunk,
+            _ => PairHistogram::ChunkGap,
+        }
+    }
+
+    /// Returns which of a pair's counters this is, by the value of its third label where it has one; an unknown value is the one
+    /// for all others.
+    pub(in crate::store) fn pair_counter(&self, third: Option<&str>) -> PairCounter {
+        let of_metric = |counter: &PairCounter| counter.metric().name == self.name;
+        let mut last = PairCounter::REQUESTS;
+        for counter in PairCounter::all().filter(of_metric) {
+            last = counter;
+            if counter.third() == third {
+                break;
+            }
+        }
+        last
+    }
+}
