@@ -17,11 +17,9 @@ use crate::catalog::{self, METADATA, Metric};
 use crate::otlp;
 use crate::otlp::send::{Refusal, Sender};
 use crate::snapshot::Snapshot;
+use crate::throttle::Throttle;
 use crate::worker::Worker;
 use encode::Encoder;
-
-/// How often failures are logged, at most.
-const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The pauses before retries, when a caller waits for the export. Otherwise the next periodic export is the retry.
 const RETRY_DELAYS: &[Duration] = &[Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
@@ -182,7 +180,7 @@ impl Exporter {
 struct Health {
     failures: Counter,
     up: Gauge,
-    reported: Option<Instant>,
+    throttle: Throttle,
     /// Whether the last log line was about a failure. Then the next success is logged.
     is_failing: bool,
 }
@@ -193,7 +191,7 @@ impl Health {
         let failures = recorder.register_counter(&key(&catalog::EXPORT_FAILURES, "metrics"), &METADATA);
         let up = recorder.register_gauge(&key(&catalog::PIPELINE_UP, "push"), &METADATA);
         up.set(1.0);
-        Self { failures, up, reported: None, is_failing: false }
+        Self { failures, up, throttle: Throttle::default(), is_failing: false }
     }
 
     fn report_success(&mut self, config: &Config) {
@@ -204,10 +202,9 @@ impl Health {
 
     fn report_failure(&mut self, config: &Config, refusal: &Refusal) {
         self.failures.increment(1);
-        if self.reported.is_some_and(|reported| reported.elapsed() < REPORT_INTERVAL) {
+        if !self.throttle.allow(Instant::now()) {
             return;
         }
-        self.reported = Some(Instant::now());
         self.is_failing = true;
         tracing::warn!(
             target: "botticelli_obs",

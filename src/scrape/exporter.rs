@@ -24,6 +24,7 @@ use tokio::time::{Sleep, sleep};
 use super::Config;
 use crate::catalog::{self, DEFAULT_BUCKETS, MetricKind};
 use crate::store::{self, ExtraRecorder};
+use crate::throttle::Throttle;
 use crate::worker::{Worker, mark_own_thread};
 
 /// How many connections may be open before newcomers wait. One poll of the exporter may accept up to 128 more.
@@ -46,9 +47,6 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// How many such polls in a row count as trouble.
 const FRUITLESS_POLLS: u32 = 8;
-
-/// How often trouble with accepting is reported.
-const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often a port that the system chose may be lost to another program before it is bound for good.
 const ATTEMPTS: u32 = 5;
@@ -274,7 +272,7 @@ struct Bounded {
     full_since: Option<Instant>,
     closed_at: Option<Instant>,
     fruitless: u32,
-    reported: Option<Instant>,
+    throttle: Throttle,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -287,7 +285,7 @@ impl Bounded {
             full_since: None,
             closed_at: None,
             fruitless: 0,
-            reported: None,
+            throttle: Throttle::default(),
             pause: None,
         }
     }
@@ -312,8 +310,7 @@ impl Bounded {
     }
 
     fn report_trouble(&mut self) {
-        if self.reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
-            self.reported = Some(Instant::now());
+        if self.throttle.allow(Instant::now()) {
             tracing::warn!(
                 target: "botticelli_obs",
                 "metrics: {} accepts no connections, as when the program has run out of file descriptors; trying on",

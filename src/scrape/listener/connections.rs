@@ -22,6 +22,7 @@ use tokio::time::{Sleep, sleep};
 use super::answer::Answers;
 use super::pending::{HEAD_SIZE, MAX_PENDING, Pending, PendingConnection};
 use super::stream::{Progress, Stream};
+use crate::throttle::Throttle;
 
 /// The maximum number of open connections.
 const MAX_CONNECTIONS: usize = 64;
@@ -47,9 +48,6 @@ const SHORT_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// The pause after a failed `accept`.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// The interval at which failures of `accept` are logged.
-const REPORT_INTERVAL: Duration = Duration::from_secs(60);
-
 pub(super) struct Connections {
     listener: TcpListener,
     addr: SocketAddr,
@@ -59,8 +57,7 @@ pub(super) struct Connections {
     tasks: JoinSet<()>,
     /// The earliest time of the next `accept`.
     accept_at: Instant,
-    /// When a failure of `accept` was last logged.
-    reported: Option<Instant>,
+    throttle: Throttle,
 }
 
 /// A connection with a slot.
@@ -87,7 +84,7 @@ impl Connections {
             active: Vec::with_capacity(SLOTS),
             tasks: JoinSet::new(),
             accept_at: Instant::now(),
-            reported: None,
+            throttle: Throttle::default(),
         }
     }
 
@@ -204,8 +201,7 @@ impl Connections {
             return;
         }
         let now = Instant::now();
-        if self.reported.is_none_or(|at| now.saturating_duration_since(at) >= REPORT_INTERVAL) {
-            self.reported = Some(now);
+        if self.throttle.allow(now) {
             tracing::warn!(target: "botticelli_obs", "metrics: {} accepts no connections, {error}; trying on", self.addr);
         }
         let is_closed = has_run_out(error) && (self.pending.close_one(now) || self.free_slot(now));

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::connections::SLOTS;
 use super::{Access, Render, Token, bind, start};
 use crate::worker::Worker;
 
@@ -141,11 +142,14 @@ fn read_slowly(mut stream: TcpStream) {
 
 #[test]
 fn slow_readers_give_their_slots_to_waiting_requests() {
-    let (render, rendered) = numbered(32 * 1024 * 1024);
-    let (worker, addr) = serve(None, render);
+    let (worker, addr) = serve(None, numbered(32 * 1024 * 1024).0);
+    let readers = [(); SLOTS].map(|()| {
+        let mut stream = connect(addr, ASK_ONCE);
+        stream.read_exact(&mut [0]).expect("it has a slot");
+        stream
+    });
     std::thread::scope(|scope| {
-        (0..48).for_each(|_| drop(scope.spawn(move || read_slowly(connect(addr, ASK_ONCE)))));
-        wait_for("pages are rendered", || rendered.load(Ordering::SeqCst) > 0);
+        readers.into_iter().for_each(|stream| drop(scope.spawn(move || read_slowly(stream))));
         for _ in 0..3 {
             let stream = connect(addr, "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
             stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
