@@ -6,6 +6,7 @@
 mod backends;
 mod call;
 mod catalog;
+mod documents;
 #[cfg(feature = "install")]
 mod exporter;
 #[cfg(feature = "install")]
