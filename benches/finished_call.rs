@@ -1,5 +1,6 @@
 //! What does it cost to record a finished call of a known provider and model, always of the same and of another one every time?
 
+mod pairs;
 mod peers;
 
 use std::hint::black_box;
@@ -8,8 +9,9 @@ use std::time::Duration;
 use botticelli_obs::Builder;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
+use pairs::PAIRS;
 use peers::{
-    Atomics, Call, Installed, Local, OpenTelemetry, PAIRS, Peer, Prometheus, PrometheusClient, RawMacros, ThreeMacros,
+    Atomics, Call, Installed, Local, OpenTelemetry, Peer, Prometheus, PrometheusClient, RawMacros, ThreeMacros,
 };
 
 /// Records calls of these pairs in turn.

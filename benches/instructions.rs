@@ -6,6 +6,8 @@
 
 #![expect(clippy::print_stdout, reason = "a program that talks to its user")]
 
+mod pairs;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
@@ -13,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use botticelli_obs::{Builder, LlmCall, Usage, llm_request};
+use pairs::PAIRS;
 
 /// The measured operations and their maximum number of instructions: the measured number plus 15 % for differences between
 /// compilers.
@@ -33,16 +36,6 @@ fn finished_call() {
     let (model, duration) = (black_box("gemini-2.5-flash"), black_box(Duration::from_millis(840)));
     llm_request!("gemini", model, duration: duration, prompt: 900, completion: 100);
 }
-
-/// Of different providers and models; some names are long.
-const PAIRS: [(&str, &str); 6] = [
-    ("gemini", "gemini-2.5-flash"),
-    ("anthropic", "claude-3-5-haiku-20241022"),
-    ("openai", "gpt-4o-mini"),
-    ("mistral", "mistral-small-latest"),
-    ("groq", "llama-3.3-70b-versatile"),
-    ("bedrock", "anthropic.claude-sonnet-4-20250514-v1:0"),
-];
 
 fn finished_calls_in_turn() {
     static TURN: AtomicUsize = AtomicUsize::new(0);

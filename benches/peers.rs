@@ -30,16 +30,6 @@ use prometheus_client::registry::Registry;
 pub const BOUNDS: [f64; 17] =
     [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36];
 
-/// Providers and models that a program may well use together: some names are long, and some end alike.
-pub const PAIRS: [(&str, &str); 6] = [
-    ("gemini", "gemini-2.5-flash"),
-    ("anthropic", "claude-3-5-haiku-20241022"),
-    ("openai", "gpt-4o-mini"),
-    ("mistral", "mistral-small-latest"),
-    ("groq", "llama-3.3-70b-versatile"),
-    ("bedrock", "anthropic.claude-sonnet-4-20250514-v1:0"),
-];
-
 /// The facts of a call that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {

@@ -26,7 +26,6 @@ fn unknown_listener_is_an_error() {
 
 #[cfg(feature = "exporter")]
 mod compiled_in {
-    use std::fs::File;
     use std::io::Write;
     use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
     use std::time::{Duration, Instant};
@@ -213,23 +212,12 @@ mod compiled_in {
         wait_for("descriptors fall back", Duration::from_secs(60), || (descriptors(pid) <= at_rest + 2).then_some(()));
     }
 
-    /// On a word it opens files until there are no descriptors left, and on another it closes them.
-    fn serve_without_descriptors() {
-        let _telemetry = installed(Builder::new());
-        let mut files = Vec::new();
-        for word in std::io::stdin().lines() {
-            match word.expect("a line").as_str() {
-                "open" => files.extend(std::iter::repeat_with(|| File::open("/dev/null")).map_while(Result::ok)),
-                _ => files.clear(),
-            }
-        }
-    }
-
     #[test]
     fn without_descriptors_the_listener_waits_and_recovers() {
         const DESCRIPTORS: u32 = 64;
         if role::role().is_some() {
-            return serve_without_descriptors();
+            let _telemetry = installed(Builder::new());
+            return role::open_files_on_demand();
         }
         let (addr, text) = endpoint();
         let mut program = role::start("program", DESCRIPTORS, &[(ENDPOINT, text.as_str()), CHOICE]);

@@ -2,7 +2,6 @@
 
 #![expect(clippy::print_stderr, reason = "the figures of a flood are worth a look")]
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -132,23 +131,12 @@ fn connections_that_come_back_at_once_keep_no_scrape_out() {
     withstands_a_flood(Some(Duration::ZERO));
 }
 
-/// The program of the next test: on a word it opens files until there are no descriptors left, and on another it closes them.
-fn serve_without_descriptors() {
-    let _telemetry = botticelli_obs::install().expect("it installs");
-    let mut files = Vec::new();
-    for word in std::io::stdin().lines() {
-        match word.expect("a line").as_str() {
-            "open" => files.extend(std::iter::repeat_with(|| File::open("/dev/null")).map_while(Result::ok)),
-            _ => files.clear(),
-        }
-    }
-}
-
 #[test]
 fn without_descriptors_the_listener_waits_and_recovers() {
     const LIMIT: u32 = 64;
     if role::role().is_some() {
-        return serve_without_descriptors();
+        let _telemetry = botticelli_obs::install().expect("it installs");
+        return role::open_files_on_demand();
     }
     let (addr, text) = endpoint();
     let mut program = role::start("program", LIMIT, &[(ENDPOINT, &text)]);

@@ -1,18 +1,18 @@
 //! The bound on series: what is beyond it is folded into one, and nothing is lost.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
 use botticelli_obs::{
-    Builder, ErrorType, Layer, LlmCall, Registry, Usage, counter, declare, gauge, histogram, llm_duration, llm_error,
-    llm_request, llm_tokens, metrics, tracing,
+    Builder, ErrorType, LlmCall, Usage, counter, declare, gauge, histogram, llm_duration, llm_error, llm_request,
+    llm_tokens, metrics,
 };
 use proptest::prelude::*;
 
 use crate::support::page::Page;
+use crate::support::warnings::Warnings;
 use crate::support::{in_own_process, wait_for};
 
 const OTHERS: &[(&str, &str)] = &[("provider", "gemini"), ("model", "other")];
@@ -277,32 +277,16 @@ fn bound_of_zero_is_refused() {
     assert!(error.is_invalid_setting() && error.to_string().starts_with("with_max_series"), "{error}");
 }
 
-/// Keeps the warnings of the program.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-impl Warnings {
-    fn of(&self, metric: &str) -> usize {
-        let beginning = format!("metrics: {metric} has more than 1 label sets");
-        self.0.lock().expect("no panic").iter().filter(|warning| warning.starts_with(&beginning)).count()
-    }
-}
-
-impl Layer<Registry> for Warnings {
-    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, Registry>) {
-        if *event.metadata().level() == tracing::Level::WARN {
-            let warnings = &mut *self.0.lock().expect("no panic");
-            event.record(&mut |_: &tracing::field::Field, value: &dyn Debug| warnings.push(format!("{value:?}")));
-        }
-    }
-}
-
 #[test]
 fn overflow_is_logged_once_a_metric() {
     in_own_process(&[("PROMETHEUS_ENDPOINT", "off")], || {
         let warnings = Warnings::default();
         let builder = Builder::new().with_max_series(1).add_layer(warnings.clone());
         let _telemetry = builder.install().expect("it installs");
+        let warnings_of = |metric: &str| {
+            let beginning = format!("metrics: {metric} has more than 1 label sets");
+            warnings.count(|warning| warning.starts_with(&beginning))
+        };
         // Once there is a line of the last one, all three rounds have been reported.
         for last in ["llm", "jobs_total", "ticks_total"] {
             for id in ["a", "b", "c"] {
@@ -314,9 +298,9 @@ fn overflow_is_logged_once_a_metric() {
                 call("gemini", id);
             }
             let what = format!("the warning of {last}");
-            wait_for(&what, Duration::from_secs(30), || (warnings.of(last) > 0).then_some(()));
+            wait_for(&what, Duration::from_secs(30), || (warnings_of(last) > 0).then_some(()));
         }
-        assert_eq!(["llm", "jobs_total", "ticks_total"].map(|metric| warnings.of(metric)), [1, 1, 1]);
+        assert_eq!(["llm", "jobs_total", "ticks_total"].map(warnings_of), [1, 1, 1]);
     });
 }
 

@@ -2,16 +2,16 @@
 
 #![cfg(all(feature = "process", target_os = "linux"))]
 
-use std::fmt::Debug;
 use std::fs::{self, File};
 use std::process::Command;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::page::Page;
+use crate::support::warnings::Warnings;
 use crate::support::{find_program, get, in_own_process, run_with_input, wait_for};
-use botticelli_obs::{Builder, Layer, METRICS, MetricsHandle, Registry, counter, gauge, tracing};
+use botticelli_obs::{Builder, METRICS, MetricsHandle, counter, gauge};
 
 fn value(handle: &MetricsHandle, name: &str) -> f64 {
     Page::parse(&handle.render()).value(name, &[])
@@ -125,19 +125,6 @@ fn a_real_page_has_the_families_of_the_catalogue_and_promtool_nothing_to_say() {
     });
 }
 
-/// Keeps the warnings of the program.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-impl Layer<Registry> for Warnings {
-    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, Registry>) {
-        if *event.metadata().level() == tracing::Level::WARN {
-            let warnings = &mut *self.0.lock().expect("no panic");
-            event.record(&mut |_: &tracing::field::Field, value: &dyn Debug| warnings.push(format!("{value:?}")));
-        }
-    }
-}
-
 #[test]
 fn a_program_that_records_these_names_itself_gives_no_family_twice() {
     in_own_process(&[], || {
@@ -158,8 +145,7 @@ fn a_program_that_records_these_names_itself_gives_no_family_twice() {
         assert_eq!((invalid("process_cpu_seconds_total"), invalid("process_open_fds")), (2.0, 3.0));
         wait_for("the program is told", Duration::from_secs(30), || {
             let said = "the name process_open_fds on the page, which `process.open_fds` has";
-            let warnings = warnings.0.lock().expect("no panic");
-            warnings.iter().any(|warning| warning.contains(said)).then_some(())
+            (warnings.count(|warning| warning.contains(said)) > 0).then_some(())
         });
     });
 }

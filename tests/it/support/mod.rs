@@ -1,5 +1,5 @@
 //! What several test files need: scenarios in processes of their own, real servers, a strict reader of the page.
-#![allow(dead_code, reason = "each test file is a crate of its own and uses its part")]
+#![allow(dead_code, reason = "which parts are used depends on the test binary and on the features")]
 
 #[cfg(feature = "install")]
 pub mod bot;
@@ -16,6 +16,8 @@ pub mod server;
 pub mod sse;
 pub mod store;
 pub mod tls;
+#[cfg(feature = "install")]
+pub mod warnings;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -33,6 +33,9 @@ use tonic::{Code, Request, Response, Status};
 
 use super::tls::{Certificate, TlsListener};
 
+/// Why items are rejected.
+const REASON: &str = "too old";
+
 /// What a peer does with an export.
 #[derive(Clone, Copy, Debug)]
 pub enum Mood {
@@ -41,7 +44,7 @@ pub enum Mood {
     Refuses(Code),
     /// Refuses, and asks to be left alone for so many seconds; by HTTP only.
     Throttles(u64),
-    /// Takes the export but so many of its spans.
+    /// Takes the export but so many of its spans or data points.
     Rejects(i64),
     NeverAnswers,
 }
@@ -75,31 +78,35 @@ impl Shared {
         self.0.lock().expect("no test panics with this lock")
     }
 
-    async fn take(
-        &self,
-        request: ExportTraceServiceRequest,
-        headers: &HeaderMap,
-    ) -> Result<ExportTraceServiceResponse, Code> {
+    /// Does with an export what the mood says; returns how many of its items are rejected, if any.
+    async fn admit(&self) -> Result<Option<i64>, Code> {
         let mood = self.lock().mood;
-        let mut response = ExportTraceServiceResponse::default();
         match mood {
             Mood::Takes => {}
-            Mood::Rejects(rejected_spans) => {
-                let error_message = "too old".to_owned();
-                response.partial_success = Some(ExportTracePartialSuccess { rejected_spans, error_message });
-            }
+            Mood::Rejects(items) => return Ok(Some(items)),
             Mood::TakesAfter(delay) => tokio::time::sleep(delay).await,
             Mood::Refuses(code) => return Err(code),
             Mood::Throttles(_) => return Err(Code::ResourceExhausted),
             Mood::NeverAnswers => std::future::pending().await,
         }
+        Ok(None)
+    }
+
+    async fn take(
+        &self,
+        request: ExportTraceServiceRequest,
+        headers: &HeaderMap,
+    ) -> Result<ExportTraceServiceResponse, Code> {
+        let rejected = self.admit().await?;
         let spans = request.resource_spans.into_iter().flat_map(|spans| spans.scope_spans);
         let spans: Vec<Span> = spans.flat_map(|spans| spans.spans).collect();
         let mut received = self.lock();
         received.batches.push(spans.len());
         received.spans.extend(spans);
         received.note(headers);
-        Ok(response)
+        let partial_success = rejected
+            .map(|rejected_spans| ExportTracePartialSuccess { rejected_spans, error_message: REASON.to_owned() });
+        Ok(ExportTraceServiceResponse { partial_success })
     }
 
     async fn take_metrics(
@@ -107,23 +114,15 @@ impl Shared {
         request: ExportMetricsServiceRequest,
         headers: &HeaderMap,
     ) -> Result<ExportMetricsServiceResponse, Code> {
-        let mood = self.lock().mood;
-        let mut response = ExportMetricsServiceResponse::default();
-        match mood {
-            Mood::Takes => {}
-            Mood::Rejects(rejected_data_points) => {
-                let error_message = "too old".to_owned();
-                response.partial_success = Some(ExportMetricsPartialSuccess { rejected_data_points, error_message });
-            }
-            Mood::TakesAfter(delay) => tokio::time::sleep(delay).await,
-            Mood::Refuses(code) => return Err(code),
-            Mood::Throttles(_) => return Err(Code::ResourceExhausted),
-            Mood::NeverAnswers => std::future::pending().await,
-        }
+        let rejected = self.admit().await?;
         let mut received = self.lock();
         received.metrics.push(request);
         received.note(headers);
-        Ok(response)
+        let partial_success = rejected.map(|rejected_data_points| ExportMetricsPartialSuccess {
+            rejected_data_points,
+            error_message: REASON.to_owned(),
+        });
+        Ok(ExportMetricsServiceResponse { partial_success })
     }
 }
 

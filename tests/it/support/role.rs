@@ -1,5 +1,6 @@
 //! Other processes of one test: the test's own binary again, told by a variable which part to play.
 
+use std::fs::File;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
@@ -30,4 +31,15 @@ pub fn start(role: &str, descriptors: u32, variables: &[(&str, &str)]) -> Proces
 /// In a role: waits until the test has ended, in whatever way.
 pub fn wait_for_the_end() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+/// In a role: opens files until no descriptors are left when told to, and closes them at the next word.
+pub fn open_files_on_demand() {
+    let mut files = Vec::new();
+    for word in std::io::stdin().lines() {
+        match word.expect("a line").as_str() {
+            "open" => files.extend(std::iter::repeat_with(|| File::open("/dev/null")).map_while(Result::ok)),
+            _ => files.clear(),
+        }
+    }
 }

@@ -44,16 +44,24 @@ const CHUNK_GAP: &str = "llm_time_per_output_chunk_seconds";
 /// What panels of the process say without data.
 pub const WITHOUT_PROCESS: &str = "Feature `process` is off";
 
+fn calls_in_range() -> Panel {
+    Panel::stat("Calls", "short")
+        .about("Calls that ended in the time shown: `llm_requests_total`.")
+        .add_instant("sum(increase(llm_requests_total{@}[$__range]))", "calls")
+}
+
+fn errors_in_range(about: &str) -> Panel {
+    Panel::stat("Error ratio", "percentunit")
+        .about(about)
+        .with_thresholds(&[(0.01, "orange"), (0.05, "red")])
+        .add_instant(&error_ratio("", "increase", RANGE), "errors")
+        .linked_to_errors()
+}
+
 fn overview() -> Value {
     let at_a_glance = vec![
-        Panel::stat("Calls", "short")
-            .about("Calls that ended in the time shown: `llm_requests_total`.")
-            .add_instant("sum(increase(llm_requests_total{@}[$__range]))", "calls"),
-        Panel::stat("Error ratio", "percentunit")
-            .about("The share of those calls that failed: `llm_errors_total` over `llm_requests_total`.")
-            .with_thresholds(&[(0.01, "orange"), (0.05, "red")])
-            .add_instant(&error_ratio("", "increase", RANGE), "errors")
-            .linked_to_errors(),
+        calls_in_range(),
+        errors_in_range("The share of those calls that failed: `llm_errors_total` over `llm_requests_total`."),
         Panel::stat("Average response time", "s")
             .about("`llm_duration`, all outcomes.")
             .add_instant(&share("llm_duration_sum", "llm_duration_count", "", RANGE), "average"),
@@ -140,14 +148,8 @@ fn overview() -> Value {
 
 fn model() -> Value {
     let calls = vec![
-        Panel::stat("Calls", "short")
-            .about("Calls that ended in the time shown: `llm_requests_total`.")
-            .add_instant("sum(increase(llm_requests_total{@}[$__range]))", "calls"),
-        Panel::stat("Error ratio", "percentunit")
-            .about("`llm_errors_total` over `llm_requests_total`, in the time shown.")
-            .with_thresholds(&[(0.01, "orange"), (0.05, "red")])
-            .add_instant(&error_ratio("", "increase", RANGE), "errors")
-            .linked_to_errors(),
+        calls_in_range(),
+        errors_in_range("`llm_errors_total` over `llm_requests_total`, in the time shown."),
         Panel::stat("Response time, p50", "s")
             .about("`llm_duration`: half of the calls were faster.")
             .add_instant(&quantile("0.5", "llm_duration", "le", RANGE), "p50"),
