@@ -51,13 +51,12 @@ fn start_unwell() -> (Process, SocketAddr) {
     (process, addr)
 }
 
-#[test]
-fn every_query_returns_data_from_a_healthy_bot() {
+/// Scrapes a healthy bot: every query of the dashboards and rules returns data, but none of the alerts does.
+fn has_data_and_no_alerts(variables: &[(&str, &str)], has_process: bool) {
     let Some(collector) = Collector::start() else { return };
-    let bot = Bot::start(HEALTHY, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.grpc))]);
+    let endpoint = format!("http://{}", collector.grpc);
+    let bot = Bot::start(HEALTHY, &[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())], variables].concat());
     let Some(prometheus) = servers::prometheus(&[bot.metrics], None) else { return };
-    // The bot is built with the features of this test.
-    let has_process = cfg!(all(feature = "process", target_os = "linux"));
     let (alerting, asking): (Vec<_>, Vec<_>) = queries::of_dashboards()
         .into_iter()
         .chain(queries::of_rules())
@@ -70,6 +69,19 @@ fn every_query_returns_data_from_a_healthy_bot() {
         assert!(answer.is_empty(), "{} complains about a healthy bot: {answer:?}", query.place);
     }
     assert!(prometheus.query("sum(botticelli_obs_spans_exported_total)")[0].1 > 0.0);
+}
+
+#[test]
+fn every_query_returns_data_from_a_healthy_bot() {
+    // The bot is built with the features of this test.
+    has_data_and_no_alerts(&[], cfg!(all(feature = "process", target_os = "linux")));
+}
+
+/// That listener has no process metrics.
+#[cfg(feature = "exporter")]
+#[test]
+fn every_query_returns_data_from_a_bot_with_the_exporters_listener() {
+    has_data_and_no_alerts(&[("BOTTICELLI_OBS_LISTENER", "exporter")], false);
 }
 
 #[test]
