@@ -71,7 +71,6 @@ impl Finished<'_> {
     /// invalid.
     #[cfg(feature = "install")]
     #[inline]
-    #[cfg(feature = "install")]
     pub(crate) fn is_plain(&self) -> bool {
         self.seconds.to_bits() < f64::INFINITY.to_bits() && self.prompt | self.completion < MAX_TOKENS
     }

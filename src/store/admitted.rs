@@ -59,7 +59,6 @@ pub(super) struct Rejection {
     pub(super) spellings: [String; 2],
     /// How many times something was recorded.
     pub(super) records: Arc<AtomicU64>,
-    pub(super) is_reported: bool,
 }
 
 /// What a key comes to.
@@ -190,7 +189,7 @@ impl Admitted {
             let spellings = [self.families[first].spelling.as_str().to_owned(), spelling.to_owned()];
             let records = Arc::default();
             let meaning = Meaning::Rejected(Arc::clone(&records));
-            self.rejected.push(Rejection { name, spellings, records, is_reported: false });
+            self.rejected.push(Rejection { name, spellings, records });
             return meaning;
         }
         let bounds = self.bounds.get(sanitized).cloned().unwrap_or_else(|| Arc::from(DEFAULT_BUCKETS));

@@ -17,6 +17,8 @@ pub(super) struct Reported {
     /// Metrics that are reported to have too many label sets.
     full: Vec<String>,
     has_too_many_names: bool,
+    /// How many rejected families are reported, of the list that only grows.
+    rejected: usize,
     /// The counts that the added recorders have, by metric and the value of its label.
     forwarded: HashMap<(&'static str, String), u64>,
 }
@@ -57,7 +59,7 @@ impl Store {
         let mut forward = Vec::new();
         {
             let mut reported = unpoisoned(self.reported.lock());
-            let mut admitted = unpoisoned(self.admitted.write());
+            let admitted = unpoisoned(self.admitted.read());
             for (metric, _) in
                 self.own_counts(&catalog::LABEL_OVERFLOW, &admitted).iter().filter(|(_, count)| *count > 0)
             {
@@ -77,8 +79,7 @@ impl Store {
                     ));
                 }
             }
-            for rejection in admitted.rejected.iter_mut().filter(|rejection| !rejection.is_reported) {
-                rejection.is_reported = true;
+            for rejection in &admitted.rejected[reported.rejected..] {
                 let [first, second] = &rejection.spellings;
                 lines.push(format!(
                     "`{second}` would have the name {} on the page, which `{first}` has: what is recorded as `{second}` is left \
@@ -86,6 +87,7 @@ impl Store {
                     rejection.name
                 ));
             }
+            reported.rejected = admitted.rejected.len();
             if !self.extras.is_empty() {
                 for metric in [&catalog::LABEL_OVERFLOW, &catalog::INVALID_SAMPLES] {
                     for (value, count) in self.own_counts(metric, &admitted) {
@@ -97,7 +99,7 @@ impl Store {
                 }
             }
         }
-        // Without the locks: whoever gets these may record something.
+        // Without the locks: an added recorder or a subscriber may record something itself.
         for (key, count) in forward {
             self.extras.iter().for_each(|extra| extra.register_counter(&key, &METADATA).absolute(count));
         }
