@@ -139,7 +139,7 @@ impl Handles {
 
     pub(crate) fn counter(&self, recorder: &dyn Recorder, counter: PairCounter) -> &Counter {
         get_or_register(&self.counters[counter.index()], || {
-            recorder.register_counter(&self.key(&counter.metric(), counter.third()), &METADATA)
+            recorder.register_counter(&self.key(&counter.metric(), counter.third().map(|(_, value)| *value)), &METADATA)
         })
     }
 

@@ -147,13 +147,25 @@ impl PairCounter {
         }
     }
 
-    /// The value of the third label, where there is one.
-    pub(crate) const fn third(self) -> Option<&'static str> {
-        match self.index() {
-            finish @ Self::FINISH.. => Some(FINISH_REASONS[finish - Self::FINISH]),
-            error @ Self::ERRORS.. => Some(ErrorType::ALL[error - Self::ERRORS].as_str()),
-            _ => None,
+    /// The third label, its name and value, where there is one.
+    pub(crate) fn third(self) -> Option<&'static (&'static str, &'static str)> {
+        static LABELS: [(&str, &str); PairCounter::COUNT - PairCounter::ERRORS] = PairCounter::third_labels();
+        self.index().checked_sub(Self::ERRORS).map(|at| &LABELS[at])
+    }
+
+    const fn third_labels<const N: usize>() -> [(&'static str, &'static str); N] {
+        let mut labels = [("", ""); N];
+        let mut at = 0;
+        while at < N {
+            let counter = Self((Self::ERRORS + at) as u8);
+            let value = match counter.index() {
+                finish @ Self::FINISH.. => FINISH_REASONS[finish - Self::FINISH],
+                error => ErrorType::ALL[error - Self::ERRORS].as_str(),
+            };
+            labels[at] = (counter.metric().labels[2], value);
+            at += 1;
         }
+        labels
     }
 }
 

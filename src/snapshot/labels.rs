@@ -48,7 +48,8 @@ fn write_label(text: &mut String, name: &str, value: &str) {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Labels {
     set: Arc<LabelSet>,
-    third: Option<(&'static str, &'static str)>,
+    /// A reference, because most labels have none and a snapshot holds many.
+    third: Option<&'static (&'static str, &'static str)>,
 }
 
 impl Labels {
@@ -56,18 +57,19 @@ impl Labels {
         Self { set, third: None }
     }
 
-    /// Adds a label whose value needs no escape, in place of one of that name.
-    pub(crate) fn with(set: Arc<LabelSet>, name: &'static str, value: &'static str) -> Self {
-        let third = Some((name, value));
+    /// Adds a label, a name and a value that needs no escape, in place of one of that name.
+    pub(crate) fn with(set: Arc<LabelSet>, third: &'static (&'static str, &'static str)) -> Self {
+        let (name, _) = *third;
         if set.labels.iter().all(|(label, _)| **label != *name) {
-            return Self { set, third };
+            return Self { set, third: Some(third) };
         }
         let others = set.labels.iter().filter(|(label, _)| **label != *name);
-        Self { set: Arc::new(LabelSet::new(others.map(|(name, value)| (&**name, &**value)))), third }
+        let set = LabelSet::new(others.map(|(name, value)| (&**name, &**value)));
+        Self { set: Arc::new(set), third: Some(third) }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.set.labels.iter().map(|(name, value)| (&**name, &**value)).chain(self.third)
+        self.set.labels.iter().map(|(name, value)| (&**name, &**value)).chain(self.third.copied())
     }
 
     /// Returns the value of a label, empty if there is none.

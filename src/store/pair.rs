@@ -273,7 +273,7 @@ impl Pair {
 
     fn labels_of(&self, counter: PairCounter) -> Labels {
         match counter.third() {
-            Some(value) => Labels::with(Arc::clone(&self.labels), counter.metric().labels[2], value),
+            Some(third) => Labels::with(Arc::clone(&self.labels), third),
             None => Labels::new(Arc::clone(&self.labels)),
         }
     }

@@ -167,7 +167,7 @@ impl Metric {
         let mut last = PairCounter::REQUESTS;
         for counter in PairCounter::all().filter(of_metric) {
             last = counter;
-            if counter.third() == third {
+            if counter.third().map(|(_, value)| *value) == third {
                 break;
             }
         }
