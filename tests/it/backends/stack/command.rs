@@ -69,6 +69,60 @@ fn a_file_that_somebody_has_changed_is_kept_and_nothing_is_written() {
 }
 
 #[test]
+fn help_is_no_folder() {
+    let folder = Folder::new("stack");
+    for arguments in [&["--help"][..], &["help"], &["stack", "--help"], &["stack", "-h"], &["doctor", "--help"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_botticelli-obs"));
+        let output = command.args(arguments).current_dir(folder.path()).output().expect("the program runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("Usage: botticelli-obs"), "{arguments:?}: {output:?}");
+        assert!(said.lines().all(|line| line.chars().count() < 80), "{said}");
+    }
+    for arguments in [&["stack", "--force"][..], &["stack", "a", "b"], &["stack", "--", "a", "b"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_botticelli-obs"));
+        let output = command.args(arguments).current_dir(folder.path()).output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+    }
+    assert!(files(folder.path()).is_empty());
+}
+
+/// A full disk needs rights that a test may not have. A link to nowhere stops the program in the same place.
+#[cfg(unix)]
+#[test]
+fn a_stack_that_can_not_be_written_whole_says_what_was_and_goes_on_there() {
+    let folder = Folder::new("stack");
+    let link = folder.path().join("grafana");
+    std::os::unix::fs::symlink("nowhere/at/all", &link).expect("the link can be made");
+    let output = write_stack(folder.path());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    fs::remove_file(&link).expect("the link can be removed");
+    let (written, all) =
+        (files(folder.path()).len(), files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stack")).len());
+    assert!(0 < written && written < all, "{written}");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains(&format!("{written} of {all} files were written to ")) && said.contains("grafana"), "{said}");
+    assert!(!said.contains("nothing was written"), "{said}");
+    assert!(write_stack(folder.path()).status.success());
+    assert_eq!(files(folder.path()).len(), all);
+}
+
+#[test]
+fn what_is_no_file_is_in_the_way_and_not_opened() {
+    let folder = Folder::new("stack");
+    fs::create_dir(folder.path().join("compose.yaml")).expect("the folder can be made");
+    let output = write_stack(folder.path());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("nothing was written") && said.contains("compose.yaml would be overwritten"), "{said}");
+    // A file where the folder should be.
+    let file = folder.path().join("file");
+    fs::write(&file, "mine").expect("the file can be written");
+    let said = String::from_utf8_lossy(&write_stack(&file).stderr).into_owned();
+    assert!(said.contains("nothing was written: can't read ") && said.contains("Not a directory"), "{said}");
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), "mine");
+}
+
+#[test]
 fn the_doctor_finds_good_what_was_written() {
     let folder = Folder::new("stack");
     assert!(write_stack(folder.path()).status.success());
