@@ -55,7 +55,13 @@ pub(super) async fn check_metrics(settings: Arc<Settings>) -> Vec<Finding> {
     let Some(config) = &settings.traces else {
         return vec![Finding::note(CHECK, "metrics are not pushed; Prometheus scrapes the page")];
     };
-    let config = Config { endpoint: config.endpoint.replace("/v1/traces", "/v1/metrics"), ..config.clone() };
+    let endpoint = match config.transport {
+        Transport::Grpc => Some(config.endpoint.clone()),
+        Transport::Http => config.endpoint.strip_suffix("/v1/traces").map(|base| format!("{base}/v1/metrics")),
+    };
+    // The path of `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is for traces alone, and says nothing of another one for metrics.
+    let Some(endpoint) = endpoint else { return vec![Finding::note(CHECK, "metrics are not pushed")] };
+    let config = Config { endpoint, ..config.clone() };
     vec![match send(&config, Signal::Metrics).await {
         Ok(()) => Finding::note(CHECK, format!("metrics are not pushed; {config} would take them")),
         Err(_) => Finding::note(CHECK, "metrics are not pushed; the endpoint of the traces would not take them"),
@@ -74,7 +80,7 @@ async fn send(config: &Config, signal: Signal) -> Result<(), Refusal> {
 
 /// Describes a failed request. If the endpoint answers the other transport, the protocol or the port is wrong.
 async fn diagnose_failure(check: &'static str, config: &Config, signal: Signal, refusal: &Refusal) -> Finding {
-    let authority = config.endpoint.split('/').take(3).collect::<Vec<_>>().join("/");
+    let authority = origin(&config.endpoint);
     let (other, endpoint, setting) = match (config.transport, signal) {
         (Transport::Grpc, Signal::Traces) => (Transport::Http, format!("{authority}/v1/traces"), "http/protobuf"),
         (Transport::Grpc, Signal::Metrics) => (Transport::Http, format!("{authority}/v1/metrics"), "http/protobuf"),
@@ -87,4 +93,12 @@ async fn diagnose_failure(check: &'static str, config: &Config, signal: Signal, 
         return Finding::broken(check, found, remedy).of(Mistake::WrongOtlpPort);
     }
     Finding::broken(check, format!("{config}: {refusal}"), "start Jaeger or a Collector there, or correct the endpoint")
+}
+
+/// Returns scheme, host and port of an endpoint.
+fn origin(endpoint: &str) -> String {
+    match endpoint.parse::<reqwest::Url>() {
+        Ok(url) => url.origin().ascii_serialization(),
+        Err(_) => endpoint.to_owned(),
+    }
 }

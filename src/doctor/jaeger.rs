@@ -15,7 +15,7 @@ pub(super) async fn check(settings: Arc<Settings>, page: Arc<PageFacts>, web: We
     if settings.traces.is_none() && !server.is_set {
         return vec![Finding::note(CHECK, "spans are not exported, so Jaeger is not asked")];
     }
-    let answer = match web.get_json(&server.url("/api/services")).await {
+    let answer = match server.get_json(&web, "/api/services", &[]).await {
         Ok(answer) => answer,
         Err(why) if server.is_set => {
             let remedy = "start Jaeger, or correct JAEGER_URL";

@@ -11,11 +11,13 @@
 //! }
 //! ```
 
+mod address;
 mod endpoint;
 mod jaeger;
 mod page;
 mod prometheus;
 mod settings;
+mod variables;
 mod web;
 
 use std::fmt;

@@ -23,10 +23,13 @@ pub(super) async fn check(settings: &Settings, web: &Web) -> (PageFacts, Vec<Fin
     let Some(listen) = &settings.listen else {
         return (PageFacts::default(), vec![Finding::note(CHECK, "the program serves no page")]);
     };
-    // An unspecified address can't be connected to. A program that listens there also answers on loopback.
-    let host = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-    let url = format!("http://{host}/metrics");
-    let answer = match web.get(&url).await {
+    if listen.port() == 0 {
+        let found = "the system chooses the port of the page, so it can't be found; set PROMETHEUS_ENDPOINT to the address \
+                     that the program logs at its start";
+        return (PageFacts::default(), vec![Finding::note(CHECK, found)]);
+    }
+    let url = format!("http://{}/metrics", listen.from_here());
+    let answer = match web.get_page(&url, settings.token.as_ref()).await {
         Ok(answer) => answer,
         Err(why) => {
             let remedy =
@@ -34,6 +37,11 @@ pub(super) async fn check(settings: &Settings, web: &Web) -> (PageFacts, Vec<Fin
             return (PageFacts::default(), vec![Finding::broken(CHECK, format!("no page at {url}: {why}"), remedy)]);
         }
     };
+    if answer.status == 401 {
+        let remedy = "set BOTTICELLI_OBS_TOKEN_FILE to the program's file for the doctor, too";
+        let found = format!("{url} answers 401: it wants another token");
+        return (PageFacts::default(), vec![Finding::broken(CHECK, found, remedy)]);
+    }
     if answer.status == 403 {
         let remedy = "add this machine to BOTTICELLI_OBS_ALLOWED_NETWORKS, such as 127.0.0.0/8";
         let found = format!("{url} answers 403: this machine may not scrape it");

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::address::Address;
 use super::page::PageFacts;
 use super::settings::Settings;
-use super::web::{Server, Web, encoded, shown};
+use super::web::{Server, Web};
 use super::{Finding, Mistake};
 use crate::catalog;
 
@@ -45,27 +46,26 @@ pub(super) async fn check(settings: Arc<Settings>, page: Arc<PageFacts>, web: We
             }];
         }
     }
-    let Some(port) = settings.listen.as_ref().and_then(|listen| listen.rsplit_once(':')).map(|(_, port)| port) else {
+    let Some(listen) = settings.listen.as_ref().filter(|listen| listen.port() > 0) else {
         return vec![if holds_calls {
             Finding::good(CHECK, format!("{shown} holds {REQUESTS}"))
         } else {
             empty(server, "pushed metrics do not arrive there: check the Collector and its remote write")
         }];
     };
-    let targets = match web.get_json(&server.url("/api/v1/targets?state=active")).await {
+    let targets = match server.get_json(&web, "/api/v1/targets", &[("state", "active")]).await {
         Ok(answer) => answer["data"]["activeTargets"].as_array().cloned().unwrap_or_default(),
         Err(why) => {
             return vec![Finding::broken(CHECK, format!("{shown}: {why}"), "check whether this is a Prometheus")];
         }
     };
-    let targets: Vec<Target> = targets.iter().map(Target::of).collect();
-    vec![judge(server, &settings, &page, &targets, port)]
+    let targets: Vec<Target> = targets.iter().filter_map(Target::of).collect();
+    vec![judge(server, listen, &page, &targets)]
 }
 
 /// A scrape target, as Prometheus reports it.
 struct Target {
-    /// `host:port`.
-    address: String,
+    address: Address,
     is_up: bool,
     is_down: bool,
     /// The end of the last error. Its beginning is left out, because it may have the query of a URL.
@@ -74,35 +74,29 @@ struct Target {
 }
 
 impl Target {
-    fn of(target: &Value) -> Self {
+    fn of(target: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let url = shown(&text(&target["scrapeUrl"]));
-        let address = url.split('/').nth(2).unwrap_or_default().to_owned();
+        let address = Address::of_url(&text(&target["scrapeUrl"]).parse().ok()?)?;
         let error = text(&target["lastError"]);
         let error = error.rsplit_once("\": ").map_or(error.as_str(), |(_, end)| end).to_owned();
         let health = text(&target["health"]);
         let job = text(&target["labels"]["job"]);
-        Self { address, is_up: health == "up", is_down: health == "down", error, job }
+        Some(Self { address, is_up: health == "up", is_down: health == "down", error, job })
     }
-
-    fn has_port(&self, port: &str) -> bool {
-        self.address.rsplit_once(':').is_some_and(|(_, of)| of == port)
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]")
 }
 
 /// Finds out from the targets why Prometheus does not scrape this program.
-fn judge(server: &Server, settings: &Settings, page: &PageFacts, targets: &[Target], port: &str) -> Finding {
-    let prometheus = server.shown();
-    let listen = settings.listen.as_deref().unwrap_or_default();
-    let ours: Vec<&Target> = targets.iter().filter(|target| target.has_port(port)).collect();
+fn judge(server: &Server, listen: &Address, page: &PageFacts, targets: &[Target]) -> Finding {
+    let (prometheus, port) = (server.shown(), listen.port());
+    let ours: Vec<&Target> = targets.iter().filter(|target| target.address.port() == port).collect();
     if let Some(target) = ours.iter().find(|target| target.is_down) {
         let (address, error) = (&target.address, &target.error);
         let found = format!("{prometheus} can't scrape {address}: {error}");
-        if error.contains("403") {
+        if error.contains("HTTP status 401") {
+            let remedy = "give the scrape job the token of the page: `authorization: {credentials_file: …}`";
+            return Finding::broken(CHECK, found, remedy);
+        }
+        if error.contains("HTTP status 403") {
             let remedy = "add the network of Prometheus to BOTTICELLI_OBS_ALLOWED_NETWORKS";
             return Finding::broken(CHECK, found, remedy);
         }
@@ -111,14 +105,14 @@ fn judge(server: &Server, settings: &Settings, page: &PageFacts, targets: &[Targ
                           host.docker.internal:host-gateway`), host.containers.internal is Podman's";
             return Finding::broken(CHECK, found, remedy);
         }
-        if is_loopback(listen) && !is_loopback(address) {
+        if listen.is_loopback() && !address.is_loopback() {
             let found = format!("{found}; the page is served on {listen}, which can be reached only from this machine");
             let remedy = format!(
                 "start the program with PROMETHEUS_ENDPOINT=0.0.0.0:{port}, and list the networks that may scrape in BOTTICELLI_OBS_ALLOWED_NETWORKS"
             );
             return Finding::broken(CHECK, found, remedy).of(Mistake::LoopbackOnly);
         }
-        if page.is_there && is_loopback(address) {
+        if page.is_there && address.is_loopback() {
             let found = format!(
                 "{found}; the page answers on this machine, so this Prometheus has another loopback, as in a container"
             );
@@ -144,7 +138,7 @@ fn judge(server: &Server, settings: &Settings, page: &PageFacts, targets: &[Targ
     }
     // No target has the port of the page. Only a target that is down and looks like this program's tells more: others may be right.
     let mut down = targets.iter().filter(|target| target.is_down);
-    let is_local = |target: &&Target| is_loopback(&target.address) || target.address.starts_with("host.");
+    let is_local = |target: &&Target| target.address.is_loopback() || target.address.is_host_of_container();
     let intended = down.find(|target| target.job == "botticelli" || is_local(target));
     match intended {
         Some(target) => {
@@ -164,7 +158,7 @@ fn empty(server: &Server, remedy: &str) -> Finding {
 
 /// Whether a query has a result.
 async fn holds(web: &Web, server: &Server, query: &str) -> Result<bool, String> {
-    let answer = web.get_json(&server.url(&format!("/api/v1/query?query={}", encoded(query)))).await?;
+    let answer = server.get_json(web, "/api/v1/query", &[("query", query)]).await?;
     Ok(answer["data"]["result"].as_array().is_some_and(|result| !result.is_empty()))
 }
 
@@ -173,8 +167,8 @@ pub(super) async fn check_datasource(settings: Arc<Settings>, web: Web) -> Vec<F
     const CHECK: &str = "grafana";
     let server = &settings.grafana;
     let shown = server.shown();
-    let path = format!("/api/datasources/proxy/uid/prometheus/api/v1/query?query={REQUESTS}");
-    vec![match web.get_json(&server.url(&path)).await {
+    let path = "/api/datasources/proxy/uid/prometheus/api/v1/query";
+    vec![match server.get_json(&web, path, &[("query", REQUESTS)]).await {
         Ok(answer) if answer["data"]["result"].as_array().is_some_and(|result| !result.is_empty()) => {
             Finding::good(CHECK, format!("the datasource `prometheus` of {shown} holds {REQUESTS}"))
         }

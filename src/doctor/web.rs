@@ -1,10 +1,12 @@
-//! HTTP requests, and URLs without secrets.
+//! HTTP requests to servers, whose URLs are shown without secrets.
 
 use std::time::Duration;
 
+use reqwest::{RequestBuilder, Url};
 use serde_json::Value;
 
 use crate::cause::innermost;
+use crate::scrape::Token;
 
 /// The limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,28 +27,33 @@ impl Web {
         client.build().ok().map(Self)
     }
 
-    /// Requests a page.
+    /// Requests a URL.
     ///
     /// # Errors
     ///
     /// Returns the system's error message if there is no answer.
-    pub(super) async fn get(&self, url: &str) -> Result<Answer, String> {
-        let answer = self.0.get(url).send().await.map_err(message)?;
-        let status = answer.status().as_u16();
-        Ok(Answer { status, body: answer.text().await.map_err(message)? })
+    async fn get(&self, url: Url) -> Result<Answer, String> {
+        Self::answer(self.0.get(url)).await
     }
 
-    /// Requests JSON.
+    /// Requests a page of metrics.
     ///
     /// # Errors
     ///
-    /// Returns the system's error message if there is no answer, or the status if the answer is an error or no JSON.
-    pub(super) async fn get_json(&self, url: &str) -> Result<Value, String> {
-        let answer = self.get(url).await?;
-        match serde_json::from_str(&answer.body) {
-            Ok(json) if answer.status < 300 => Ok(json),
-            _ => Err(format!("HTTP status {} without the expected JSON", answer.status)),
-        }
+    /// Returns the system's error message if there is no answer.
+    pub(super) async fn get_page(&self, url: &str, token: Option<&Token>) -> Result<Answer, String> {
+        let request = self.0.get(url);
+        Self::answer(match token {
+            Some(token) => token.add_to(request),
+            None => request,
+        })
+        .await
+    }
+
+    async fn answer(request: RequestBuilder) -> Result<Answer, String> {
+        let answer = request.send().await.map_err(message)?;
+        let status = answer.status().as_u16();
+        Ok(Answer { status, body: answer.text().await.map_err(message)? })
     }
 }
 
@@ -62,7 +69,8 @@ fn message(error: reqwest::Error) -> String {
 /// The URL of a server: the value of a variable, or a default.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
-    url: String,
+    /// `None` if the value is not a URL.
+    url: Option<Url>,
     pub(super) variable: &'static str,
     /// Whether the variable is set. Then the server is expected to be there.
     pub(super) is_set: bool,
@@ -70,36 +78,35 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(variable: &'static str, set: Option<&str>, default: &str) -> Self {
-        let url = set.unwrap_or(default).trim_end_matches('/');
+        let url = set.unwrap_or(default);
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let url = url.parse().ok().filter(|url: &Url| url.has_host() && matches!(url.scheme(), "http" | "https"));
         Self { url, variable, is_set: set.is_some() }
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
-    }
-
-    /// Returns the URL without its secret parts.
-    pub(super) fn shown(&self) -> String {
-        shown(&self.url)
-    }
-}
-
-/// Removes user, password, query and fragment from a URL.
-pub(super) fn shown(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let end = rest.find('/').unwrap_or(rest.len());
-            let (authority, path) = rest.split_at(end);
-            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-            format!("{scheme}://{host}{path}")
+    /// Requests JSON from a path below the URL.
+    ///
+    /// # Errors
+    ///
+    /// As [`Web::get`]; also if the answer is an error or no JSON, or if the value of the variable is not a URL.
+    pub(super) async fn get_json(&self, web: &Web, path: &str, query: &[(&str, &str)]) -> Result<Value, String> {
+        let mut url = self.url.clone().ok_or("not an http or https URL")?;
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
         }
-        None => url.rsplit_once('@').map_or(url, |(_, host)| host).to_owned(),
+        let answer = web.get(url).await?;
+        match serde_json::from_str(&answer.body) {
+            Ok(json) if answer.status < 300 => Ok(json),
+            _ => Err(format!("HTTP status {} without the expected JSON", answer.status)),
+        }
     }
-}
 
-/// Percent-encodes a query.
-pub(super) fn encoded(query: &str) -> String {
-    percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC).to_string()
+    /// Returns the URL without user, password, query and fragment, which may be secret.
+    pub(super) fn shown(&self) -> String {
+        let Some(url) = &self.url else { return self.variable.to_owned() };
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}://{host}{port}{}", url.scheme(), url.path().trim_end_matches('/'))
+    }
 }

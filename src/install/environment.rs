@@ -68,10 +68,10 @@ impl Environment {
         "RUST_LOG",
     ];
 
-    /// Returns the names of all variables that are set.
+    /// Returns all variables that are set.
     #[cfg(feature = "cli")]
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.variables.keys().map(String::as_str)
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &std::ffi::OsStr)> {
+        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_os_str()))
     }
 
     pub(crate) fn of_process() -> Self {

@@ -18,6 +18,12 @@ impl Token {
         let Some((scheme, shown)) = authorization.split_at_checked("Bearer ".len()) else { return false };
         scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(self.0.as_bytes().ct_eq(shown.trim_ascii()))
     }
+
+    /// Adds the `Authorization` header to a request.
+    #[cfg(feature = "cli")]
+    pub(crate) fn add_to(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        request.bearer_auth(&self.0)
+    }
 }
 
 /// Blanks around it, such as the end of a line in a file, are left out.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::bot::Bot;
 use crate::support::observers::{Grafana, Jaeger, PrometheusElsewhere};
-use crate::support::server::{Collector, Prometheus};
+use crate::support::server::{Collector, Folder, Prometheus};
 use crate::support::{clear_environment, find_program, free_port, in_own_process, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -167,14 +167,100 @@ fn a_variable_that_nobody_reads_is_named() {
         ("OTEL_TRACE_EXPORTER", "OTEL_TRACES_EXPORTER"),
         ("PROMETHEUS_ENDPOINTS", "PROMETHEUS_ENDPOINT"),
         ("BOTTICELLI_OBS_ALLOWED_NETWORK", "BOTTICELLI_OBS_ALLOWED_NETWORKS"),
+        // Whatever the prefix and the case.
+        ("BOTICELLI_OBS_ON_FAILURE", "BOTTICELLI_OBS_ON_FAILURE"),
+        ("BOTTICELLI_TEXTFILE", "BOTTICELLI_OBS_TEXTFILE"),
+        ("PROMETEUS_ENDPOINT", "PROMETHEUS_ENDPOINT"),
+        ("OTLE_SERVICE_NAME", "OTEL_SERVICE_NAME"),
+        ("otel_traces_exporter", "OTEL_TRACES_EXPORTER"),
+        ("Prometheus_Endpoint", "PROMETHEUS_ENDPOINT"),
+        ("RUSTLOG", "RUST_LOG"),
     ] {
         let told = doctor_of(&page, &[(slip, "s3cret")]).names("unread-variable");
         assert!(told.contains(slip) && told.contains(&format!("did you mean {meant}?")), "{told}");
         assert!(!told.contains("s3cret"), "{told}");
     }
-    // Another program's is no mistake.
-    let said = doctor_of(&page, &[("OTEL_INSTRUMENTATION_HTTP_ENABLED", "1"), ("PROMETHEUS_MULTIPROC_DIR", "/tmp")]);
+    // An empty value counts as unset.
+    let said = doctor_of(&page, &[("PROMETEUS_ENDPOINT", "")]);
+    assert_eq!(said.of("settings")["verdict"], "good", "{:#}", said.json);
+}
+
+#[test]
+fn variables_of_others_are_no_mistake() {
+    let bot = bot(&[]);
+    let page = bot.metrics.to_string();
+    // Set by Kubernetes for services of these names, and by other programs.
+    let others = [
+        ("JAEGER_PORT", "tcp://10.0.0.1:16686"),
+        ("JAEGER_SERVICE_HOST", "10.0.0.1"),
+        ("PROMETHEUS_PORT", "tcp://10.0.0.1:9090"),
+        ("PROMETHEUS_PORT_9090_TCP", "tcp://10.0.0.1:9090"),
+        ("PROMETHEUS_PORT_9090_TCP_ADDR", "10.0.0.1"),
+        ("PROMETHEUS_SERVICE_PORT_HTTP", "9090"),
+        ("GRAFANA_PORT", "tcp://10.0.0.1:3000"),
+        ("GRAFANA_SERVICE_PORT", "3000"),
+        ("OTEL_COLLECTOR_PORT_4317_TCP_PROTO", "tcp"),
+        ("PROMETHEUS_MULTIPROC_DIR", "/tmp"),
+        ("MANAGER_URL", "http://localhost"),
+        ("TAGGER_URL", "http://localhost"),
+    ];
+    let said = doctor_of(&page, &others);
+    let settings: Vec<&Value> = said.findings().into_iter().filter(|finding| finding["check"] == "settings").collect();
+    assert!(settings.len() == 1 && settings[0]["verdict"] == "good", "{:#}", said.json);
+    // Of OpenTelemetry's: each is noted, since this crate does not read it.
+    let specified = [
+        ("OTEL_BLRP_EXPORT_TIMEOUT", "1"),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "1"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "1"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "1"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://localhost"),
+        ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "1"),
+        ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "http://localhost"),
+        ("OTEL_INSTRUMENTATION_HTTP_ENABLED", "1"),
+        ("OTEL_LOGS_EXPORTER", "none"),
+    ];
+    let said = doctor_of(&page, &specified);
     assert!(said.mistakes().is_empty(), "{:#}", said.json);
+    for (name, _) in specified {
+        let note = format!("{name} is set, but not read by this crate");
+        assert!(
+            said.findings().iter().any(|finding| finding["found"] == note && finding["verdict"] == "note"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_page_is_asked_at_the_address_that_is_set() {
+    let found = |page: &str| doctor_of(page, &[]).of("page")["found"].as_str().expect("text").to_owned();
+    let told = found("10.0.0.0:9464");
+    assert!(told.contains("http://10.0.0.0:9464/metrics"), "{told}");
+    // Nobody can connect to these two: the program answers on loopback.
+    let bot = bot(&[]);
+    let port = bot.metrics.port();
+    let told = found(&format!("0.0.0.0:{port}"));
+    assert!(told.starts_with(&format!("http://127.0.0.1:{port}/metrics answers")), "{told}");
+    let told = found(&format!("[::]:{port}"));
+    assert!(told.contains(&format!("http://[::1]:{port}/metrics")), "{told}");
+    // Nor is anything known of a port that the system chooses.
+    let said = doctor_of("127.0.0.1:0", &[]);
+    assert_eq!(said.of("page")["verdict"], "note", "{:#}", said.json);
+}
+
+#[test]
+fn a_page_with_a_token_is_asked_with_it() {
+    let folder = Folder::new("token");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "s3cret-token").expect("the file can be written");
+    let token = ("BOTTICELLI_OBS_TOKEN_FILE", file.to_str().expect("it is text"));
+    let bot = bot(&[token]);
+    let page = bot.metrics.to_string();
+    let said = doctor_of(&page, &[token]);
+    assert_eq!(said.of("page")["verdict"], "good", "{:#}", said.json);
+    let said = doctor_of(&page, &[]);
+    let finding = said.of("page");
+    assert!(finding["verdict"] == "broken" && finding["found"].to_string().contains("401"), "{finding:#}");
+    assert!(finding["remedy"].to_string().contains("BOTTICELLI_OBS_TOKEN_FILE"), "{finding:#}");
 }
 
 /// An address of this machine that is not loopback, as a container would use to reach it.
@@ -383,12 +469,18 @@ fn lines_are_coloured_on_a_terminal_only() {
     assert!(text.contains("\nbroken  page ") && text.contains("-> "), "{text}");
 
     let Some(script) = find_program("script") else { return };
-    let mut terminal = Command::new(script);
-    clear_environment(&mut terminal);
-    let program = env!("CARGO_BIN_EXE_botticelli-obs");
-    let output = terminal.args(["-qec", &format!("{program} doctor"), "/dev/null"]).stdin(Stdio::null()).output();
-    let output = output.expect("script runs").stdout;
-    assert!(String::from_utf8_lossy(&output).contains("\x1b[31mbroken\x1b[0m"), "{output:?}");
+    for (variable, value, is_coloured) in
+        [("TERM", "xterm", true), ("TERM", "dumb", false), ("NO_COLOR", "1", false), ("NO_COLOR", "", true)]
+    {
+        let mut terminal = Command::new(&script);
+        clear_environment(&mut terminal);
+        terminal.env_remove("NO_COLOR").env("TERM", "xterm").env(variable, value);
+        let program = env!("CARGO_BIN_EXE_botticelli-obs");
+        let output = terminal.args(["-qec", &format!("{program} doctor"), "/dev/null"]).stdin(Stdio::null()).output();
+        let output = String::from_utf8_lossy(&output.expect("script runs").stdout).into_owned();
+        assert_eq!(output.contains("\x1b[31mbroken\x1b[0m"), is_coloured, "{variable}={value}: {output:?}");
+        assert_eq!(output.contains('\x1b'), is_coloured, "{variable}={value}: {output:?}");
+    }
 }
 
 #[test]
@@ -411,7 +503,7 @@ fn what_the_program_does_not_understand_it_says() {
     for arguments in [&[][..], &["docter"], &["doctor", "--xml"], &["stack"]] {
         let output = command(arguments, &[]).output().expect("the program runs");
         assert_eq!(output.status.code(), Some(2));
-        assert!(String::from_utf8_lossy(&output.stderr).contains("botticelli-obs doctor"));
+        assert!(output.stdout.is_empty() && String::from_utf8_lossy(&output.stderr).contains("Usage: botticelli-obs"));
     }
     let output = command(&["--version"], &[]).output().expect("the program runs");
     assert!(String::from_utf8_lossy(&output.stdout).contains(env!("CARGO_PKG_VERSION")));
