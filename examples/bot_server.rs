@@ -8,29 +8,32 @@
 
 #[path = "bot/client.rs"]
 mod client;
+#[path = "bot/screen.rs"]
+mod screen;
 mod simulator;
+#[path = "bot/stop.rs"]
+mod stop;
 #[path = "bot/tally.rs"]
 mod tally;
 
 use std::error::Error;
-use std::fmt;
-use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::Uri;
-use botticelli_obs::{Builder, ClassifyError, LlmCall, LlmResponse, Telemetry, Usage};
+use botticelli_obs::{Builder, LlmCall, LlmResponse, Telemetry, Usage};
 use clap::Parser;
 use futures_util::StreamExt;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use client::LlmClient;
+use screen::Screen;
 use simulator::Simulator;
+use stop::Stop;
 use tally::{Pair, Tally};
 
 /// A bot that calls LLMs, observed by botticelli_obs.
@@ -125,7 +128,8 @@ fn install() -> Result<Telemetry, botticelli_obs::InstallError> {
 
 #[tokio::main]
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let (client, pairs) = connect(options).await?;
+    let screen = Screen::of_stdout();
+    let (client, pairs) = connect(options, screen).await?;
     for pair in &pairs {
         botticelli_obs::declare(&pair.provider, &pair.model);
     }
@@ -140,7 +144,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     let is_stopped = tokio::select! {
         () = calls => false,
-        () = show(&tally) => false,
+        () = show(&tally, screen) => false,
         () = stop.requested() => true,
     };
     if is_stopped {
@@ -153,10 +157,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
         running.shutdown().await;
     }
-    if io::stdout().is_terminal() {
-        print_line(""); // leaves the live line
-    }
-    print_line(&tally);
+    screen.print(&tally);
     if let Some(path) = &options.tally {
         std::fs::write(path, tally.to_json().to_string())
             .map_err(|error| format!("can't write the tally to {}: {error}", path.display()))?;
@@ -169,21 +170,22 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// Returns a client of the server in the environment, or else of a new simulator, and the pairs to call.
-async fn connect(options: &Options) -> Result<(LlmClient, Vec<Pair>), Box<dyn Error>> {
+async fn connect(options: &Options, screen: Screen) -> Result<(LlmClient, Vec<Pair>), Box<dyn Error>> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let pair = |provider: &str, model: &str| Pair { provider: provider.to_owned(), model: model.to_owned() };
     let (base_url, key) = (variable("OPENAI_BASE_URL"), variable("OPENAI_API_KEY"));
     if base_url.is_some() || key.is_some() {
         let base_url = base_url.unwrap_or_else(|| "https://api.openai.com/v1".to_owned());
         let shown = without_secrets(&base_url).ok_or("OPENAI_BASE_URL is no URL such as http://localhost:11434/v1")?;
-        print_line(format_args!("server: {shown}"));
+        screen.print(format_args!("server: {shown}"));
         let models = if options.model.is_empty() { vec!["gpt-4o-mini".to_owned()] } else { options.model.clone() };
         let pairs = models.iter().map(|model| pair(&options.provider, model)).collect();
         return Ok((LlmClient::new(base_url.trim_end_matches('/'), &key.unwrap_or_default(), options.timeout), pairs));
     }
     let (error_rate, latency_scale, seed) = (options.error_rate, options.latency_scale, options.seed);
-    let simulator = Simulator::start(simulator::Config { error_rate, latency_scale, seed }).await?;
-    print_line("server: a simulator (set OPENAI_BASE_URL or OPENAI_API_KEY for a real one)");
+    let simulator = Simulator::start(simulator::Config { error_rate, latency_scale, seed }).await;
+    let simulator = simulator.map_err(|error| format!("can't start the simulator on 127.0.0.1: {error}"))?;
+    screen.print("server: a simulator (set OPENAI_BASE_URL or OPENAI_API_KEY for a real one)");
     let served = simulator::MODELS;
     if let Some(unknown) = options.model.iter().find(|wanted| served.iter().all(|model| model.name != **wanted)) {
         let names: Vec<_> = served.iter().map(|model| model.name).collect();
@@ -226,7 +228,9 @@ async fn start_calls(
                 tally.start(&pair);
                 let started = Instant::now();
                 let outcome = ask(&client, &pair, streaming).await;
-                tally.end(&pair, started.elapsed(), outcome.map_err(|error| error.error_type()));
+                if let Some(line) = tally.end(&pair, started.elapsed(), outcome) {
+                    Screen::of_stdout().print(line);
+                }
                 drop(permit);
             }
             .instrument(message),
@@ -253,42 +257,11 @@ async fn ask(client: &LlmClient, pair: &Pair, streaming: bool) -> Result<Option<
 }
 
 /// Shows the counts: on a terminal in one line that is updated every second, elsewhere in a new line every five seconds.
-async fn show(tally: &Tally) {
-    let live = io::stdout().is_terminal();
-    let mut tick = tokio::time::interval(Duration::from_secs(if live { 1 } else { 5 }));
+async fn show(tally: &Tally, screen: Screen) {
+    let mut tick = tokio::time::interval(Duration::from_secs(if screen.is_live { 1 } else { 5 }));
     tick.tick().await;
     loop {
         tick.tick().await;
-        if live {
-            // Erases the rest of the line, because padding would wrap on a narrow terminal, and returns to its start, so that a
-            // log line overwrites it.
-            let _ = write!(io::stdout(), "{}\x1b[K\r", tally.line()).and_then(|()| io::stdout().flush());
-        } else {
-            print_line(tally.line());
-        }
-    }
-}
-
-/// Prints a line. Not `println!`, which panics when the reader has closed the pipe: the calls and their telemetry go on.
-fn print_line(line: impl fmt::Display) {
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
-/// Waits for Ctrl-C, or for the SIGTERM of an orchestrator.
-struct Stop {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn new() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn requested(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        screen.show(&tally.line());
     }
 }

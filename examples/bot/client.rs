@@ -1,5 +1,7 @@
 //! Wraps the client crate in types that implement the traits of botticelli_obs.
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -40,13 +42,34 @@ impl LlmResponse for Reply {
 #[derive(Debug)]
 pub enum Error {
     Api(OpenAIError),
-    TimedOut,
+    /// Nothing has come for this time.
+    TimedOut(Duration),
+}
+
+/// Says why, without the URL and the content of an answer, which may be secret.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
+            Self::Api(OpenAIError::Reqwest(error)) => match error.source() {
+                Some(source) => write!(f, "{}", innermost(source)),
+                None => f.write_str("the request could not be sent"),
+            },
+            Self::Api(OpenAIError::JSONDeserialize(error, _)) => write!(f, "the answer can't be read: {error}"),
+            Self::Api(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// Returns the system's error, which the errors of libraries are wrapped around.
+fn innermost<'e>(error: &'e (dyn StdError + 'static)) -> &'e (dyn StdError + 'static) {
+    error.source().map_or(error, innermost)
 }
 
 impl ClassifyError for Error {
     fn error_type(&self) -> ErrorType {
         match self {
-            Self::TimedOut => ErrorType::Timeout,
+            Self::TimedOut(_) => ErrorType::Timeout,
             Self::Api(OpenAIError::ApiError(refusal)) => ErrorType::from_http_status(refusal.status_code.as_u16()),
             Self::Api(OpenAIError::Reqwest(error)) if error.is_timeout() => ErrorType::Timeout,
             Self::Api(OpenAIError::Reqwest(_)) => ErrorType::Network,
@@ -114,13 +137,13 @@ impl LlmClient {
                 }
                 Ok(Some(Err(error))) => Some((Err(Error::Api(error)), None)),
                 Ok(None) => None,
-                Err(_) => Some((Err(Error::TimedOut), None)),
+                Err(_) => Some((Err(Error::TimedOut(timeout)), None)),
             }
         }))
     }
 
     async fn within_timeout<F: Future>(&self, future: F) -> Result<F::Output, Error> {
-        tokio::time::timeout(self.timeout, future).await.map_err(|_| Error::TimedOut)
+        tokio::time::timeout(self.timeout, future).await.map_err(|_| Error::TimedOut(self.timeout))
     }
 }
 

@@ -116,10 +116,10 @@ pub(super) fn start_metrics(
         let message = match &config.listen {
             Some(listen) => {
                 let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
-                let first = if is_taken { "free the port, or " } else { "" };
+                let first = if is_taken { "free the port, which another program uses, or " } else { "" };
                 format!(
-                    "metrics: can't listen on {listen}: {first}set PROMETHEUS_ENDPOINT to another address, to port 0 for \
-                     any, or to `off`"
+                    "metrics: can't listen on {listen}: {first}set PROMETHEUS_ENDPOINT to another address, such as \
+                     127.0.0.1:9465, to port 0 for any, or to `off`"
                 )
             }
             None => "metrics: can't start the thread".to_owned(),

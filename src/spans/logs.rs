@@ -29,7 +29,7 @@ use crate::word::words;
 #[non_exhaustive]
 pub enum LogFormat {
     /// `text`: one line for each event, with time, level, target, message and fields. In colour on a terminal, unless `NO_COLOR` is
-    /// set.
+    /// set or `TERM` is `dumb`.
     #[default]
     Text,
     /// `json`: one JSON object on a line for each event, with `trace_id` and `span_id` inside a span that is exported.
@@ -68,15 +68,18 @@ pub(crate) fn layer(config: &Config) -> Option<Box<dyn Layer<Registry> + Send + 
     match config.format {
         LogFormat::Off => None,
         LogFormat::Text => {
-            let colours =
-                io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            Some(layer.with_ansi(colours).fmt_fields(NoFields).event_format(TextLine).with_filter(filter).boxed())
+            Some(layer.with_ansi(has_colours()).fmt_fields(NoFields).event_format(TextLine).with_filter(filter).boxed())
         }
         LogFormat::Json => {
             let json = Format::default().json().with_current_span(false).with_span_list(false);
             Some(layer.fmt_fields(JsonFields::new()).event_format(JsonLine(json)).with_filter(filter).boxed())
         }
     }
+}
+
+fn has_colours() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    io::stderr().is_terminal() && !is_dumb && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Formats a text line without the fields of the enclosing spans: the fields of a call span alone would fill two lines.

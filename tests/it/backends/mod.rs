@@ -5,5 +5,7 @@ mod bot;
 #[cfg(feature = "cli")]
 mod doctor;
 #[cfg(feature = "install")]
+mod examples;
+#[cfg(feature = "install")]
 mod prometheus;
 mod stack;

@@ -35,7 +35,7 @@ impl Bot {
     pub fn start(options: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = Folder::new("bot");
         let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut command = Command::new(program());
+        let mut command = Command::new(program("bot_server"));
         clear_environment(&mut command);
         let child = command
             .args(options)
@@ -81,11 +81,11 @@ impl Drop for Bot {
     }
 }
 
-/// `cargo test` builds examples beside the tests, but not when it is told a single test file.
-fn program() -> PathBuf {
+/// Returns the path of an example. `cargo test` builds examples beside the tests, but not when it is told a single test file.
+pub fn program(example: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     let folder = test.parent().and_then(|deps| deps.parent()).expect("tests are in a folder of the target folder");
-    let program = folder.join("examples/bot_server");
-    assert!(program.is_file(), "{} is missing: cargo build --all-features --example bot_server", program.display());
+    let program = folder.join("examples").join(example);
+    assert!(program.is_file(), "{} is missing: cargo build --all-features --example {example}", program.display());
     program
 }
