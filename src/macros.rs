@@ -10,8 +10,8 @@
 /// nothing.
 ///
 /// ```
-/// # let model = String::from("gemini-2.5-flash");
-/// # let started = std::time::Instant::now();
+/// let model = String::from("gemini-2.5-flash");
+/// let started = std::time::Instant::now();
 /// botticelli_obs::llm_request!("gemini", model);
 /// // The same as this macro, `llm_duration!` and `llm_tokens!` together, with one look-up of the series:
 /// botticelli_obs::llm_request!("gemini", model, duration: started.elapsed(), prompt: 12, completion: 30);

@@ -18,7 +18,8 @@ use std::ops::Add;
 /// Usages can be added, for example those of retries. Each field is added separately and capped at `u64::MAX`:
 ///
 /// ```
-/// # use botticelli_obs::Usage;
+/// use botticelli_obs::Usage;
+///
 /// let tries = [Usage::new(12, 0), Usage::new(12, 30)];
 /// assert_eq!(tries.into_iter().fold(Usage::default(), |sum, usage| sum + usage), Usage::new(24, 30));
 /// ```

@@ -35,7 +35,10 @@ pub(crate) const TARGET: &str = "botticelli_obs::call";
 /// ```
 /// use botticelli_obs::{ErrorType, LlmCall, Usage};
 ///
-/// # fn generate() -> Result<(u64, u64), ErrorType> { Ok((12, 30)) }
+/// fn generate() -> Result<(u64, u64), ErrorType> {
+///     Ok((12, 30)) // in a client: sends the request, and returns the tokens
+/// }
+///
 /// let mut call = LlmCall::start("gemini", "gemini-2.5-flash");
 /// match generate() {
 ///     Ok((prompt, completion)) => {
@@ -139,7 +142,8 @@ impl LlmCall {
     /// nothing is installed.
     ///
     /// ```
-    /// # use botticelli_obs::LlmCall;
+    /// use botticelli_obs::{LlmCall, tracing};
+    ///
     /// let call = LlmCall::start("ollama", "llama3.2");
     /// call.span().in_scope(|| tracing::info!("sending the request"));
     /// call.finish();

@@ -199,13 +199,11 @@ impl LlmCall {
     /// [`with_timeout`](crate::LlmCallBuilder::with_timeout) is over, as `timeout`, at once, even if the future goes on.
     ///
     /// ```
-    /// # use botticelli_obs::{ClassifyError, ErrorType, LlmCall, LlmResponse};
-    /// # struct Reply; impl LlmResponse for Reply {}
-    /// # struct ApiError; impl ClassifyError for ApiError { fn error_type(&self) -> ErrorType { ErrorType::Auth } }
-    /// # async fn generate() -> Result<Reply, ApiError> { Ok(Reply) }
-    /// # async fn example() -> Result<Reply, ApiError> {
-    /// let reply = LlmCall::start("gemini", "gemini-2.5-flash").observe(generate()).await?;
-    /// # Ok(reply) }
+    /// use botticelli_obs::{ClassifyError, LlmCall, LlmResponse};
+    ///
+    /// async fn observed<T: LlmResponse, E: ClassifyError>(send: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    ///     LlmCall::start("gemini", "gemini-2.5-flash").observe(send).await
+    /// }
     /// ```
     pub fn observe<F: Future<Output: Outcome>>(self, future: F) -> Observe<F> {
         Observe { future, observed: ObservedCall::new(self) }
@@ -218,15 +216,15 @@ impl LlmCall {
     /// unless the closure records another class. Everything else is as in [`observe`](Self::observe).
     ///
     /// ```
-    /// # use botticelli_obs::{ErrorType, LlmCall, Usage};
-    /// # async fn generate() -> Result<(String, u64), std::io::Error> { Ok((String::new(), 3)) }
-    /// # async fn example() -> std::io::Result<()> {
-    /// let reply = LlmCall::start("ollama", "llama3.2").observe_with(generate(), |call, result| match result {
-    ///     Ok((_, tokens)) => call.record_usage(Usage::new(0, *tokens)),
-    ///     Err(_) => call.record_error(ErrorType::Network),
-    /// });
-    /// reply.await?;
-    /// # Ok(()) }
+    /// use botticelli_obs::{ErrorType, LlmCall, Usage};
+    ///
+    /// async fn observed(send: impl Future<Output = Result<(String, u64), String>>) -> Result<(String, u64), String> {
+    ///     let call = LlmCall::start("ollama", "llama3.2").observe_with(send, |call, result| match result {
+    ///         Ok((_, tokens)) => call.record_usage(Usage::new(0, *tokens)),
+    ///         Err(_) => call.record_error(ErrorType::Network),
+    ///     });
+    ///     call.await
+    /// }
     /// ```
     pub fn observe_with<F, T, E, R>(self, future: F, report: R) -> ObserveWith<F, R>
     where
@@ -242,7 +240,8 @@ impl LlmCall {
     /// `timeout`; its output is returned all the same.
     ///
     /// ```
-    /// # use botticelli_obs::LlmCall;
+    /// use botticelli_obs::LlmCall;
+    ///
     /// let reply = LlmCall::start("ollama", "llama3.2").observe_sync(|| "to be or not".to_owned());
     /// assert_eq!(reply, "to be or not");
     /// ```

@@ -248,19 +248,22 @@ impl LlmCall {
     /// it counts. See [`ObservedStream`] for a stream that is dropped.
     ///
     /// ```
-    /// # use botticelli_obs::{ClassifyError, ErrorType, LlmCall};
-    /// # struct ApiError; impl ClassifyError for ApiError { fn error_type(&self) -> ErrorType { ErrorType::Auth } }
-    /// # async fn open() -> Result<futures_util::stream::Empty<Result<String, ApiError>>, ApiError> {
-    /// #     Ok(futures_util::stream::empty())
-    /// # }
-    /// # async fn example() -> Result<(), ApiError> {
-    /// use futures_util::StreamExt;
+    /// use botticelli_obs::{ClassifyError, LlmCall};
+    /// use futures_util::{Stream, StreamExt};
     ///
-    /// let mut stream = LlmCall::start("gemini", "gemini-2.5-flash").observe_stream(open()).await?;
-    /// while let Some(chunk) = stream.next().await {
-    ///     let text = chunk?;
+    /// async fn read<S, E>(open: impl Future<Output = Result<S, E>>) -> Result<String, E>
+    /// where
+    ///     S: Stream<Item = Result<String, E>>,
+    ///     E: ClassifyError,
+    /// {
+    ///     let call = LlmCall::builder("gemini", "gemini-2.5-flash").with_streaming().start();
+    ///     let mut chunks = std::pin::pin!(call.observe_stream(open).await?);
+    ///     let mut text = String::new();
+    ///     while let Some(chunk) = chunks.next().await {
+    ///         text += &chunk?;
+    ///     }
+    ///     Ok(text)
     /// }
-    /// # Ok(()) }
     /// ```
     pub fn observe_stream<F, S, E>(self, future: F) -> ObserveStream<F>
     where
@@ -278,21 +281,25 @@ impl LlmCall {
     /// A failure to open is `unknown` unless [`with_error_type`](ObserveStreamWith::with_error_type) says more.
     ///
     /// ```
-    /// # use std::io;
-    /// # use botticelli_obs::{ErrorType, LlmCall, Usage};
-    /// # type Item = Result<(String, Option<u64>), io::Error>;
-    /// # async fn open() -> io::Result<futures_util::stream::Empty<Item>> { Ok(futures_util::stream::empty()) }
-    /// # async fn example() -> io::Result<()> {
-    /// let call = LlmCall::builder("ollama", "llama3.2").with_streaming().start();
-    /// let stream = call
-    ///     .observe_stream_with(open(), |call, item| match item {
+    /// use std::io;
+    ///
+    /// use botticelli_obs::{ErrorType, LlmCall, Usage};
+    /// use futures_util::Stream;
+    ///
+    /// type Item = io::Result<(String, Option<u64>)>;
+    ///
+    /// async fn observed<S: Stream<Item = Item>>(
+    ///     open: impl Future<Output = io::Result<S>>,
+    /// ) -> io::Result<impl Stream<Item = Item>> {
+    ///     let call = LlmCall::builder("ollama", "llama3.2").with_streaming().start();
+    ///     call.observe_stream_with(open, |call, item: &Item| match item {
     ///         Ok((_, Some(tokens))) => call.record_usage(Usage::new(0, *tokens)),
     ///         Ok((_, None)) => {}
     ///         Err(_) => call.record_error(ErrorType::Stream),
     ///     })
-    ///     .with_error_type(|_| ErrorType::Network)
-    ///     .await?;
-    /// # Ok(()) }
+    ///     .with_error_type(|_: &io::Error| ErrorType::Network)
+    ///     .await
+    /// }
     /// ```
     pub fn observe_stream_with<F, S, E, R>(self, future: F, report: R) -> ObserveStreamWith<F, R, fn(&E) -> ErrorType>
     where
@@ -307,8 +314,9 @@ impl LlmCall {
     /// stream. The closure is as in [`observe_stream_with`](Self::observe_stream_with).
     ///
     /// ```
-    /// # use botticelli_obs::{LlmCall, Usage};
-    /// # use futures_util::stream;
+    /// use botticelli_obs::{LlmCall, Usage};
+    /// use futures_util::stream;
+    ///
     /// let chunks = stream::iter([("to be", 0), ("or not", 12)]);
     /// let call = LlmCall::start("ollama", "llama3.2");
     /// let chunks = call.wrap_stream_with(chunks, |call, (_, tokens)| call.record_usage(Usage::new(3, *tokens)));
@@ -328,10 +336,10 @@ impl LlmCall {
     /// open.
     ///
     /// ```
-    /// # use botticelli_obs::LlmCall;
-    /// # async fn example() -> std::io::Result<()> {
+    /// use botticelli_obs::LlmCall;
     /// use futures_util::{StreamExt, stream};
     ///
+    /// # async fn example() -> std::io::Result<()> {
     /// let words = stream::iter([Ok::<_, std::io::Error>("to be ".to_owned()), Ok("or not".to_owned())]);
     /// let mut words = LlmCall::start("ollama", "llama3.2").wrap_stream(words);
     /// while let Some(word) = words.next().await {

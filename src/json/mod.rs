@@ -15,15 +15,14 @@
 //! ```
 //! use botticelli_obs::{LlmCall, json};
 //!
-//! # async fn send(_: &str) -> std::io::Result<json::Value> { Ok(json::Value::Null) }
-//! # async fn example() -> std::io::Result<()> {
-//! let call = LlmCall::start("anthropic", "claude-sonnet-4-5");
-//! let body = call.observe_with(send("Who painted the Primavera?"), |call, result| match result {
-//!     Ok(body) => call.record_json(body),
-//!     Err(error) => call.record_error(error),
-//! });
-//! let text = body.await?["content"][0]["text"].take();
-//! # Ok(()) }
+//! async fn ask(send: impl Future<Output = std::io::Result<json::Value>>) -> std::io::Result<json::Value> {
+//!     let call = LlmCall::start("anthropic", "claude-sonnet-4-5");
+//!     let body = call.observe_with(send, |call, result| match result {
+//!         Ok(body) => call.record_json(body),
+//!         Err(error) => call.record_error(error),
+//!     });
+//!     Ok(body.await?["content"][0]["text"].take())
+//! }
 //! ```
 //!
 //! For a response whose HTTP status is an error, use [`ErrorType::from_http_response`], which reads status and body.
