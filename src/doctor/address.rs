@@ -47,7 +47,7 @@ impl Address {
 
     /// Returns the address to connect to from this machine. A program that listens on an unspecified address such as `0.0.0.0`
     /// answers on loopback.
-    pub(super) fn from_here(&self) -> Self {
+    pub(super) fn as_seen_here(&self) -> Self {
         let host = match &self.host {
             Host::Ip(ip) if ip.to_canonical().is_unspecified() => Host::Ip(match ip {
                 IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

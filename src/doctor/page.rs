@@ -28,7 +28,7 @@ pub(super) async fn check(settings: &Settings, web: &Web) -> (PageFacts, Vec<Fin
                      that the program logs at its start";
         return (PageFacts::default(), vec![Finding::note(CHECK, found)]);
     }
-    let url = format!("http://{}/metrics", listen.from_here());
+    let url = format!("http://{}/metrics", listen.as_seen_here());
     let answer = match web.get_page(&url, settings.token.as_ref()).await {
         Ok(answer) => answer,
         Err(why) => {
