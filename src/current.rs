@@ -9,25 +9,38 @@ use std::sync::{Arc, OnceLock};
 use metrics::{Key, KeyName, Recorder, SharedString};
 
 use crate::catalog::METADATA;
-use crate::series::{Fact, Finished, PairSeries};
+#[cfg(feature = "install")]
+use crate::store::Store as Own;
+#[cfg(not(feature = "install"))]
+use no_store::Own;
 
-/// A recorder of this crate: it keeps the series of each provider and model together.
-pub(crate) trait PairRecorder: Recorder + Send + Sync {
-    /// Returns the series of a provider and model, whose names need not be clean; `None` once the recorder is closed.
-    fn pair(&self, provider: &str, model: &str) -> Option<Arc<dyn PairSeries>>;
+/// What stands for the recorder of this crate where it has none.
+#[cfg(not(feature = "install"))]
+mod no_store {
+    use std::sync::Arc;
 
-    /// Records something about a provider and model.
-    fn record(&self, provider: &str, model: &str, fact: &Fact);
+    use crate::series::{Finished, PairSeries, Series};
 
-    /// Records a whole call that has succeeded.
-    fn finished(&self, call: &Finished<'_>);
+    pub(crate) enum Own {}
+
+    impl Own {
+        pub(crate) fn pair(&self, _: &str, _: &str) -> Option<Arc<dyn PairSeries>> {
+            match *self {}
+        }
+
+        pub(crate) fn lasting_pair(&self, _: &str, _: &str) -> Option<Series> {
+            match *self {}
+        }
+
+        pub(crate) fn finished(&self, _: &Finished<'_>) -> bool {
+            match *self {}
+        }
+    }
 }
-
-pub(crate) type SharedRecorder = Arc<dyn PairRecorder>;
 
 /// The recorder that is current.
 pub(crate) enum Current<'a> {
-    Own(SharedRecorder),
+    Own(Arc<Own>),
     /// One of another crate, or one of this crate behind layers of another.
     Foreign(&'a dyn Recorder),
     /// None, or one that does nothing.
@@ -38,11 +51,11 @@ pub(crate) enum Current<'a> {
 const QUESTION: &str = "botticelli.obs.recorder";
 
 thread_local! {
-    static ANSWER: Cell<Option<(Place, SharedRecorder)>> = const { Cell::new(None) };
+    static ANSWER: Cell<Option<(Place, Arc<Own>)>> = const { Cell::new(None) };
 }
 
 /// The process' recorder, if it is one of this crate: its address, and what it forwards to. It is never dropped.
-static GLOBAL: OnceLock<(usize, &'static dyn PairRecorder)> = OnceLock::new();
+static GLOBAL: OnceLock<(usize, &'static Own)> = OnceLock::new();
 
 /// Address and size of a recorder.
 type Place = (usize, usize);
@@ -53,7 +66,7 @@ fn place<R: Recorder + ?Sized>(recorder: &R) -> Place {
 
 /// Returns the process' recorder, if it is one of this crate, known already, and no other is current.
 #[inline]
-pub(crate) fn global() -> Option<&'static dyn PairRecorder> {
+pub(crate) fn global() -> Option<&'static Own> {
     let (at, global) = GLOBAL.get()?;
     (metrics::with_recorder(|recorder| place(recorder).0) == *at).then_some(*global)
 }
@@ -108,7 +121,7 @@ fn keeps_keys(recorder: &dyn Recorder) -> bool {
 
 /// Answers [`with_current`] if `name` is its question. A recorder of this crate calls it first when a gauge is described.
 #[cfg(feature = "install")]
-pub(crate) fn identify<R: Recorder>(asked: &R, name: &KeyName, recorder: impl FnOnce() -> SharedRecorder) -> bool {
+pub(crate) fn identify<R: Recorder>(asked: &R, name: &KeyName, recorder: impl FnOnce() -> Arc<Own>) -> bool {
     let is_question = name.as_str() == QUESTION;
     if is_question {
         // Fails at the end of a thread, when its locals are gone: `with_current` reads no answer then.
@@ -119,7 +132,7 @@ pub(crate) fn identify<R: Recorder>(asked: &R, name: &KeyName, recorder: impl Fn
 
 /// Answers once and for all: `asked` is the process' recorder. It needs a size, so that no other one has its address.
 #[cfg(feature = "install")]
-pub(crate) fn identify_as_global<R: Recorder>(asked: &R, name: &KeyName, recorder: &SharedRecorder) -> bool {
+pub(crate) fn identify_as_global<R: Recorder>(asked: &R, name: &KeyName, recorder: &Arc<Own>) -> bool {
     let is_question = identify(asked, name, || Arc::clone(recorder));
     if is_question && size_of::<R>() > 0 {
         GLOBAL.get_or_init(|| (place(asked).0, &**Box::leak(Box::new(Arc::clone(recorder)))));

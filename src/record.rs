@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use metrics::{IntoF64, Recorder};
 
-use crate::current::{self, Current, PairRecorder};
+use crate::current::{self, Current};
 use crate::error_type::ErrorType;
-use crate::series::{Fact, Finished, Handles, PairSeries};
+use crate::series::{Fact, Finished, Handles, PairSeries, Series};
 use crate::usage::Usage;
 
 /// Publishes the series of a provider and model with the value 0, each `error_type` and `finish_reason` included.
@@ -26,22 +26,19 @@ pub fn declare(provider: impl AsRef<str>, model: impl AsRef<str>) {
 
 /// Returns the series of a pair with the recorder that is current now; `None` without one.
 #[inline]
-pub(crate) fn current_series(provider: &str, model: &str) -> Option<Arc<dyn PairSeries>> {
+pub(crate) fn current_series(provider: &str, model: &str) -> Option<Series> {
     match current::global() {
-        Some(own) => own.pair(provider, model),
+        Some(own) => own.lasting_pair(provider, model),
         None => series_elsewhere(provider, model),
     }
 }
 
 #[cold]
-fn series_elsewhere(provider: &str, model: &str) -> Option<Arc<dyn PairSeries>> {
+fn series_elsewhere(provider: &str, model: &str) -> Option<Series> {
     current::with_current(|current| match current {
-        Current::Own(own) => own.pair(provider, model),
+        Current::Own(own) => own.pair(provider, model).map(Series::Shared),
         // Only a reference, so everything is registered now.
-        Current::Foreign(recorder) => {
-            let handles: Arc<dyn PairSeries> = Arc::new(Handles::complete(recorder, provider, model));
-            Some(handles)
-        }
+        Current::Foreign(recorder) => Some(Series::Shared(Arc::new(Handles::complete(recorder, provider, model)))),
         Current::None => None,
     })
 }
@@ -78,38 +75,36 @@ pub fn finished(
 }
 
 fn record_finished(call: &Finished<'_>) {
-    if let Some(own) = current::global() {
-        return own.finished(call);
+    if !current::global().is_some_and(|own| own.finished(call)) {
+        record_finished_anywhere(call);
     }
-    record_to_current(
+}
+
+#[cold]
+fn record_finished_anywhere(call: &Finished<'_>) {
+    record_anywhere(
         call.provider,
         call.model,
-        |own| own.finished(call),
+        |series| series.finished(call),
         |handles, recorder| handles.finished(recorder, call),
     );
 }
 
 fn record(provider: &str, model: &str, fact: &Fact) {
-    if let Some(own) = current::global() {
-        return own.record(provider, model, fact);
-    }
-    record_to_current(
-        provider,
-        model,
-        |own| own.record(provider, model, fact),
-        |handles, recorder| handles.record(recorder, fact),
-    );
+    record_anywhere(provider, model, |series| series.record(fact), |handles, recorder| handles.record(recorder, fact));
 }
 
-#[inline(never)]
-fn record_to_current(
+fn record_anywhere(
     provider: &str,
     model: &str,
-    own: impl FnOnce(&dyn PairRecorder),
+    own: impl Fn(&dyn PairSeries),
     foreign: impl FnOnce(&Handles, &dyn Recorder),
 ) {
+    if let Some(recorder) = current::global() {
+        return recorder.lasting_pair(provider, model).iter().for_each(|series| own(&**series));
+    }
     current::with_current(|current| match current {
-        Current::Own(recorder) => own(&*recorder),
+        Current::Own(recorder) => recorder.pair(provider, model).iter().for_each(|series| own(&**series)),
         // Registers what is recorded and nothing else.
         Current::Foreign(recorder) => foreign(&Handles::new(Arc::from(provider), Arc::from(model)), recorder),
         Current::None => {}

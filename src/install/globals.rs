@@ -1,19 +1,22 @@
 //! Sets the global recorder and the global subscriber. Neither can be unset, so the global recorder does nothing until an install
 //! has succeeded.
 
+use std::sync::Arc;
+
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use once_cell::sync::OnceCell;
 use tracing::Dispatch;
 use tracing_log::LogTracer;
 
 use super::error::InstallError;
-use crate::current::{self, SharedRecorder};
+use crate::current;
+use crate::store::Store;
 
 /// Set when `GlobalRecorder` is the global recorder of the process.
 static IS_SET: OnceCell<()> = OnceCell::new();
 
 /// The recorder to which `GlobalRecorder` forwards. Set once, when an install has succeeded.
-static TARGET: OnceCell<SharedRecorder> = OnceCell::new();
+static TARGET: OnceCell<Arc<Store>> = OnceCell::new();
 
 /// Sets the global recorder, unless an earlier install that failed later has set it already.
 ///
@@ -30,7 +33,7 @@ pub(super) fn set_recorder() -> Result<(), InstallError> {
 }
 
 /// Makes the global recorder forward to this recorder until the process ends.
-pub(super) fn activate_recorder(recorder: SharedRecorder) {
+pub(super) fn activate_recorder(recorder: Arc<Store>) {
     // Can't fail: only one install succeeds, and only that one calls this.
     let _ = TARGET.set(recorder);
 }
@@ -49,11 +52,11 @@ pub(super) fn set_subscriber(subscriber: impl Into<Dispatch>) -> Result<(), Inst
 
 /// Forwards to its target; does nothing before the target is set.
 struct GlobalRecorder {
-    target: &'static OnceCell<SharedRecorder>,
+    target: &'static OnceCell<Arc<Store>>,
 }
 
 impl GlobalRecorder {
-    fn forward<T>(&self, to: impl FnOnce(&SharedRecorder) -> T, noop: impl FnOnce() -> T) -> T {
+    fn forward<T>(&self, to: impl FnOnce(&Arc<Store>) -> T, noop: impl FnOnce() -> T) -> T {
         self.target.get().map_or_else(noop, to)
     }
 }
@@ -64,7 +67,7 @@ impl Recorder for GlobalRecorder {
     }
 
     fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
-        let describe = |to: &SharedRecorder| {
+        let describe = |to: &Arc<Store>| {
             if !current::identify_as_global(self, &key, to) {
                 to.describe_gauge(key, unit, description);
             }

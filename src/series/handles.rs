@@ -192,6 +192,10 @@ fn get_or_register<T>(cell: &OnceLock<T>, register: impl FnOnce() -> T) -> &T {
 
 /// The handles of [`Handles::complete`], which have to ask nobody.
 impl PairSeries for Handles {
+    fn names(&self) -> [&str; 2] {
+        [&self.provider, &self.model]
+    }
+
     fn declare(&self) {
         self.declare(&NoopRecorder);
     }
@@ -210,5 +214,13 @@ impl PairSeries for Handles {
 
     fn chunk_gap(&self, gap: Duration) {
         self.chunk_gap(&NoopRecorder, gap);
+    }
+
+    fn record(&self, fact: &Fact) {
+        self.record(&NoopRecorder, fact);
+    }
+
+    fn finished(&self, call: &Finished<'_>) {
+        self.finished(&NoopRecorder, call);
     }
 }

@@ -5,6 +5,8 @@
 
 mod handles;
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::catalog::{self, Metric};
@@ -16,6 +18,9 @@ pub(crate) use handles::Handles;
 
 /// Where the calls of one provider and model are counted. Every method is quiet, and none may be called with a lock held.
 pub(crate) trait PairSeries: Send + Sync {
+    /// Returns the provider and the model as they are on labels.
+    fn names(&self) -> [&str; 2];
+
     /// Publishes every series that has a zero.
     fn declare(&self);
 
@@ -30,6 +35,31 @@ pub(crate) trait PairSeries: Send + Sync {
 
     /// Records the time between two chunks.
     fn chunk_gap(&self, gap: Duration);
+
+    /// Records something that is known apart from any [`LlmCall`](crate::LlmCall).
+    fn record(&self, fact: &Fact);
+
+    /// Records a whole call, likewise.
+    fn finished(&self, call: &Finished<'_>);
+}
+
+/// The series of a call.
+pub(crate) enum Series {
+    /// Those of the names that were asked for, with a recorder that is never dropped: nobody counts who refers to them.
+    Lasting(&'static dyn PairSeries),
+    Shared(Arc<dyn PairSeries>),
+}
+
+impl Deref for Series {
+    type Target = dyn PairSeries;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Lasting(series) => *series,
+            Self::Shared(series) => &**series,
+        }
+    }
 }
 
 /// Everything that is counted when a call ends.
@@ -67,12 +97,11 @@ pub(crate) struct Finished<'a> {
 }
 
 impl Finished<'_> {
-    /// Whether duration and tokens are such as a call can have, by a comparison each. What it does not let through need not be
-    /// invalid.
+    /// Whether its tokens are such as a call can have, by one comparison. What it does not let through need not be invalid.
     #[cfg(feature = "install")]
     #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.seconds.to_bits() < f64::INFINITY.to_bits() && self.prompt | self.completion < MAX_TOKENS
+    pub(crate) fn is_plausible(&self) -> bool {
+        self.prompt | self.completion < MAX_TOKENS
     }
 }
 

@@ -5,18 +5,25 @@ use std::sync::Arc;
 
 /// Upper bounds, ascending and finite.
 ///
-/// The exponent of a floating-point number says between which powers of two it is. For each of these octaves a table has the
-/// place of the first bound that is not below it, so that a search is a step or two.
+/// The exponent of a floating-point number says between which powers of two it is. A table has the first bound of each of these
+/// octaves: most have no other one, and a search is a comparison.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
     all: Arc<[f64]>,
-    /// For the octaves from `lowest` to the highest with bounds.
-    begins: Arc<[u32]>,
+    /// Those from `lowest` to the highest with bounds.
+    octaves: Box<[Octave]>,
     lowest: usize,
 }
 
-/// The most bounds that are looked at one by one.
-const FEW: usize = 8;
+#[derive(Clone, Debug)]
+struct Octave {
+    /// The first bound that is not below it.
+    first: f64,
+    /// How many are before that one.
+    begin: u32,
+    /// Whether there are others in this octave.
+    has_more: bool,
+}
 
 /// The table begins at least here: no duration but zero is shorter.
 const NANOSECOND: f64 = 1e-9;
@@ -26,10 +33,13 @@ impl Bounds {
         let positive = &all[all.partition_point(|bound| *bound <= 0.0)..];
         let lowest = octave(positive.first().map_or(NANOSECOND, |lowest| lowest.min(NANOSECOND)));
         let octaves = positive.last().map_or(0..0, |highest| lowest..octave(*highest) + 1);
-        // The end of an octave is the beginning of the next one. Above the last there is no number.
-        let begins = |octave: usize| all.partition_point(|bound| *bound < f64::from_bits((octave as u64) << MANTISSA));
-        let begins = octaves.map(|octave| begins(octave) as u32).collect();
-        Self { all, begins, lowest }
+        let begin = |octave: usize| all.partition_point(|bound| *bound < f64::from_bits((octave as u64) << MANTISSA));
+        let octaves = octaves.map(|octave| {
+            // The end of an octave is the beginning of the next one. Above the last there is no number.
+            let (begin, end) = (begin(octave), begin(octave + 1));
+            Octave { first: all[begin], begin: begin as u32, has_more: end > begin + 1 }
+        });
+        Self { octaves: octaves.collect(), all, lowest }
     }
 
     /// All of them, in the order of the buckets.
@@ -40,22 +50,19 @@ impl Bounds {
     /// Returns the bucket of a sample: how many bounds are below it.
     #[inline(always)]
     pub(super) fn bucket(&self, value: f64) -> usize {
-        // There is none for zero, what is negative, and what is above all bounds.
-        let Some(begin) = self.begins.get(octave(value).wrapping_sub(self.lowest)) else { return self.search(value) };
-        let mut bucket = *begin as usize;
-        let end = bucket + FEW;
-        while let Some(bound) = self.all.get(bucket)
-            && *bound < value
-        {
-            bucket += 1;
-            if bucket == end {
-                return self.search(value);
-            }
-        }
-        bucket
+        self.quick_bucket(value).unwrap_or_else(|| self.search(value))
     }
 
-    fn search(&self, value: f64) -> usize {
+    /// Returns the bucket of a sample where one comparison tells it. The sample is positive and finite then.
+    #[inline(always)]
+    pub(super) fn quick_bucket(&self, value: f64) -> Option<usize> {
+        // There is no octave for zero, what is negative, and what is above all bounds.
+        let octave = self.octaves.get(octave(value).wrapping_sub(self.lowest))?;
+        (!octave.has_more).then(|| octave.begin as usize + usize::from(octave.first < value))
+    }
+
+    #[inline(never)]
+    pub(super) fn search(&self, value: f64) -> usize {
         self.all.partition_point(|bound| *bound < value)
     }
 }

@@ -7,31 +7,34 @@
 
 use super::sync::{AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 
-/// A group of counts, and one sum of floating-point numbers.
+/// A group of `N` counts, buckets of samples, and one sum of floating-point numbers.
 #[derive(Debug)]
-pub(super) struct Halves {
+pub(super) struct Halves<const N: usize> {
     /// The half in use in the highest bit, and how many updates it has been given in the others.
     state: AtomicU64,
-    halves: [Half; 2],
-    totals: Mutex<Totals>,
+    halves: [Half<N>; 2],
+    totals: Mutex<Totals<N>>,
 }
 
 #[derive(Debug)]
-struct Half {
+struct Half<const N: usize> {
     /// How many updates have ended.
     ended: AtomicU64,
     /// The bits of an `f64`.
     sum: AtomicU64,
-    counts: Box<[AtomicU64]>,
+    counts: [AtomicU64; N],
+    buckets: Box<[AtomicU64]>,
 }
 
 /// Everything that readers have found so far.
 #[derive(Debug)]
-pub(super) struct Totals {
+pub(super) struct Totals<const N: usize> {
     /// Finite.
     pub(super) sum: f64,
     /// Each stops at `u64::MAX`.
-    pub(super) counts: Box<[u64]>,
+    pub(super) counts: [u64; N],
+    /// Likewise.
+    pub(super) buckets: Box<[u64]>,
     /// How many times the sum would have become infinite, and was left as it was.
     pub(super) overflows: u64,
 }
@@ -41,30 +44,30 @@ const SECOND_HALF: u64 = 1 << 63;
 /// How often a reader looks again before it gives up the processor.
 const SPINS: u32 = 100;
 
-impl Halves {
-    pub(super) fn new(counts: usize) -> Self {
+impl<const N: usize> Halves<N> {
+    pub(super) fn new(buckets: usize) -> Self {
         let half = || Half {
             ended: AtomicU64::new(0),
             sum: AtomicU64::new(0),
-            counts: (0..counts).map(|_| AtomicU64::new(0)).collect(),
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect(),
         };
-        let totals = Totals { sum: 0.0, counts: vec![0; counts].into(), overflows: 0 };
+        let totals = Totals { sum: 0.0, counts: [0; N], buckets: vec![0; buckets].into(), overflows: 0 };
         Self { state: AtomicU64::new(0), halves: [half(), half()], totals: Mutex::new(totals) }
     }
 
     /// Begins an update, which ends when it is dropped. Readers wait for it, so nothing slow may come between.
     #[inline]
-    pub(super) fn update(&self) -> Update<'_> {
+    pub(super) fn update(&self) -> Update<'_, N> {
         // Acquire: a half is used again only after its reader has left it.
         let state = self.state.fetch_add(1, Ordering::Acquire);
-        let half = self.half(state);
-        Update { half, counts: &half.counts }
+        Update { half: self.half(state) }
     }
 
     /// Reads everything that was added before.
     ///
     /// Waits for updates under way, which takes as long as their threads are kept from running.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Totals) -> T) -> T {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Totals<N>) -> T) -> T {
         let mut totals = match self.totals.lock() {
             Ok(totals) => totals,
             Err(poisoned) => poisoned.into_inner(),
@@ -73,7 +76,7 @@ impl Halves {
         read(&totals)
     }
 
-    fn drain(&self, totals: &mut Totals) {
+    fn drain(&self, totals: &mut Totals<N>) {
         let state = self.state.load(Ordering::Relaxed);
         if state & !SECOND_HALF == 0 {
             return;
@@ -88,7 +91,8 @@ impl Halves {
         }
         // Nobody else touches this half until it is in use again, so that plain loads and stores do.
         half.ended.store(0, Ordering::Relaxed);
-        for (count, total) in half.counts.iter().zip(&mut totals.counts) {
+        let buckets = half.buckets.iter().zip(&mut totals.buckets);
+        for (count, total) in half.counts.iter().zip(&mut totals.counts).chain(buckets) {
             let more = count.load(Ordering::Relaxed);
             if more > 0 {
                 count.store(0, Ordering::Relaxed);
@@ -105,28 +109,29 @@ impl Halves {
     }
 
     #[inline]
-    fn half(&self, state: u64) -> &Half {
+    fn half(&self, state: u64) -> &Half<N> {
         &self.halves[(state >> 63) as usize]
     }
 }
 
 /// Numbers that are added together.
 #[must_use = "an update ends when it is dropped"]
-pub(super) struct Update<'a> {
-    half: &'a Half,
-    /// Those of the half, looked up once.
-    counts: &'a [AtomicU64],
+pub(super) struct Update<'a, const N: usize> {
+    half: &'a Half<N>,
 }
 
-impl Update<'_> {
+impl<const N: usize> Update<'_, N> {
     /// Adds to a count, which stops at `u64::MAX`.
     #[inline]
     pub(super) fn add(&self, count: usize, more: u64) {
-        let Some(count) = self.counts.get(count) else { return };
-        let before = count.fetch_add(more, Ordering::Relaxed);
-        if before.checked_add(more).is_none() {
-            // No reader has seen the number that has wrapped: it waits for the end of this update.
-            count.fetch_max(u64::MAX, Ordering::Relaxed);
+        add_saturating(&self.half.counts[count], more);
+    }
+
+    /// Adds to a bucket, likewise.
+    #[inline]
+    pub(super) fn add_to_bucket(&self, bucket: usize, more: u64) {
+        if let Some(count) = self.half.buckets.get(bucket) {
+            add_saturating(count, more);
         }
     }
 
@@ -136,8 +141,9 @@ impl Update<'_> {
         let mut bits = self.half.sum.load(Ordering::Relaxed);
         loop {
             let sum = f64::from_bits(bits) + more;
-            // Whether it is finite, whatever its sign.
-            if sum.to_bits() << 1 >= f64::INFINITY.to_bits() << 1 {
+            #[expect(clippy::eq_op, reason = "fewer instructions than `is_finite`, with the same result")]
+            let is_finite = !(sum - sum).is_nan();
+            if !is_finite {
                 return false;
             }
             match self.half.sum.compare_exchange_weak(bits, sum.to_bits(), Ordering::Relaxed, Ordering::Relaxed) {
@@ -148,10 +154,19 @@ impl Update<'_> {
     }
 }
 
-impl Drop for Update<'_> {
+impl<const N: usize> Drop for Update<'_, N> {
     #[inline]
     fn drop(&mut self) {
         // Release: a reader that counts this update as ended sees what it has added.
         self.half.ended.fetch_add(1, Ordering::Release);
+    }
+}
+
+#[inline]
+fn add_saturating(count: &AtomicU64, more: u64) {
+    let before = count.fetch_add(more, Ordering::Relaxed);
+    if before.checked_add(more).is_none() {
+        // No reader has seen the number that has wrapped: it waits for the end of this update.
+        count.fetch_max(u64::MAX, Ordering::Relaxed);
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Histogram {
     lowest: f64,
     /// Samples that were not taken, of the whole family.
     invalid: Arc<AtomicU64>,
-    buckets: Halves,
+    buckets: Halves<0>,
 }
 
 impl Histogram {
@@ -35,7 +35,7 @@ impl Histogram {
         let bucket = self.bucket(value);
         let more = value * count as f64;
         let update = self.buckets.update();
-        update.add(bucket, count);
+        update.add_to_bucket(bucket, count);
         let is_in_sum = update.add_to_sum(more);
         drop(update);
         if !is_in_sum {
@@ -51,7 +51,7 @@ impl Histogram {
 
     /// Appends the series to its family.
     pub(super) fn read(&self, family: &mut Histograms) {
-        self.buckets.read(|totals| family.push(&totals.counts, totals.sum));
+        self.buckets.read(|totals| family.push(&totals.buckets, totals.sum));
     }
 }
 

@@ -95,6 +95,8 @@ pub(crate) struct Store {
     refused_names: AtomicU64,
     reported: health::Reports,
     is_closed: AtomicBool,
+    /// Whether it is open, and there are no added recorders.
+    is_simple: AtomicBool,
 }
 
 impl Store {
@@ -129,6 +131,7 @@ impl Store {
             config,
             admitted: RwLock::new(admitted),
             shared: Arc::new(shared),
+            is_simple: AtomicBool::new(extras.is_empty()),
             extras,
             refused_names: AtomicU64::new(0),
             reported: health::Reports::default(),
@@ -139,7 +142,7 @@ impl Store {
     /// Makes everything recorded from now on vanish.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
-        // So that what is quickest need not look whether it is closed.
+        self.is_simple.store(false, Ordering::Relaxed);
         self.pairs.forget();
     }
 

@@ -51,7 +51,7 @@ const CALL_PROMPT: usize = PairCounter::COUNT;
 const CALL_COMPLETION: usize = CALL_PROMPT + 1;
 /// Durations recorded apart from calls, which are no requests.
 const SINGLE_DURATIONS: usize = CALL_COMPLETION + 1;
-const FIRST_BUCKET: usize = SINGLE_DURATIONS + 1;
+const COUNTS: usize = SINGLE_DURATIONS + 1;
 
 /// Bits of `shown` beyond those of the counters.
 const LAST_SUCCESS_IS_SET: u64 = 1 << 62;
@@ -62,7 +62,7 @@ pub(crate) struct Pair {
     labels: Arc<LabelSet>,
     shared: Arc<Shared>,
     /// Counts, the buckets of the durations, and their sum.
-    calls: Halves,
+    calls: Halves<COUNTS>,
     in_flight: Number,
     last_success: Number,
     first_chunks: OnceLock<Histogram>,
@@ -72,6 +72,7 @@ pub(crate) struct Pair {
     exemplars: Mutex<Exemplars>,
     /// For each of the added recorders its handles.
     extras: Box<[Handles]>,
+    lasting: OnceLock<&'static Self>,
 }
 
 impl Pair {
@@ -82,17 +83,23 @@ impl Pair {
         Self {
             extras: shared.extras.iter().map(handles).collect(),
             labels: Arc::new(labels),
-            calls: Halves::new(FIRST_BUCKET + shared.durations.bounds.len() + 1),
+            calls: Halves::new(shared.durations.bounds.len() + 1),
             in_flight: Number::default(),
             last_success: Number::default(),
             first_chunks: OnceLock::new(),
             chunk_gaps: OnceLock::new(),
+            lasting: OnceLock::new(),
             shown: AtomicU64::new(PairCounter::plain().map(bit).sum()),
             exemplars: Mutex::default(),
             shared: Arc::clone(shared),
             provider,
             model,
         }
+    }
+
+    /// Returns the pair of a store that is never dropped.
+    pub(super) fn lasting(self: &Arc<Self>) -> &'static Self {
+        self.lasting.get_or_init(|| Box::leak(Box::new(Arc::clone(self))))
     }
 
     /// Registers what a pair has from its first call with the added recorders.
@@ -113,10 +120,10 @@ impl Pair {
         self.shared.durations.bounds.bucket(seconds)
     }
 
-    /// Adds the duration of a call, in seconds.
+    /// Adds the duration of a call, in seconds, to a bucket.
     #[inline(always)]
-    fn add_duration(&self, update: &Update<'_>, seconds: f64) {
-        update.add(FIRST_BUCKET + self.bucket(seconds), 1);
+    fn add_duration(&self, update: &Update<'_, COUNTS>, bucket: usize, seconds: f64) {
+        update.add_to_bucket(bucket, 1);
         if !update.add_to_sum(seconds) {
             self.count_invalid_durations(1);
         }
@@ -129,14 +136,14 @@ impl Pair {
         }
         let update = self.calls.update();
         update.add(SINGLE_DURATIONS, count);
-        update.add(FIRST_BUCKET + self.bucket(seconds), count);
+        update.add_to_bucket(self.bucket(seconds), count);
         if !update.add_to_sum(seconds * count as f64) {
             self.count_invalid_durations(count);
         }
     }
 
     #[inline]
-    fn add_tokens(&self, update: &Update<'_>, usage: &Usage) {
+    fn add_tokens(&self, update: &Update<'_, COUNTS>, usage: &Usage) {
         update.add(CALL_PROMPT, usage.prompt());
         update.add(CALL_COMPLETION, usage.completion());
         // Most calls have neither cached nor reasoning tokens.
@@ -157,6 +164,8 @@ impl Pair {
         None
     }
 
+    #[cold]
+    #[inline(never)]
     fn count_invalid_durations(&self, count: u64) {
         add_saturating(&self.shared.durations.invalid, count);
     }
@@ -196,46 +205,23 @@ impl Pair {
         }
     }
 
-    /// Records something that is known apart from any [`LlmCall`](crate::LlmCall).
-    #[inline]
-    pub(super) fn record(&self, fact: &Fact) {
-        match *fact {
-            Fact::Request => self.add(PairCounter::REQUESTS, 1),
-            Fact::Error(error) => self.add(PairCounter::error(error), 1),
-            Fact::Duration(seconds) => self.single_durations(seconds, 1),
-            Fact::Tokens(usage) => {
-                if let Some(usage) = self.checked(usage) {
-                    self.add_tokens(&self.calls.update(), &usage);
-                }
-            }
-        }
-        self.each_extra(|handles, recorder| handles.record(recorder, fact));
-    }
-
-    /// Records a call that is [plain](Finished::is_plain), where no recorders are added.
+    /// Records a call where no recorders are added; `false` if its numbers have to be looked at.
     #[inline(always)]
-    pub(super) fn finished(&self, call: &Finished<'_>) {
+    pub(super) fn finished_plain(&self, call: &Finished<'_>) -> bool {
+        let bounds = &self.shared.durations.bounds;
+        let bucket = match bounds.quick_bucket(call.seconds) {
+            Some(bucket) => bucket,
+            None if is_duration(call.seconds) => bounds.search(call.seconds),
+            None => return false,
+        };
+        if !call.is_plausible() {
+            return false;
+        }
         let update = self.calls.update();
         update.add(CALL_PROMPT, call.prompt);
         update.add(CALL_COMPLETION, call.completion);
-        self.add_duration(&update, call.seconds);
-    }
-
-    /// Records any call.
-    pub(super) fn finished_checked(&self, call: &Finished<'_>) {
-        let usage = self.checked(Usage::new(call.prompt, call.completion));
-        let update = self.calls.update();
-        if let Some(usage) = &usage {
-            self.add_tokens(&update, usage);
-        }
-        if is_duration(call.seconds) {
-            self.add_duration(&update, call.seconds);
-        } else {
-            update.add(PairCounter::REQUESTS.index(), 1);
-            self.count_invalid_durations(1);
-        }
-        drop(update);
-        self.each_extra(|handles, recorder| handles.finished(recorder, call));
+        self.add_duration(&update, bucket, call.seconds);
+        true
     }
 
     /// Appends every series to its family.
@@ -254,7 +240,7 @@ impl Pair {
                     columns.counter(counter, labels, value, exemplars.of_counter(counter));
                 }
             }
-            columns.duration(&self.labels, &totals.counts[FIRST_BUCKET..], totals.sum, &exemplars);
+            columns.duration(&self.labels, &totals.buckets, totals.sum, &exemplars);
         });
         columns.gauge(&catalog::IN_FLIGHT, &self.labels, self.in_flight.get());
         if shown & LAST_SUCCESS_IS_SET != 0 {
@@ -284,6 +270,10 @@ impl Pair {
 }
 
 impl PairSeries for Pair {
+    fn names(&self) -> [&str; 2] {
+        [&self.provider, &self.model]
+    }
+
     fn declare(&self) {
         self.shown.fetch_or(PairCounter::all().map(bit).sum(), Ordering::Relaxed);
         self.first_chunks();
@@ -314,7 +304,7 @@ impl PairSeries for Pair {
                 None if end.usage.is_none() => update.add(PairCounter::USAGE_MISSING.index(), 1),
                 None => {}
             }
-            self.add_duration(&update, seconds);
+            self.add_duration(&update, self.bucket(seconds), seconds);
         }
         let now = unix_time();
         if end.error.is_none() {
@@ -347,10 +337,40 @@ impl PairSeries for Pair {
         }
         self.each_extra(|handles, recorder| handles.chunk_gap(recorder, gap));
     }
+
+    fn record(&self, fact: &Fact) {
+        match *fact {
+            Fact::Request => self.add(PairCounter::REQUESTS, 1),
+            Fact::Error(error) => self.add(PairCounter::error(error), 1),
+            Fact::Duration(seconds) => self.single_durations(seconds, 1),
+            Fact::Tokens(usage) => {
+                if let Some(usage) = self.checked(usage) {
+                    self.add_tokens(&self.calls.update(), &usage);
+                }
+            }
+        }
+        self.each_extra(|handles, recorder| handles.record(recorder, fact));
+    }
+
+    fn finished(&self, call: &Finished<'_>) {
+        let usage = self.checked(Usage::new(call.prompt, call.completion));
+        let update = self.calls.update();
+        if let Some(usage) = &usage {
+            self.add_tokens(&update, usage);
+        }
+        if is_duration(call.seconds) {
+            self.add_duration(&update, self.bucket(call.seconds), call.seconds);
+        } else {
+            update.add(PairCounter::REQUESTS.index(), 1);
+            self.count_invalid_durations(1);
+        }
+        drop(update);
+        self.each_extra(|handles, recorder| handles.finished(recorder, call));
+    }
 }
 
 fn is_duration(seconds: f64) -> bool {
-    seconds.is_finite() && seconds >= 0.0
+    (0.0..=f64::MAX).contains(&seconds)
 }
 
 const fn bit(counter: PairCounter) -> u64 {
@@ -365,12 +385,12 @@ fn lazy<'a>(cell: &'a OnceLock<Histogram>, about: &About) -> Option<&'a Histogra
 }
 
 /// Returns what readers get of a counter.
-fn value(totals: &Totals, counter: PairCounter) -> u64 {
+fn value(totals: &Totals<COUNTS>, counter: PairCounter) -> u64 {
     let count = |place: usize| totals.counts[place];
     let own = count(counter.index());
     match counter {
         PairCounter::REQUESTS => {
-            let durations = totals.counts[FIRST_BUCKET..].iter().fold(0_u64, |sum, more| sum.saturating_add(*more));
+            let durations = totals.buckets.iter().fold(0_u64, |sum, more| sum.saturating_add(*more));
             own.saturating_add(durations.saturating_sub(count(SINGLE_DURATIONS)))
         }
         PairCounter::TOKENS => own.saturating_add(count(CALL_PROMPT)).saturating_add(count(CALL_COMPLETION)),

@@ -13,9 +13,9 @@ use super::name::own;
 use super::pair::{ByName, Pair};
 use super::{Config, ExtraRecorder, Store};
 use crate::catalog::{Metric, MetricKind};
-use crate::current::{self, PairRecorder, SharedRecorder};
+use crate::current;
 use crate::lock::unpoisoned;
-use crate::series::{Fact, Finished, PairSeries};
+use crate::series::{Finished, PairSeries, Series};
 use crate::snapshot::Snapshot;
 
 /// The recorder behind the page, for a program that owns the metrics set-up or serves the page itself.
@@ -54,13 +54,14 @@ impl MetricsRecorder {
         }
     }
 
-    pub(crate) fn shared(&self) -> SharedRecorder {
-        Arc::<Store>::clone(&self.store)
+    pub(crate) fn shared(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
     }
 }
 
-impl PairRecorder for Store {
-    fn pair(&self, provider: &str, model: &str) -> Option<Arc<dyn PairSeries>> {
+impl Store {
+    /// Returns the series of a provider and model, whose names need not be clean; `None` once the store is closed.
+    pub(crate) fn pair(&self, provider: &str, model: &str) -> Option<Arc<dyn PairSeries>> {
         // A closed store is not in any cache.
         match self.pairs.with_cached(provider, model, Arc::<Pair>::clone) {
             Some(pair) => Some(pair),
@@ -69,27 +70,29 @@ impl PairRecorder for Store {
         }
     }
 
+    /// The same for the process' store, which is never dropped, and so never drops its series.
     #[inline]
-    fn record(&self, provider: &str, model: &str, fact: &Fact) {
-        if !self.is_closed.load(Ordering::Relaxed) {
-            self.with_pair(provider, model, |pair| pair.record(fact));
+    pub(crate) fn lasting_pair(&'static self, provider: &str, model: &str) -> Option<Series> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return None;
         }
+        let lately = self.pairs.lately(provider, model, |pair| Series::Lasting(pair));
+        Some(lately.unwrap_or_else(|| self.open_lasting(provider, model)))
     }
 
-    fn finished(&self, call: &Finished<'_>) {
-        let is_done = call.is_plain() && self.extras.is_empty() && self.pairs.finished_cached(call);
-        if !is_done {
-            self.finished_rare(call);
-        }
+    /// Records a whole call that has succeeded in the process' store, if it is as nearly all are; `false` if it is not.
+    #[inline(always)]
+    pub(crate) fn finished(&'static self, call: &Finished<'_>) -> bool {
+        self.is_simple.load(Ordering::Relaxed)
+            && self.pairs.lately(call.provider, call.model, |pair| pair.finished_plain(call)).unwrap_or(false)
     }
-}
 
-impl Store {
-    /// Records a finished call of a pair that is not in the cache, or one whose numbers have to be looked at.
     #[cold]
-    fn finished_rare(&self, call: &Finished<'_>) {
-        if !self.is_closed.load(Ordering::Relaxed) {
-            self.with_pair(call.provider, call.model, |pair| pair.finished_checked(call));
+    fn open_lasting(&'static self, provider: &str, model: &str) -> Series {
+        let pair = self.with_pair(provider, model, Arc::clone);
+        match self.pairs.keep_lasting(&pair, provider, model) {
+            Some(lasting) => Series::Lasting(lasting),
+            None => Series::Shared(pair),
         }
     }
 

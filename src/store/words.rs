@@ -6,7 +6,12 @@ pub(super) fn last_word(text: &[u8]) -> u64 {
     if let Some(last) = text.last_chunk() {
         return u64::from_le_bytes(*last);
     }
-    // These may overlap.
+    ends(text)
+}
+
+/// Returns the first and the last four bytes, which may overlap, or all of them.
+#[inline]
+pub(super) fn ends(text: &[u8]) -> u64 {
     if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
         return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
     }
@@ -22,8 +27,8 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     // The chunks and the last word or words may overlap.
     if a.len() > 16 {
         let (chunks, others) = (a.as_chunks::<16>().0, b.as_chunks::<16>().0);
-        return a.last_chunk::<16>() == b.last_chunk()
-            && chunks.iter().zip(others).all(|(chunk, other)| chunk == other);
+        return (a.last_chunk::<16>() == b.last_chunk()) & (a.first_chunk::<16>() == b.first_chunk())
+            && (a.len() <= 32 || chunks.iter().zip(others).skip(1).all(|(chunk, other)| chunk == other));
     }
     a.first_chunk::<8>() == b.first_chunk() && last_word(a) == last_word(b)
 }
