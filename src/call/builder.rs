@@ -8,13 +8,12 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Span, field};
 
 use super::nesting::{Frame, Identity};
-use super::{Facts, Live, LlmCall, TARGET};
-use crate::finish::FinishReasons;
-use crate::series::PairSeries;
+use super::{Live, LlmCall, TARGET};
+use crate::series::Series;
 use crate::{current, record};
 
 /// The operation of a call that is told no other: the conventions' word for a conversation with a model.
-const CHAT: &str = "chat";
+pub(super) const CHAT: &str = "chat";
 
 /// Starts an [`LlmCall`] of which more is known than provider and model; what is set here is on the span from the start, where
 /// samplers see it.
@@ -159,34 +158,22 @@ impl<'a> LlmCallBuilder<'a> {
         call
     }
 
-    fn live(&self, series: Option<Arc<dyn PairSeries>>, span: Span) -> LlmCall {
+    fn live(&self, series: Option<Series>, span: Span) -> LlmCall {
         let unwinding = std::thread::panicking();
         let started = Instant::now();
         let deadline = self.timeout.and_then(|timeout| started.checked_add(timeout));
-        // Into memory that is there already, with no call between, and the names likewise: anything else is copied once more.
-        let place = Box::new_uninit();
-        let mut live = Box::write(
-            place,
-            Live {
-                whole: None,
-                series,
-                span,
-                started,
-                last_chunk: None,
-                identity: Identity::NONE,
-                frame: None,
-                facts: Facts {
-                    usage: None,
-                    error: None,
-                    finish_reasons: FinishReasons::default(),
-                    response_model: None,
-                    response_id: None,
-                },
-                deadline,
-                unwinding,
-            },
-        );
-        live.identity.set(self.names());
+        let mut live = Live::spare_or_new(started);
+        // Nothing else is set in a spare one.
+        live.started = started;
+        live.deadline = deadline;
+        live.unwinding = unwinding;
+        if !(matches!(series, Some(Series::Lasting(_))) && self.operation == CHAT) {
+            live.identity = Some(Identity::new(self.names()));
+        }
+        live.series = series;
+        if !span.is_none() {
+            live.span = span;
+        }
         LlmCall { live: Some(live) }
     }
 

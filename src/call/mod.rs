@@ -6,6 +6,7 @@ mod nesting;
 mod observe;
 mod stream;
 
+use std::cell::Cell;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tracing::Span;
 
 use crate::error_type::ErrorType;
 use crate::finish::FinishReasons;
-use crate::series::{CallEnd, PairSeries, TraceIds};
+use crate::series::{CallEnd, Series, TraceIds};
 use crate::usage::Usage;
 
 pub use builder::LlmCallBuilder;
@@ -69,11 +70,12 @@ struct Live {
     /// The call around a part, which is told what the part has learnt; `None` of a call of its own. A part has neither series nor
     /// span.
     whole: Option<Arc<Frame>>,
-    series: Option<Arc<dyn PairSeries>>,
+    series: Option<Series>,
     span: Span,
     started: Instant,
     last_chunk: Option<Instant>,
-    identity: Identity,
+    /// `None` of a chat whose names are those of its lasting series.
+    identity: Option<Identity>,
     /// Made when something runs inside the call.
     frame: Option<Arc<Frame>>,
     facts: Facts,
@@ -94,6 +96,17 @@ struct Facts {
 }
 
 impl Facts {
+    #[inline]
+    fn clear(&mut self) {
+        self.usage = None;
+        self.error = None;
+        if !self.finish_reasons.is_empty() {
+            self.finish_reasons = FinishReasons::default();
+        }
+        self.response_model = None;
+        self.response_id = None;
+    }
+
     /// Adds those of a later try: tokens add up, of everything else the last word counts.
     fn add(&mut self, later: Self) {
         self.usage = match (self.usage, later.usage) {
@@ -259,13 +272,61 @@ impl LlmCall {
     }
 }
 
+thread_local! {
+    /// What the last call that has ended on this thread leaves for the next one: to get and return the memory takes more time than
+    /// most of what is recorded.
+    static SPARE: Cell<Option<Box<Live>>> = const { Cell::new(None) };
+}
+
 impl Live {
+    fn new(started: Instant) -> Self {
+        Self {
+            whole: None,
+            series: None,
+            span: Span::none(),
+            started,
+            last_chunk: None,
+            identity: None,
+            frame: None,
+            facts: Facts::default(),
+            deadline: None,
+            unwinding: false,
+        }
+    }
+
+    /// Returns one in which nothing is set that [`clear`](Self::clear) clears.
+    #[inline]
+    fn spare_or_new(started: Instant) -> Box<Self> {
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        spare.unwrap_or_else(|| Box::new(Self::new(started)))
+    }
+
+    /// Drops what the call has kept.
+    #[inline]
+    fn clear(&mut self) {
+        self.whole = None;
+        self.series = None;
+        if !self.span.is_none() {
+            self.span = Span::none();
+        }
+        self.last_chunk = None;
+        self.identity = None;
+        self.frame = None;
+        self.facts.clear();
+    }
+
     fn is_overdue(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     fn frame(&mut self) -> &Arc<Frame> {
-        self.frame.get_or_insert_with(|| Frame::new(self.identity.clone()))
+        self.frame.get_or_insert_with(|| {
+            let of_series = || {
+                let [provider, model] = self.series.as_ref().map_or([""; 2], |series| series.names());
+                Identity::new([provider, model, builder::CHAT])
+            };
+            Frame::new(self.identity.take().unwrap_or_else(of_series))
+        })
     }
 
     fn end(&mut self) {
@@ -382,6 +443,9 @@ impl Drop for LlmCall {
 
 fn end(mut live: Box<Live>) {
     live.end();
+    live.clear();
+    // Dropped at the end of a thread, which has no spare one any more.
+    let _ = SPARE.try_with(|spare| spare.set(Some(live)));
 }
 
 /// Apart from the destructor, which nearly always finds that the call has ended.

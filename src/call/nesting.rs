@@ -43,22 +43,19 @@ impl Texts {
 }
 
 impl Identity {
-    pub(super) const NONE: Self = Self { lengths: [0; 3], texts: Texts::Short([0; Texts::SHORT]) };
-
-    #[inline]
-    pub(super) fn set(&mut self, names: [&str; 3]) {
-        self.lengths = names.map(str::len);
-        if let Texts::Short(short) = &mut self.texts {
-            let mut rest = &mut short[..];
-            for name in names {
-                let Some((place, after)) = rest.split_at_mut_checked(name.len()) else {
-                    self.texts = Texts::Long(names.concat().into_bytes().into());
-                    return;
-                };
-                place.copy_from_slice(name.as_bytes());
-                rest = after;
-            }
+    pub(super) fn new(names: [&str; 3]) -> Self {
+        let mut short = [0; Texts::SHORT];
+        let mut rest = &mut short[..];
+        let mut texts = None;
+        for name in names {
+            let Some((place, after)) = rest.split_at_mut_checked(name.len()) else {
+                texts = Some(Texts::Long(names.concat().into_bytes().into()));
+                break;
+            };
+            place.copy_from_slice(name.as_bytes());
+            rest = after;
         }
+        Self { lengths: names.map(str::len), texts: texts.unwrap_or(Texts::Short(short)) }
     }
 
     fn is(&self, names: [&str; 3]) -> bool {
@@ -160,8 +157,7 @@ mod tests {
             names in prop::array::uniform3("[ab]{0,2}|[a-z]{0,40}"),
             others in prop::array::uniform3("[ab]{0,2}"),
         ) {
-            let mut identity = Identity::NONE;
-            identity.set(names.each_ref().map(String::as_str));
+            let identity = Identity::new(names.each_ref().map(String::as_str));
             prop_assert!(identity.is(names.each_ref().map(String::as_str)));
             prop_assert_eq!(identity.is(others.each_ref().map(String::as_str)), names == others);
         }

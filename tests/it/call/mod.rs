@@ -6,6 +6,8 @@ mod finish;
 mod guard;
 #[cfg(feature = "testing")]
 mod http_stream;
+#[cfg(feature = "install")]
+mod installed;
 #[cfg(feature = "testing")]
 mod nesting;
 #[cfg(feature = "testing")]
