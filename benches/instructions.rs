@@ -17,13 +17,13 @@ use std::time::Duration;
 use botticelli_obs::{Builder, LlmCall, Usage, llm_request};
 use pairs::PAIRS;
 
-/// The measured operations and their maximum number of instructions: the measured number plus 15 % for differences between
-/// compilers.
+/// The measured operations and their maximum number of instructions: a finished call, a whole one and one that does nothing have
+/// limits that are kept with every compiler, a chunk has the measured number plus 15 %.
 const LIMITS: &[(&str, fn(), u64)] = &[
-    ("finished call by a macro", finished_call, 266),
-    ("finished call, six pairs in turn", finished_calls_in_turn, 290),
-    ("whole call with metrics", whole_call, 1_254),
-    ("chunk of a stream", chunk, 282),
+    ("finished call by a macro", finished_call, 200),
+    ("finished call, six pairs in turn", finished_calls_in_turn, 200),
+    ("whole call with metrics", whole_call, 900),
+    ("chunk of a stream", chunk, 268),
     ("whole call with nothing installed", whole_call, 120),
 ];
 
@@ -41,7 +41,7 @@ fn finished_calls_in_turn() {
     static TURN: AtomicUsize = AtomicUsize::new(0);
     let turn = TURN.load(Ordering::Relaxed);
     TURN.store(if turn + 1 < PAIRS.len() { turn + 1 } else { 0 }, Ordering::Relaxed);
-    let ((provider, model), duration) = (black_box(PAIRS[turn]), black_box(Duration::from_millis(840)));
+    let ((provider, model), duration) = (PAIRS[turn], black_box(Duration::from_millis(840)));
     llm_request!(provider, model, duration: duration, prompt: 900, completion: 100);
 }
 
