@@ -56,8 +56,11 @@ fn clean_name(name: &str) -> String {
     match name {
         "le" | "quantile" => format!("exported_{name}"),
         "" => "_".to_owned(),
-        _ if name.starts_with("__") => format!("_{}", sanitized(name.trim_start_matches('_'))).replace(":", "_"),
-        _ => sanitized(name).replace(":", "_"),
+        _ => {
+            let name = sanitized(name).replace(':', "_");
+            // What is replaced may be what makes it one of Prometheus' own: `_.name__`.
+            if name.starts_with("__") { format!("_{}", name.trim_start_matches('_')) } else { name }
+        }
     }
 }
 
