@@ -35,7 +35,7 @@ pub(super) struct Totals<const N: usize> {
     pub(super) counts: [u64; N],
     /// Likewise.
     pub(super) buckets: Box<[u64]>,
-    /// How many times the sum would have become infinite, and was left as it was.
+    /// How many times the sum would have become infinite, and was left as it was. Who counts them as invalid takes them.
     pub(super) overflows: u64,
 }
 
@@ -67,13 +67,13 @@ impl<const N: usize> Halves<N> {
     /// Reads everything that was added before.
     ///
     /// Waits for updates under way, which takes as long as their threads are kept from running.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Totals<N>) -> T) -> T {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&mut Totals<N>) -> T) -> T {
         let mut totals = match self.totals.lock() {
             Ok(totals) => totals,
             Err(poisoned) => poisoned.into_inner(),
         };
         self.drain(&mut totals);
-        read(&totals)
+        read(&mut totals)
     }
 
     fn drain(&self, totals: &mut Totals<N>) {

@@ -1,5 +1,6 @@
 //! A histogram whose samples are counted where they are recorded, without a lock.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -51,7 +52,12 @@ impl Histogram {
 
     /// Appends the series to its family.
     pub(super) fn read(&self, family: &mut Histograms) {
-        self.buckets.read(|totals| family.push(&totals.buckets, totals.sum));
+        self.buckets.read(|totals| {
+            family.push(&totals.buckets, totals.sum);
+            if totals.overflows > 0 {
+                add_saturating(&self.invalid, mem::take(&mut totals.overflows));
+            }
+        });
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod by_name;
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -241,6 +242,9 @@ impl Pair {
                 }
             }
             columns.duration(&self.labels, &totals.buckets, totals.sum, &exemplars);
+            if totals.overflows > 0 {
+                self.count_invalid_durations(mem::take(&mut totals.overflows));
+            }
         });
         columns.gauge(&catalog::IN_FLIGHT, &self.labels, self.in_flight.get());
         if shown & LAST_SUCCESS_IS_SET != 0 {
