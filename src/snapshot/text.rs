@@ -40,11 +40,10 @@ impl Snapshot {
             .unwrap_or_else(|page| String::from_utf8_lossy(page.as_bytes()).into_owned())
     }
 
-    /// Returns the names that families other than counters take in OpenMetrics.
+    /// Returns the names that families take in OpenMetrics, counters those of their samples.
     fn openmetrics_names(&self) -> HashSet<String> {
-        let others = self.families.iter().filter(|family| family.about.kind != MetricKind::Counter);
-        let mut names: HashSet<String> = others.clone().map(|family| family.about.name.to_string()).collect();
-        for family in others.filter(|family| family.about.kind == MetricKind::Histogram) {
+        let mut names: HashSet<String> = self.families.iter().map(|family| family.about.name.to_string()).collect();
+        for family in self.families.iter().filter(|family| family.about.kind == MetricKind::Histogram) {
             names.extend(
                 ["_bucket", "_count", "_sum", "_created"].map(|suffix| format!("{}{suffix}", family.about.name)),
             );
@@ -68,7 +67,12 @@ fn exposure(family: &Family, format: Format, taken: &HashSet<String>) -> Exposur
     let can_be_typed = match (format, &family.values) {
         (Format::Text, _) | (_, Values::Gauges(_)) => true,
         (_, Values::Counters { .. }) => family.about.name.strip_suffix("_total").is_some_and(|base| {
-            !base.is_empty() && !taken.contains(base) && !taken.contains(&format!("{base}_created"))
+            let is_created_of_other =
+                base.strip_suffix("_created").is_some_and(|other| taken.contains(&format!("{other}_total")));
+            !base.is_empty()
+                && !is_created_of_other
+                && !taken.contains(base)
+                && !taken.contains(&format!("{base}_created"))
         }),
         (_, Values::Histograms(of)) => {
             of.bounds.first().is_none_or(|bound| *bound >= 0.0) && of.sums.iter().all(|sum| *sum >= 0.0)

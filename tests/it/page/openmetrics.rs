@@ -164,6 +164,22 @@ fn both_formats_have_the_same_series_and_values() {
     });
 }
 
+#[test]
+fn counters_that_openmetrics_would_confuse_with_another_one_are_of_unknown_type() {
+    for (names, unknown) in [
+        (["jobs", "jobs_created"], "jobs_created_total"),
+        (["jobs_created", "jobs"], "jobs_created_total"),
+        (["jobs", "jobs_total_total"], "jobs_total_total"),
+        (["jobs_total_total", "jobs"], "jobs_total_total"),
+    ] {
+        let (recorder, page) = Builder::new().recorder().expect("a recorder");
+        metrics::with_local_recorder(&recorder, || names.map(|name| counter!(name).increment(1)));
+        let (_, body) = page.respond(Some(OPENMETRICS));
+        assert!(body.contains(&format!("\n# TYPE {unknown} unknown\n{unknown} 1\n")), "{names:?}: {body}");
+        assert!(body.contains("\n# TYPE jobs counter\njobs_total 1\n"), "{names:?}: {body}");
+    }
+}
+
 /// What a program records, with names and labels that collide often.
 #[derive(Clone, Debug)]
 enum Act {
@@ -179,6 +195,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         let words = [
             "jobs",
             "jobs.total",
+            "jobs_total_total",
+            "jobs_total_created",
             "jobs_created",
             "jobs.count",
             "jobs.sum",
