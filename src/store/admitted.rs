@@ -11,7 +11,7 @@ use metrics_util::KeyHasher;
 use super::Config;
 use super::bounds::Bounds;
 use super::family::{Family, Series};
-use super::name::{canonical, exposed, of_samples, sanitized};
+use super::name::{canonical, exposed, of_samples, own, sanitized};
 use crate::catalog::{DEFAULT_BUCKETS, METRICS, Metric, MetricKind};
 use crate::snapshot::About;
 
@@ -179,6 +179,10 @@ impl Admitted {
     }
 
     fn decide(&mut self, spelling: &str, sanitized: &str, kind: MetricKind, config: &Config) -> Meaning {
+        // One of the crate's own metrics, of another kind: whoever records it means that one.
+        if let Some(metric) = own(spelling) {
+            return self.reject(metric.prometheus.to_owned(), metric.name.to_owned(), spelling);
+        }
         let (help, unit) = self.described.get(sanitized).cloned().unwrap_or((SharedString::const_str(""), None));
         let name = exposed(sanitized, kind, unit);
         if [spelling, sanitized, &name].iter().any(|name| config.exclude.iter().any(|pattern| pattern.matches(name))) {
@@ -186,17 +190,21 @@ impl Admitted {
         }
         let first = of_samples(&name, kind).find_map(|sample| self.named.get(&sample).copied());
         if let Some(first) = first {
-            let spellings = [self.families[first].spelling.as_str().to_owned(), spelling.to_owned()];
-            let records = Arc::default();
-            let meaning = Meaning::Rejected(Arc::clone(&records));
-            self.rejected.push(Rejection { name, spellings, records });
-            return meaning;
+            let first = self.families[first].spelling.as_str().to_owned();
+            return self.reject(name, first, spelling);
         }
         let bounds = self.bounds.get(sanitized).cloned().unwrap_or_else(|| Arc::from(DEFAULT_BUCKETS));
         let bounds = Bounds::new(if kind == MetricKind::Histogram { bounds } else { Arc::default() });
         let about = About { name: name.into(), kind, help: (*help).into(), decimals: 0 };
         let spelling = KeyName::from(spelling.to_owned());
         Meaning::Family(self.add(Family::new(Arc::new(about), spelling, bounds, config.max_series)))
+    }
+
+    fn reject(&mut self, name: String, first: String, spelling: &str) -> Meaning {
+        let records = Arc::default();
+        let meaning = Meaning::Rejected(Arc::clone(&records));
+        self.rejected.push(Rejection { name, spellings: [first, spelling.to_owned()], records });
+        meaning
     }
 
     fn add(&mut self, family: Family) -> usize {

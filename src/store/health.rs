@@ -32,22 +32,17 @@ impl Store {
             let folded = families.map(|(name, family)| (name.to_owned(), load(&family.folded)));
             let names = ("other".to_owned(), load(&self.refused_names));
             let counts = folded.chain([names]).filter(|(_, count)| *count > 0);
-            [("llm".to_owned(), self.pairs.folded())].into_iter().chain(counts).collect()
+            // A metric of the program may be called `llm` or `other` too.
+            summed([("llm".to_owned(), self.pairs.folded())].into_iter().chain(counts))
         } else if metric.name == catalog::INVALID_SAMPLES.name {
             let invalid = families.enumerate().map(|(at, (name, family))| {
                 let is_shown = at < METRICS.len() && family.about.kind == MetricKind::Histogram;
                 (is_shown, name.to_owned(), load(&family.invalid))
             });
             let rejected = admitted.rejected.iter().map(|of| (false, of.name.clone(), load(&of.records)));
-            let mut counts: Vec<(String, u64)> = Vec::new();
-            for (_, name, count) in invalid.chain(rejected).filter(|(is_shown, _, count)| *is_shown || *count > 0) {
-                // A name may be rejected for two kinds, beside the family that has it.
-                match counts.iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, sum)) => *sum = sum.saturating_add(count),
-                    None => counts.push((name, count)),
-                }
-            }
-            counts
+            // A name may be rejected for two kinds, beside the family that has it.
+            let counts = invalid.chain(rejected).filter(|(is_shown, _, count)| *is_shown || *count > 0);
+            summed(counts.map(|(_, name, count)| (name, count)))
         } else {
             Vec::new()
         }
@@ -107,6 +102,18 @@ impl Store {
             tracing::warn!(target: "botticelli_obs", "metrics: {line}");
         }
     }
+}
+
+/// Adds up the counts of each name, in the order in which the names come.
+fn summed(counts: impl Iterator<Item = (String, u64)>) -> Vec<(String, u64)> {
+    let mut sums: Vec<(String, u64)> = Vec::new();
+    for (name, count) in counts {
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum = sum.saturating_add(count),
+            None => sums.push((name, count)),
+        }
+    }
+    sums
 }
 
 /// The state of reports, behind a lock that only the reporting thread takes.

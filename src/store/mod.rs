@@ -215,8 +215,15 @@ impl Store {
         for (value, count) in own {
             let label = (metric.labels[0], value.as_str());
             let global = self.config.global_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            family.labels.push(Labels::from_iter(global.filter(|(name, _)| *name != label.0).chain([label])));
-            counts.push(*count);
+            let labels = Labels::from_iter(global.filter(|(name, _)| *name != label.0).chain([label]));
+            // The program may have recorded under this name.
+            match family.labels.iter().position(|of| *of == labels) {
+                Some(series) => counts[series] = counts[series].saturating_add(*count),
+                None => {
+                    family.labels.push(labels);
+                    counts.push(*count);
+                }
+            }
         }
     }
 }

@@ -109,7 +109,8 @@ impl Store {
             return noop();
         }
         match own(key.name()) {
-            Some(metric) if metric.kind != kind || self.config.is_excluded(metric) => noop(),
+            Some(metric) if self.config.is_excluded(metric) => noop(),
+            Some(metric) if metric.kind != kind => of_key(self.found(key, kind)),
             Some(metric) if metric.is_per_model() => {
                 let value = |name: &str| key.labels().find(|label| label.key() == name).map(Label::value);
                 let [provider, model] = ["provider", "model"].map(|name| value(name).unwrap_or(UNKNOWN));

@@ -176,6 +176,28 @@ fn a_sum_that_would_be_infinite_stays_and_counts_as_invalid() {
 }
 
 #[test]
+fn a_sum_that_would_be_infinite_together_with_what_was_read_before_counts_as_invalid() {
+    const PAIR: [(&str, &str); 2] = [("provider", "p"), ("model", "m")];
+    let (recorder, page) = Builder::new().recorder().expect("a recorder");
+    metrics::with_local_recorder(&recorder, || {
+        let calls = counter!("llm.requests", &PAIR);
+        for _ in 0..3 {
+            histogram!("size").record(f64::MAX);
+            histogram!("llm.duration", &PAIR).record(f64::MAX);
+            histogram!("llm.time_to_first_chunk", &PAIR).record(f64::MAX);
+            page.render();
+            // Reads too, for itself.
+            calls.absolute(1);
+        }
+    });
+    let page = Page::parse(&page.render());
+    for name in ["size", "llm_duration", "llm_time_to_first_chunk_seconds"] {
+        assert_eq!((page.sum(&format!("{name}_sum")), page.sum(&format!("{name}_count"))), (f64::MAX, 3.0), "{name}");
+        assert_eq!(invalid(&page, name), 2.0, "{name}");
+    }
+}
+
+#[test]
 fn a_described_unit_gives_a_family_once() {
     let page = page_of(|| {
         describe_histogram!("job.latency", Unit::Seconds, "how long");

@@ -107,8 +107,30 @@ fn provider_and_model_are_trimmed_and_never_blank() {
 #[test]
 fn hostile_label_names_leave_the_page_readable() {
     let names = [
-        "le", "quantile", "__name__", "__", "", "a b", "a\nb", "a\"b", "1a", "é", "a=b", "a,b", "{", "\0", "le\n", "_",
+        "le",
+        "quantile",
+        "__name__",
+        "__",
+        "",
+        "a b",
+        "a\nb",
+        "a\"b",
+        "1a",
+        "é",
+        "a=b",
+        "a,b",
+        "{",
+        "\0",
+        "le\n",
+        "_",
         "a:b",
+        "_.name__",
+        ".-name__",
+        "__.name__",
+        "__1a",
+        "__é",
+        "é.x",
+        "_:x",
     ];
     let text = rendered(|| {
         for name in names {
@@ -124,6 +146,7 @@ fn hostile_label_names_leave_the_page_readable() {
     assert_eq!(page.sum("job_latency_count"), names.len() as f64);
     assert_eq!(page.sum("llm_requests_total"), 2.0 * names.len() as f64);
     assert_eq!(page.value("jobs_total", &[("exported_le", "x")]), 1.0);
+    assert!(page.samples.keys().all(|(_, labels)| labels.keys().all(|name| !name.starts_with("__"))), "{text}");
     if let Some(findings) = promtool(&text) {
         assert!(!findings.contains("error while linting"), "{findings}");
     }
@@ -193,6 +216,45 @@ fn name_used_for_two_kinds_belongs_to_the_first() {
     assert_eq!(page.value("size_bucket", &[]), 5.0);
     assert_eq!(page.get("llm_duration_sum", &[]), None);
     assert!(!page.types.contains_key("size"));
+}
+
+#[test]
+fn what_is_recorded_under_a_name_of_ours_as_another_kind_counts_as_invalid() {
+    let page = Page::parse(&rendered(|| {
+        LlmCall::start("a", "b").finish();
+        gauge!("llm.duration", "provider" => "a", "model" => "b").set(5.0);
+        gauge!("llm_duration").increment(5.0);
+        histogram!("llm.requests").record_many(1.0, 3);
+        counter!("target_info").increment(5);
+    }));
+    for (metric, records) in [("llm_duration", 2.0), ("llm_requests_total", 3.0), ("target_info", 1.0)] {
+        assert_eq!(page.value("botticelli_obs_invalid_samples_total", &[("metric", metric)]), records, "{metric}");
+    }
+    assert_eq!((page.sum("llm_requests_total"), page.sum("llm_duration_count")), (1.0, 1.0));
+}
+
+#[test]
+fn health_counters_have_each_series_once_whatever_a_program_calls_its_metrics() {
+    let (recorder, page) = Builder::new().with_max_series(1).recorder().expect("a recorder");
+    metrics::with_local_recorder(&recorder, || {
+        for name in ["a", "b", "c"] {
+            gauge!("llm", "name" => name).set(1.0);
+            gauge!("other", "name" => name).set(1.0);
+            llm_request!("p", name);
+        }
+        (0..1_001).for_each(|name| gauge!(format!("level.{name}")).set(1.0));
+        counter!("botticelli.obs.label_overflow", "metric" => "llm").increment(5);
+        counter!("botticelli_obs_invalid_samples_total", "metric" => "llm_duration").increment(5);
+    });
+    let page = Page::parse(&page.render());
+    let value = |name: &str, metric| page.value(&format!("botticelli_obs_{name}_total"), &[("metric", metric)]);
+    assert_eq!(value("label_overflow", "llm"), 2.0 + 2.0 + 5.0);
+    assert_eq!(
+        value("label_overflow", "other"),
+        2.0 + 3.0,
+        "of the metric of that name, and of names beyond their bound"
+    );
+    assert_eq!(value("invalid_samples", "llm_duration"), 5.0);
 }
 
 #[test]
