@@ -282,8 +282,9 @@ impl Builder {
         self
     }
 
-    /// Adds a recorder that gets everything that is recorded, with the same names and labels. It may record metrics itself. It
-    /// gets at most 1,000 samples of one `record_many`.
+    /// Adds a recorder that gets everything that is recorded, with the same names and labels. It may record metrics itself; what
+    /// it records while it is called is on the page, and is not given to it again. It gets at most 1,000 samples of one
+    /// `record_many`.
     pub fn add_recorder(mut self, recorder: impl Recorder + Send + Sync + 'static) -> Self {
         self.recorders.push(ExtraRecorder::added(recorder));
         self

@@ -8,6 +8,7 @@ use metrics::{
 };
 
 use super::count::{Sum, add_saturating};
+use super::guarded::Guarded;
 use super::pattern::Pattern;
 use crate::catalog::{self, METADATA, MetricKind};
 use crate::snapshot::About;
@@ -30,7 +31,7 @@ enum Names {
 impl ExtraRecorder {
     /// A recorder that the program adds.
     pub(crate) fn added(recorder: impl Recorder + Send + Sync + 'static) -> Self {
-        Self { recorder: Box::new(recorder), names: Names::Code }
+        Self { recorder: Box::new(Guarded::new(recorder)), names: Names::Code }
     }
 
     /// A recorder that makes a page with the families of the store.

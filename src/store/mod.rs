@@ -9,6 +9,7 @@ mod count;
 mod exemplars;
 mod family;
 mod fanout;
+mod guarded;
 mod halves;
 mod health;
 mod histogram;
