@@ -9,6 +9,7 @@ mod token;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,7 +106,8 @@ impl Pipeline {
         worker.handle().spawn(async move {
             loop {
                 tokio::time::sleep(REPORT_INTERVAL).await;
-                reporter.report();
+                // An added recorder that panics has told of it, and must not end the reports.
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| reporter.report()));
             }
         });
         let pipeline = Self { recorder, serving, _worker: worker };

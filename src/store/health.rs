@@ -95,11 +95,11 @@ impl Store {
             }
         }
         // Without the locks: an added recorder or a subscriber may record something itself.
-        for (key, count) in forward {
-            self.extras.iter().for_each(|extra| extra.register_counter(&key, &METADATA).absolute(count));
-        }
         for line in lines {
             tracing::warn!(target: "botticelli_obs", "metrics: {line}");
+        }
+        for (key, count) in forward {
+            self.extras.iter().for_each(|extra| extra.register_counter(&key, &METADATA).absolute(count));
         }
     }
 }

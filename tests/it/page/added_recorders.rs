@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::in_own_process;
 use crate::support::page::Page;
+use crate::support::warnings::Warnings;
+use crate::support::{in_own_process, wait_for};
 use botticelli_obs::{
     Builder, Counter, Gauge, Histogram, Key, KeyName, LlmCall, Metadata, Recorder, SharedString, Unit, counter, gauge,
     histogram, llm_request, metrics,
@@ -170,4 +171,158 @@ fn added_recorder_may_count_when_it_is_asked_for_a_handle() {
 #[test]
 fn added_recorder_may_use_gauges_when_it_is_asked_for_a_handle() {
     ends(Audit::Gauges);
+}
+
+/// Records something itself, of every kind, whenever anything of it is called, and counts what it is given.
+#[derive(Clone, Default)]
+struct Echo {
+    jobs: Arc<AtomicUsize>,
+    others: Arc<AtomicUsize>,
+}
+
+/// A handle of it.
+struct EchoHandle {
+    of: Arc<AtomicUsize>,
+}
+
+impl Echo {
+    fn echo() {
+        counter!("echo").increment(1);
+        gauge!("echo.level").increment(1.0);
+        histogram!("echo.size").record(1.0);
+        LlmCall::start("echo", "m").finish();
+    }
+
+    fn handle(&self, key: &Key) -> Arc<EchoHandle> {
+        Self::echo();
+        let of = if key.name() == "jobs" { &self.jobs } else { &self.others };
+        Arc::new(EchoHandle { of: Arc::clone(of) })
+    }
+}
+
+impl EchoHandle {
+    fn take(&self) {
+        self.of.fetch_add(1, Ordering::Relaxed);
+        Echo::echo();
+    }
+}
+
+impl metrics::CounterFn for EchoHandle {
+    fn increment(&self, _: u64) {
+        self.take();
+    }
+
+    fn absolute(&self, _: u64) {
+        self.take();
+    }
+}
+
+impl metrics::GaugeFn for EchoHandle {
+    fn increment(&self, _: f64) {
+        self.take();
+    }
+
+    fn decrement(&self, _: f64) {
+        self.take();
+    }
+
+    fn set(&self, _: f64) {
+        self.take();
+    }
+}
+
+impl metrics::HistogramFn for EchoHandle {
+    fn record(&self, _: f64) {
+        self.take();
+    }
+}
+
+impl Recorder for Echo {
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+        metrics::describe_counter!(format!("{}.x", name.as_str()), text);
+    }
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.handle(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.handle(key))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.handle(key))
+    }
+}
+
+#[test]
+fn added_recorders_may_record_whenever_they_are_called_and_are_not_given_that_again() {
+    in_own_process(&[], || {
+        let (one, other) = (Echo::default(), Echo::default());
+        let builder = Builder::new().without_listener().add_recorder(one.clone()).add_recorder(other.clone());
+        let telemetry = builder.install().expect("it installs");
+        metrics::describe_counter!("jobs", "Jobs.");
+        let jobs = counter!("jobs");
+        jobs.increment(1);
+        let before = |page: &Page| {
+            let calls = page.value("llm_requests_total", &[("provider", "echo"), ("model", "m")]);
+            [page.value("echo_total", &[]), page.value("echo_level", &[]), page.value("echo_size_count", &[]), calls]
+        };
+        let [echoes, ..] = before(&Page::parse(&telemetry.render()));
+        assert_eq!(before(&Page::parse(&telemetry.render())), [echoes; 4], "each kind as often as the others");
+        let others = one.others.load(Ordering::Relaxed);
+        jobs.increment(1);
+        let page = Page::parse(&telemetry.render());
+        assert_eq!(page.value("jobs_total", &[]), 2.0);
+        // One for `jobs` itself, and one for each of the other recorder's records of its own.
+        assert!(before(&page).iter().all(|after| *after > echoes), "{:?} after {echoes}", before(&page));
+        for recorder in [&one, &other] {
+            assert_eq!(recorder.jobs.load(Ordering::Relaxed), 2, "each gets what others record");
+        }
+        assert!(one.others.load(Ordering::Relaxed) > others, "and what the other recorder records");
+    });
+}
+
+/// Panics when the health counters are registered.
+struct PanicsOfHealth;
+
+impl Recorder for PanicsOfHealth {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        if key.name().contains("label_overflow") {
+            // Without a message.
+            std::panic::resume_unwind(Box::new(()));
+        }
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn a_recorder_that_panics_when_it_is_brought_up_to_date_does_not_end_the_reports() {
+    in_own_process(&[], || {
+        let warnings = Warnings::default();
+        let builder = Builder::new().without_listener().with_max_series(1).add_recorder(PanicsOfHealth);
+        let _telemetry = builder.add_layer(warnings.clone()).install().expect("it installs");
+        for name in ["first", "second"] {
+            ["a", "b", "c"].iter().for_each(|label| counter!(name, "l" => *label).increment(1));
+            wait_for("the report", LIMIT, || {
+                let is_reported = |line: &str| line.contains(&format!("{name}_total has more"));
+                (warnings.count(is_reported) == 1).then_some(())
+            });
+        }
+    });
 }
