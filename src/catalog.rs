@@ -28,6 +28,15 @@ impl MetricKind {
             Self::Histogram => "histogram",
         }
     }
+
+    /// Returns how the names of a family's samples end, and the one that OpenMetrics keeps for the time when a histogram was made.
+    #[cfg(feature = "install")]
+    pub(crate) const fn sample_suffixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Counter | Self::Gauge => &[""],
+            Self::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
+        }
+    }
 }
 
 /// What a program may rely on when it queries a metric.

@@ -104,6 +104,23 @@ fn unescape(text: &str) -> Option<(String, &str)> {
     None
 }
 
+/// Reads a help text, in which `\n` stands for the end of a line and two backslashes for one.
+fn unescape_help(text: &str) -> String {
+    let mut help = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        help.push(match c {
+            '\\' => match chars.next() {
+                Some('n') => '\n',
+                Some(escaped) => escaped,
+                None => '\\',
+            },
+            c => c,
+        });
+    }
+    help
+}
+
 /// A family while its lines are read.
 struct Draft {
     name: String,
@@ -133,7 +150,7 @@ impl Draft {
         Self {
             name: name.to_owned(),
             kind,
-            help: help.replace("\\n", "\n").replace(r"\\", "\\"),
+            help: unescape_help(help),
             labels: Vec::new(),
             counts: Vec::new(),
             gauges: Vec::new(),

@@ -10,13 +10,20 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// When a family is of another kind there, with its name; nothing has been added then.
+    /// When a name is of another kind there, or of a sample of another metric, with this name; nothing has been added then.
     pub(crate) fn add(&mut self, later: Self) -> Result<(), String> {
-        let is_other_kind = |family: &&Family| {
-            self.family(&family.about.name).is_some_and(|earlier| earlier.about.kind != family.about.kind)
+        let names = |family: &Family| {
+            let suffixes = family.about.kind.sample_suffixes().iter();
+            suffixes.map(|suffix| format!("{}{suffix}", family.about.name)).collect::<Vec<_>>()
         };
-        if let Some(family) = later.families.iter().find(is_other_kind) {
-            return Err(family.about.name.to_string());
+        let of_earlier =
+            self.families.iter().flat_map(|family| names(family).into_iter().map(move |name| (name, family)));
+        let taken: HashMap<String, &Family> = of_earlier.collect();
+        for family in &later.families {
+            let is_other = |of: &&Family| of.about.name != family.about.name || of.about.kind != family.about.kind;
+            if let Some(name) = names(family).into_iter().find(|name| taken.get(name).is_some_and(is_other)) {
+                return Err(name);
+            }
         }
         for family in later.families {
             match self.families.iter_mut().find(|earlier| earlier.about.name == family.about.name) {
@@ -62,7 +69,9 @@ impl Family {
     /// gone where it is subtracted.
     fn combined(&self, later: &Self, combine: Combine) -> Self {
         let decimals = self.about.decimals.max(later.about.decimals);
-        let about = Arc::new(super::About { decimals, ..(*later.about).clone() });
+        // A run that does not describe a metric leaves its description as it is.
+        let help = if later.about.help.is_empty() { &self.about.help } else { &later.about.help };
+        let about = Arc::new(super::About { decimals, help: help.clone(), ..(*later.about).clone() });
         let bounds = match (&self.values, &later.values) {
             (Values::Histograms(earlier), Values::Histograms(later)) => common(&earlier.bounds, &later.bounds),
             _ => Arc::default(),

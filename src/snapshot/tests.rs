@@ -134,6 +134,30 @@ fn a_metric_that_has_changed_its_kind_is_not_added() {
 }
 
 #[test]
+fn a_metric_that_has_the_name_of_a_sample_of_another_one_is_not_added() {
+    let (histogram, gauge) = (histogram("h", &[1.0], &[2, 1], 4.0), family("h_count", MetricKind::Gauge, 0, &[]));
+    for [earlier, later] in [[&histogram, &gauge], [&gauge, &histogram]] {
+        let mut total = of([earlier.clone()]);
+        assert_eq!(total.add(of([later.clone()])), Err("h_count".to_owned()));
+        assert_eq!(total, of([earlier.clone()]), "nothing was added");
+    }
+}
+
+#[test]
+fn descriptions_are_read_back_as_they_were_and_stay_where_a_later_run_has_none() {
+    let described = |help: &str| {
+        let Family { about, .. } = counter("a_total", 0, 1);
+        of([Family { about: Arc::new(About { help: help.into(), ..(*about).clone() }), ..counter("a_total", 0, 1) }])
+    };
+    for help in [r"C:\new", r"a regex \n\\n", "two\nlines", r"\", ""] {
+        let mut total = parsed(&described(help).to_text());
+        assert_eq!(total, described(help));
+        total.add(described("")).expect("the kinds agree");
+        assert_eq!(*total.families[0].about.help, *help);
+    }
+}
+
+#[test]
 fn a_difference_has_what_was_counted_in_between() {
     let earlier = of([counter("a_total", 0, 5), histogram("h", &[1.0], &[2, 1], 4.0), counter("reset_total", 0, 9)]);
     let later = of([

@@ -37,13 +37,9 @@ pub(crate) fn exposed(sanitized: &str, kind: MetricKind, unit: Option<Unit>) -> 
     }
 }
 
-/// Returns the names that the samples of a family have, and the one that OpenMetrics keeps for the time when a histogram was made.
+/// Returns the names that a family takes.
 pub(super) fn of_samples(family: &str, kind: MetricKind) -> impl Iterator<Item = String> {
-    let suffixes: &[&str] = match kind {
-        MetricKind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
-        MetricKind::Counter | MetricKind::Gauge => &[""],
-    };
-    suffixes.iter().map(move |suffix| format!("{family}{suffix}"))
+    kind.sample_suffixes().iter().map(move |suffix| format!("{family}{suffix}"))
 }
 
 /// Finds the metric of the catalogue that a name means, however it is spelt.
