@@ -142,7 +142,9 @@ impl Resolver<'_> {
             let why = "there are no metrics to write, since OTEL_METRICS_EXPORTER is `none`: unset one of the two";
             return Err(setting.invalid(why));
         }
-        Ok(Some(PathBuf::from(setting.value)))
+        // The program may change its folder before it ends.
+        let path = std::path::absolute(setting.value).unwrap_or_else(|_| PathBuf::from(setting.value));
+        Ok(Some(path))
     }
 }
 

@@ -237,6 +237,19 @@ fn a_dropped_telemetry_writes_too() {
 }
 
 #[test]
+fn a_relative_path_starts_at_the_folder_in_which_the_program_was_installed() {
+    in_own_process(&[("BOTTICELLI_OBS_TEXTFILE", "bot.prom")], || {
+        let (folder, other) = (Folder::new("textfile"), Folder::new("textfile-other"));
+        std::env::set_current_dir(folder.path()).expect("it is there");
+        let telemetry = install();
+        std::env::set_current_dir(other.path()).expect("it is there");
+        call("flash", Usage::new(12, 30));
+        telemetry.shutdown(SHUTDOWN).expect("the totals are written");
+        assert_eq!(read(&folder.path().join("bot.prom")).value("llm_requests_total", &of("flash")), 1.0);
+    });
+}
+
+#[test]
 fn an_empty_file_and_what_a_killed_run_left_behind_are_no_obstacle() {
     let run = |path: &Path| {
         fs::write(path, "").expect("it can be written");
