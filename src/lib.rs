@@ -109,6 +109,7 @@ mod finish;
 mod install;
 #[cfg(feature = "json")]
 pub mod json;
+mod label;
 mod lock;
 mod macros;
 #[cfg(feature = "install")]

@@ -23,6 +23,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::Config;
 use crate::catalog::{self, DEFAULT_BUCKETS, MetricKind};
+use crate::label::clean_value;
 use crate::store::{self, ExtraRecorder};
 use crate::throttle::Throttle;
 use crate::worker::{Worker, mark_own_thread};
@@ -116,7 +117,7 @@ impl Drop for Server {
 fn builder(config: &Config) -> PrometheusBuilder {
     let mut builder = PrometheusBuilder::new().with_recommended_naming(true).upkeep_timeout(UPKEEP);
     for (name, value) in &config.store.global_labels {
-        builder = builder.add_global_label(name, store::clean_value(value));
+        builder = builder.add_global_label(name, clean_value(value));
     }
     for network in config.allowed.iter().flat_map(as_seen) {
         builder = builder.add_allowed_address(network.to_string()).expect("a network in CIDR notation");

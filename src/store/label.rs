@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::name::sanitized;
 use metrics::{Key, Label};
 
-/// The longest label value, in bytes; a longer one is cut at a character.
-const MAX_VALUE_BYTES: usize = 128;
+use super::name::sanitized;
+use crate::label::{clean_pair_name, clean_value};
 
 /// What a blank provider or model becomes.
 pub(crate) const UNKNOWN: &str = "unknown";
@@ -66,28 +65,5 @@ fn clean_name(name: &str) -> String {
 
 /// Returns a provider or model as it is on the labels of `llm` metrics.
 pub(super) fn clean_name_of_pair(name: &str) -> Cow<'_, str> {
-    // Gemini lists its models with this prefix and takes them with and without.
-    let name = name.trim().trim_start_matches("models/").trim();
-    let name = name[..name.floor_char_boundary(MAX_VALUE_BYTES)].trim_end();
-    if name.is_empty() { Cow::Borrowed(UNKNOWN) } else { clean_value(name) }
-}
-
-/// Cuts a value to its limit, and replaces quotes, backslashes and control characters: they make labels hard to read and to
-/// query, and not every exporter escapes them right.
-pub(crate) fn clean_value(value: &str) -> Cow<'_, str> {
-    let value = &value[..value.floor_char_boundary(MAX_VALUE_BYTES)];
-    if !value.contains(|c: char| replacement(c) != c) {
-        return Cow::Borrowed(value);
-    }
-    let clean: String = value.chars().map(replacement).collect();
-    Cow::Owned(clean)
-}
-
-fn replacement(c: char) -> char {
-    match c {
-        '"' => '\'',
-        '\\' => '/',
-        c if c.is_control() => '_',
-        c => c,
-    }
+    clean_pair_name(name).unwrap_or(Cow::Borrowed(UNKNOWN))
 }

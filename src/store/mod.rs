@@ -31,14 +31,13 @@ use std::sync::{Arc, RwLock};
 use metrics::Key;
 
 use crate::catalog::{self, METRICS, Metric, MetricKind};
+use crate::label::clean_value;
 use crate::lock::unpoisoned;
 use crate::snapshot::{Family, LabelSet, Labels, Snapshot, Values};
 use admitted::{Admitted, Found};
 use columns::Columns;
 pub(crate) use fanout::ExtraRecorder;
 use fanout::Extras;
-#[cfg(feature = "exporter")]
-pub(crate) use label::clean_value;
 pub(crate) use label::is_label_name;
 #[cfg(feature = "exporter")]
 pub(crate) use name::exposed;
@@ -106,7 +105,7 @@ impl Store {
         for (name, value) in &config.global_labels {
             // Prometheus refuses a page on which a label comes twice; the last one stays.
             global_labels.retain(|(earlier, _)| earlier != name);
-            global_labels.push((name.clone(), label::clean_value(value).into_owned()));
+            global_labels.push((name.clone(), clean_value(value).into_owned()));
         }
         let config = Config { global_labels, ..config.clone() };
         let extras = Extras::new(extras, &config.exclude);
