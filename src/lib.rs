@@ -137,6 +137,7 @@ mod summary;
 pub mod testing;
 #[cfg(feature = "install")]
 mod textfile;
+mod thread_end;
 #[cfg(feature = "install")]
 mod throttle;
 mod usage;

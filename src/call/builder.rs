@@ -8,7 +8,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Span, field};
 
 use super::nesting::{Frame, Identity};
-use super::{Live, LlmCall, TARGET};
+use super::{Live, LlmCall, TARGET, span};
 use crate::series::Series;
 use crate::{current, record};
 
@@ -138,14 +138,16 @@ impl<'a> LlmCallBuilder<'a> {
             return self.start_part(whole);
         }
         let series = record::current_series(self.provider, self.model);
-        if let Some(series) = &series {
-            series.start();
-        }
-        let span = if spans_are_off() { Span::none() } else { self.span() };
+        let span = if spans_are_off() { Span::none() } else { span::open(|| self.span()) };
         if series.is_none() && span.is_disabled() {
             return LlmCall { live: None };
         }
-        self.live(series, span)
+        let call = self.live(series, span);
+        // Last: a call that is in flight has an end, also if a recorder panics now.
+        if let Some(series) = call.live.as_ref().and_then(|live| live.series.as_ref()) {
+            series.start();
+        }
+        call
     }
 
     #[cold]
@@ -184,10 +186,11 @@ impl<'a> LlmCallBuilder<'a> {
     #[cold]
     fn span(&self) -> Span {
         let (operation, model) = (self.operation, self.model);
+        let name = span::Name([operation, model]);
         let span = tracing::info_span!(
             target: TARGET,
             "llm_call",
-            otel.name = format_args!("{operation} {model}"),
+            otel.name = %name,
             otel.kind = "client",
             otel.status_code = field::Empty,
             gen_ai.operation.name = operation,
@@ -202,6 +205,7 @@ impl<'a> LlmCallBuilder<'a> {
             gen_ai.response.model = field::Empty,
             gen_ai.response.id = field::Empty,
             gen_ai.response.finish_reasons = field::Empty,
+            gen_ai.response.time_to_first_chunk = field::Empty,
             gen_ai.usage.input_tokens = field::Empty,
             gen_ai.usage.output_tokens = field::Empty,
             gen_ai.usage.cache_read.input_tokens = field::Empty,

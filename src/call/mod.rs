@@ -4,6 +4,7 @@ mod alarm;
 mod builder;
 mod nesting;
 mod observe;
+mod span;
 mod stream;
 
 use std::cell::Cell;
@@ -16,7 +17,7 @@ use tracing::Span;
 
 use crate::error_type::ErrorType;
 use crate::finish::FinishReasons;
-use crate::series::{CallEnd, Series, TraceIds};
+use crate::series::{CallEnd, Series};
 use crate::usage::Usage;
 
 pub use builder::LlmCallBuilder;
@@ -59,6 +60,19 @@ pub(crate) const TARGET: &str = "botticelli_obs::call";
 /// one: it is not counted, and hands up what the outer one lacks (usage, finish reason, response model, error class). Any other
 /// call, such as a fallback to another provider, is its own; so is one built with
 /// [`without_nesting`](LlmCallBuilder::without_nesting). What a task spawns is no longer inside.
+///
+/// # The span of a call
+///
+/// The span lasts as long as the call's sample of `llm_duration`, to the nanosecond. It is exported when the call ends, even if spawned
+/// work or a pooled connection still holds it. Spans inside it that end later are exported as its children, with their own times.
+///
+/// To end the span, the call has to reach the layer of `tracing-opentelemetry`. Where it can't, the span ends as in version 0.1: when
+/// its last handle is dropped, with the time when it was last exited. That is so behind a `reload::Layer` of `tracing-subscriber`, with
+/// another version of `tracing-opentelemetry` than 0.34, and in a program that uses this crate without the feature `install`. With a
+/// program's own tracer provider the span ends with the call, but the clock is read again for its end.
+///
+/// A layer that panics does not affect the call. A call that is started in the destructor of a thread-local, after the subscriber has
+/// lost its own, is counted and has no span.
 #[must_use = "a call that is dropped is recorded as cancelled: keep it and call `finish` or `fail`"]
 pub struct LlmCall {
     /// `None` where nothing is installed, and once the call has ended.
@@ -154,6 +168,8 @@ impl LlmCall {
     /// Returns the span of the call, to make it the parent of what happens inside; a disabled one for a part of another call, and where
     /// nothing is installed.
     ///
+    /// It ends [with the call](Self#the-span-of-a-call), whoever holds it and whether it was ever entered.
+    ///
     /// ```
     /// use botticelli_obs::{LlmCall, tracing};
     ///
@@ -227,12 +243,19 @@ impl LlmCall {
     /// Records that a chunk of the stream has arrived: the first ends the time to the first chunk, each further one a gap.
     pub fn record_chunk(&mut self) {
         if let Some(live) = &mut self.live
-            && let Some(series) = &live.series
+            && live.whole.is_none()
         {
             let now = Instant::now();
-            match live.last_chunk.replace(now) {
-                None => series.first_chunk(now - live.started, trace_ids(&live.span)),
-                Some(last) => series.chunk_gap(now - last),
+            match (live.last_chunk.replace(now), &live.series) {
+                (None, series) => {
+                    let elapsed = now - live.started;
+                    let trace = span::first_chunk(&live.span, elapsed);
+                    if let Some(series) = series {
+                        series.first_chunk(elapsed, trace);
+                    }
+                }
+                (Some(last), Some(series)) => series.chunk_gap(now - last),
+                (Some(_), None) => {}
             }
         }
     }
@@ -339,45 +362,19 @@ impl Live {
         }
     }
 
-    fn record_end(&self) {
-        let (facts, elapsed) = (&self.facts, self.started.elapsed());
-        let trace = if self.span.is_disabled() { None } else { self.record_attributes() };
+    fn record_end(&mut self) {
+        // Measured once: the span lasts as long as the sample says.
+        let elapsed = self.started.elapsed();
+        let trace = if self.span.is_disabled() {
+            None
+        } else {
+            span::end(mem::replace(&mut self.span, Span::none()), &self.facts, elapsed)
+        };
+        let facts = &self.facts;
         if let Some(series) = &self.series {
             let finished = if facts.finish_reasons.is_empty() { [0; _] } else { facts.finish_reasons.counts() };
             series.end(&CallEnd { elapsed, error: facts.error, usage: facts.usage, finished, trace });
         }
-    }
-
-    /// Records the facts on the span, and returns its ids.
-    fn record_attributes(&self) -> Option<TraceIds> {
-        let Self { facts, span, .. } = self;
-        if let Some(model) = &facts.response_model {
-            span.record("gen_ai.response.model", &**model);
-        }
-        if let Some(id) = &facts.response_id {
-            span.record("gen_ai.response.id", &**id);
-        }
-        record_finish_reasons(span, &facts.finish_reasons);
-        if let Some(usage) = facts.usage {
-            let parts = [
-                ("gen_ai.usage.input_tokens", Some(usage.prompt())),
-                ("gen_ai.usage.output_tokens", Some(usage.completion())),
-                ("gen_ai.usage.cache_read.input_tokens", positive(usage.cache_read())),
-                ("gen_ai.usage.cache_creation.input_tokens", positive(usage.cache_write())),
-                ("gen_ai.usage.reasoning.output_tokens", positive(usage.reasoning())),
-            ];
-            for (attribute, tokens) in parts {
-                if let Some(tokens) = tokens {
-                    // Signed: OpenTelemetry knows no unsigned attribute, and the layer would make a string of one.
-                    span.record(attribute, i64::try_from(tokens).unwrap_or(i64::MAX));
-                }
-            }
-        }
-        if let Some(error) = facts.error {
-            span.record("error.type", error.as_str());
-            span.record("otel.status_code", "ERROR");
-        }
-        trace_ids(span)
     }
 
     /// Says why a call is dropped that has neither finished nor failed.
@@ -390,46 +387,6 @@ impl Live {
             ErrorType::Cancelled
         }
     }
-}
-
-/// Returns the ids of a span that is sampled, where a layer of OpenTelemetry has made one of it.
-fn trace_ids(span: &Span) -> Option<TraceIds> {
-    #[cfg(feature = "install")]
-    if !span.is_disabled() {
-        use opentelemetry::trace::TraceContextExt;
-        use tracing_opentelemetry::OpenTelemetrySpanExt;
-
-        let context = span.context();
-        let of_span = context.span().span_context().clone();
-        return (of_span.is_valid() && of_span.is_sampled())
-            .then(|| TraceIds { trace: of_span.trace_id().to_bytes(), span: of_span.span_id().to_bytes() });
-    }
-    let _ = span;
-    None
-}
-
-/// As a list where the OpenTelemetry layer is compiled in: `tracing` knows no lists.
-fn record_finish_reasons(span: &Span, reasons: &FinishReasons) {
-    if reasons.is_empty() {
-        return;
-    }
-    #[cfg(feature = "install")]
-    {
-        use opentelemetry::{Array, StringValue, Value};
-        use tracing_opentelemetry::OpenTelemetrySpanExt;
-
-        let list = reasons.iter().map(|(_, reason)| StringValue::from(reason.to_owned())).collect();
-        span.set_attribute("gen_ai.response.finish_reasons", Value::Array(Array::String(list)));
-    }
-    #[cfg(not(feature = "install"))]
-    {
-        let reasons: Vec<&str> = reasons.iter().map(|(_, reason)| reason).collect();
-        span.record("gen_ai.response.finish_reasons", reasons.join(","));
-    }
-}
-
-fn positive(tokens: u64) -> Option<u64> {
-    (tokens > 0).then_some(tokens)
 }
 
 impl Drop for LlmCall {
@@ -454,7 +411,8 @@ fn end_of_drop(mut live: Box<Live>) {
     if live.facts.error.is_none() {
         live.facts.error = Some(live.error_of_drop());
     }
-    end(live);
+    // A recorder that panics while the thread unwinds would abort the process.
+    span::contained(|| end(live));
 }
 
 impl fmt::Debug for LlmCall {

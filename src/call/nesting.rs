@@ -5,15 +5,16 @@
 //! counts as inside.
 
 use std::cell::RefCell;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Facts;
 use crate::lock::unpoisoned;
 
 thread_local! {
-    /// The innermost call whose code is running on this thread.
-    static CURRENT: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
+    /// The innermost call whose code is running on this thread. It is empty when the thread ends; without a destructor it can be
+    /// used even then.
+    static CURRENT: ManuallyDrop<RefCell<Option<Arc<Frame>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 /// Provider, model and operation of a call.
@@ -80,25 +81,25 @@ pub(super) struct Frame {
 
 impl Frame {
     pub(super) fn new(identity: Identity) -> Arc<Self> {
-        let parent = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
+        let parent = CURRENT.with(|current| current.borrow().clone());
         Arc::new(Self { identity, parent, inner_facts: Mutex::new(Some(Facts::default())) })
     }
 
     /// Whether the current code runs inside any call.
     #[inline]
     pub(super) fn is_inside_a_call() -> bool {
-        CURRENT.try_with(|current| current.borrow().is_some()).unwrap_or(false)
+        CURRENT.with(|current| current.borrow().is_some())
     }
 
     /// Returns the innermost enclosing call of this provider, model and operation that has not ended.
     #[inline(never)]
     pub(super) fn enclosing(names: [&str; 3]) -> Option<Arc<Self>> {
-        let find = |current: &RefCell<Option<Arc<Self>>>| {
+        let find = |current: &ManuallyDrop<RefCell<Option<Arc<Self>>>>| {
             let current = current.borrow();
             let mut frames = std::iter::successors(current.as_ref(), |frame| frame.parent.as_ref());
             frames.find(|frame| frame.identity.is(names) && frame.lock().is_some()).cloned()
         };
-        CURRENT.try_with(find).ok().flatten()
+        CURRENT.with(find)
     }
 
     /// Makes this call the enclosing one on this thread, until the guard is dropped.
@@ -140,9 +141,9 @@ impl Drop for FrameGuard {
     }
 }
 
-/// Replaces the current frame. At the end of a thread, after its thread locals were dropped, this does nothing.
+/// Replaces the current frame.
 fn replace(frame: Option<Arc<Frame>>) -> Option<Arc<Frame>> {
-    CURRENT.try_with(|current| current.replace(frame)).ok().flatten()
+    CURRENT.with(|current| current.replace(frame))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use super::LlmCall;
 use super::alarm::Alarm;
 use super::nesting::Frame;
+use super::span;
 use crate::error_type::ErrorType;
 use crate::outcome::Outcome;
 
@@ -63,7 +64,7 @@ impl ObservedCall {
     pub(super) fn run<T>(&mut self, code: impl FnOnce() -> T) -> T {
         let guard = PanicGuard(&mut self.call);
         let output = {
-            let _span = guard.0.as_ref().map(|call| call.span().enter());
+            let _span = guard.0.as_ref().and_then(|call| span::enter(call.span()));
             let _frame = self.frame.as_ref().map(Frame::enter);
             code()
         };

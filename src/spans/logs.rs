@@ -14,6 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use super::watch::{Lines, Watch};
 use crate::word::words;
 
 /// Sets the format of the log output on standard error. Defaults to [`Text`](Self::Text).
@@ -68,11 +69,13 @@ pub(crate) fn layer(config: &Config) -> Option<Box<dyn Layer<Registry> + Send + 
     match config.format {
         LogFormat::Off => None,
         LogFormat::Text => {
-            Some(layer.with_ansi(has_colours()).fmt_fields(NoFields).event_format(TextLine).with_filter(filter).boxed())
+            let layer = layer.with_ansi(has_colours()).fmt_fields(NoFields).event_format(TextLine);
+            Some(Lines(layer).and_then(Watch).with_filter(filter).boxed())
         }
         LogFormat::Json => {
             let json = Format::default().json().with_current_span(false).with_span_list(false);
-            Some(layer.fmt_fields(JsonFields::new()).event_format(JsonLine(json)).with_filter(filter).boxed())
+            let layer = layer.fmt_fields(JsonFields::new()).event_format(JsonLine(json));
+            Some(Lines(layer).and_then(Watch).with_filter(filter).boxed())
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The traces pipeline and the log output.
 //!
-//! A span goes from the subscriber's layer (`filter`) through the bounded queue (`queue`) and the counting exporter (`export`) to a
-//! backend such as Jaeger (`otlp`) or to standard output (`stdout`).
+//! A span goes from the subscriber's layer (`filter`), when it has ended (`ending`), through the bounded queue (`queue`) and the counting
+//! exporter (`export`) to a backend such as Jaeger (`otlp`) or to standard output (`stdout`).
 
+pub(crate) mod ending;
 mod export;
 mod filter;
 pub(crate) mod logs;
@@ -10,7 +11,9 @@ pub(crate) mod logs;
 mod otlp;
 mod queue;
 mod sampler;
+mod status;
 mod stdout;
+mod watch;
 
 use std::fmt;
 use std::io;
@@ -31,10 +34,12 @@ use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::worker::{Worker, wait_for};
+use ending::EndProcessor;
 use export::CountingExporter;
 use filter::SpanFilter;
 use queue::{BoundedProcessor, SpanCounts};
 pub use sampler::Sampler;
+use watch::Watch;
 
 /// The settings of the pipeline. They are validated: only the system can refuse a start.
 #[derive(Clone, Debug)]
@@ -208,14 +213,13 @@ where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build();
-    tracing_opentelemetry::layer()
+    let exported = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer_with_scope(scope))
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
-        .with_target(false)
-        .with_filter(SpanFilter::new(filter))
-        .boxed()
+        .with_target(false);
+    exported.and_then(Watch).with_filter(SpanFilter::new(filter)).boxed()
 }
 
 impl Drop for Pipeline {
@@ -260,7 +264,7 @@ fn provider<E: SpanExporter + 'static>(config: &Config, counts: &Arc<SpanCounts>
         .with_attributes(config.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
         .build();
     SdkTracerProvider::builder()
-        .with_span_processor(processor)
+        .with_span_processor(EndProcessor::new(processor))
         .with_sampler(config.sampler.to_sdk())
         .with_max_attributes_per_span(config.limits.attributes)
         .with_max_events_per_span(config.limits.events)

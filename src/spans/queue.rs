@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Key, Label, Recorder};
-use opentelemetry::trace::{Event, Status};
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -135,9 +134,6 @@ impl<P: SpanProcessor> SpanProcessor for BoundedProcessor<P> {
         if !span.span_context.is_sampled() || !self.counts.admit(self.capacity) {
             return;
         }
-        if is_error_only_by_log_line(&span) {
-            span.status = Status::Unset;
-        }
         if let Some(length) = self.value_length {
             let events = span.events.events.iter_mut().flat_map(|event| &mut event.attributes);
             let links = span.links.links.iter_mut().flat_map(|link| &mut link.attributes);
@@ -159,24 +155,6 @@ impl<P: SpanProcessor> SpanProcessor for BoundedProcessor<P> {
     fn set_resource(&mut self, resource: &Resource) {
         self.inner.set_resource(resource);
     }
-}
-
-/// Whether a span has the status "error" only because an event of level ERROR was logged inside it.
-///
-/// `tracing-opentelemetry` sets the status for every such event, even if the operation succeeded afterwards. Two kinds of spans
-/// are real errors: a call span with the attribute `error.type`, and another span whose status has a description, which
-/// `#[instrument(err)]` sets by an event with a field `error` and no message.
-fn is_error_only_by_log_line(span: &SpanData) -> bool {
-    let Status::Error { description } = &span.status else { return false };
-    let has = |key: &str| span.attributes.iter().any(|attribute| attribute.key.as_str() == key);
-    let logged = |event: &Event| {
-        event
-            .attributes
-            .iter()
-            .any(|attribute| attribute.key.as_str() == "level" && attribute.value.as_str() == "ERROR")
-    };
-    let is_real_error = has("error.type") || !has("gen_ai.operation.name") && !description.is_empty();
-    !is_real_error && span.events.events.iter().any(logged)
 }
 
 /// Truncates strings to `length` characters. The SDK has no such limit.

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SimpleSpanProcessor};
 use pin_project_lite::pin_project;
 use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt;
@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::llm::{Count, Llm};
 use super::samples::SampleRecorder;
 use super::span::{CapturedSpan, EndedSpans};
-use crate::spans;
+use crate::spans::{self, ending::EndProcessor};
 use crate::store::{self, ExtraRecorder, MetricsRecorder};
 
 /// Captures the metrics and spans of the code that runs in it. Cheap to clone; all clones share what was captured.
@@ -34,7 +34,8 @@ impl Capture {
     #[expect(clippy::new_without_default, reason = "it creates a recorder and a subscriber, not a plain value")]
     pub fn new() -> Self {
         let (samples, spans) = (SampleRecorder::new(), EndedSpans::default());
-        let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        let processor = EndProcessor::new(SimpleSpanProcessor::new(spans.clone()));
+        let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
         let subscriber = tracing_subscriber::registry().with(spans::layer(&provider, "trace"));
         Self {
             recorder: MetricsRecorder::new(&store::Config::default(), vec![ExtraRecorder::added(samples.clone())]),

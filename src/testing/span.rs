@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -27,6 +28,19 @@ impl CapturedSpan {
     /// Whether the span's status is error.
     pub fn is_error(&self) -> bool {
         matches!(self.0.status, Status::Error { .. })
+    }
+
+    /// Returns the description of the status "error", which is the error class for a call that has failed; `None` for another status.
+    pub fn error_description(&self) -> Option<&str> {
+        match &self.0.status {
+            Status::Error { description } => Some(description),
+            _ => None,
+        }
+    }
+
+    /// Returns the time from the start of the span to its end. The span of a call lasts as long as the call.
+    pub fn duration(&self) -> Duration {
+        self.0.end_time.duration_since(self.0.start_time).unwrap_or_default()
     }
 
     /// Returns the span's id as 16 hexadecimal digits.

@@ -106,6 +106,7 @@ fn spans_have_names_kinds_parents_and_typed_attributes() {
     assert_eq!(message.attribute("urgent"), Some(Attribute::Bool(true)));
     assert_eq!(call.attribute("error.type").expect("an attribute"), "auth");
     assert_eq!(call.attribute("number"), None);
+    assert_eq!((call.error_description(), message.error_description()), (Some("auth"), None));
 }
 
 #[test]

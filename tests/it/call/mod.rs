@@ -17,4 +17,6 @@ mod properties;
 #[cfg(feature = "install")]
 mod span;
 #[cfg(feature = "testing")]
+mod span_properties;
+#[cfg(feature = "testing")]
 mod stream;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use botticelli_obs::{ErrorType, Layer, LlmCall, Registry, Usage, tracing};
+use botticelli_obs::{Builder, ErrorType, Layer, LlmCall, Registry, Usage, tracing};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing_subscriber::layer::Context;
+
+use crate::support::page::Page;
 
 /// Fields and values, with their types, of the last span: at its start, and recorded later.
 #[derive(Clone, Default)]
@@ -111,6 +113,92 @@ fn what_is_learnt_is_recorded_at_the_end() {
     assert_eq!(later, fields(learnt));
     let [_, later] = span_of(|| LlmCall::start("gemini", "gemini-2.5-flash").fail(ErrorType::Timeout));
     assert_eq!(later, fields([("error.type", "timeout"), ("otel.status_code", "ERROR")]));
+}
+
+#[test]
+fn time_to_the_first_chunk_is_recorded_when_it_comes() {
+    let [_, later] = span_of(|| {
+        let mut call = LlmCall::builder("gemini", "gemini-2.5-flash").with_streaming().start();
+        call.record_chunk();
+        call.record_chunk();
+        call.finish();
+    });
+    let first_chunk = &later["gen_ai.response.time_to_first_chunk"];
+    let seconds = first_chunk.strip_prefix("f64 ").unwrap_or_else(|| panic!("{first_chunk}"));
+    assert!((0.0..60.0).contains(&seconds.parse::<f64>().expect("a number")), "{seconds}");
+}
+
+#[test]
+fn names_are_as_clean_and_short_as_labels() {
+    let name = |operation: &str, model: &str| {
+        let [start, _] = span_of(|| LlmCall::builder("p", model).with_operation(operation).start().finish());
+        start["otel.name"].clone()
+    };
+    assert_eq!(name("chat", ""), "chat");
+    assert_eq!(name("chat", " \n"), "chat");
+    assert_eq!(name("", "m"), "m");
+    assert_eq!(name("chat", "models/gemini-2.5-flash"), "chat gemini-2.5-flash");
+    assert_eq!(name("chat", " a\nb\"c\\\u{1b}[31m"), "chat a_b'c/_[31m");
+    assert_eq!(name("chat", &"ä".repeat(1 << 20)), format!("chat {}", "ä".repeat(64)));
+    assert!(name(&"x".repeat(1 << 20), "m").len() < 140);
+}
+
+/// A layer that panics at one point of a span's life.
+struct Panics(&'static str);
+
+impl Panics {
+    fn at(&self, point: &str) {
+        if self.0 == point {
+            // Without a message.
+            std::panic::resume_unwind(Box::new(()));
+        }
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Panics {
+    fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        self.at("new");
+    }
+    fn on_record(&self, _: &Id, _: &Record<'_>, _: Context<'_, S>) {
+        self.at("record");
+    }
+    fn on_enter(&self, _: &Id, _: Context<'_, S>) {
+        self.at("enter");
+    }
+    fn on_exit(&self, _: &Id, _: Context<'_, S>) {
+        self.at("exit");
+    }
+    fn on_close(&self, _: Id, _: Context<'_, S>) {
+        self.at("close");
+    }
+}
+
+#[test]
+fn a_layer_that_panics_harms_no_call() {
+    for point in ["new", "record", "enter", "exit", "close"] {
+        let (recorder, handle) = Builder::new().recorder().expect("there is nothing to refuse");
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            tracing::subscriber::with_default(Panics(point).with_subscriber(Registry::default()), || {
+                metrics::with_local_recorder(&recorder, || {
+                    let mut call = LlmCall::start("p", "m");
+                    call.record_chunk();
+                    call.record_usage(Usage::new(1, 2));
+                    call.observe_sync(|| LlmCall::start("p", "n").fail(ErrorType::Auth));
+                    drop(LlmCall::start("p", "m"));
+                });
+            });
+        }));
+        assert!(panicked.is_ok(), "{point}");
+        let page = Page::parse(&handle.render());
+        for (model, requests, errors) in [("m", 2.0, 1.0), ("n", 1.0, 1.0)] {
+            let labels = [("provider", "p"), ("model", model)];
+            assert_eq!(page.value("llm_requests_total", &labels), requests, "{point}");
+            assert_eq!(page.value("llm_in_flight", &labels), 0.0, "{point}");
+            let of_all: f64 =
+                page.of("llm_errors_total").iter().filter(|(of, _)| of["model"] == model).map(|(_, value)| value).sum();
+            assert_eq!(of_all, errors, "{point}");
+        }
+    }
 }
 
 #[test]

@@ -326,3 +326,61 @@ fn a_recorder_that_panics_when_it_is_brought_up_to_date_does_not_end_the_reports
         }
     });
 }
+
+/// Has gauges that panic, and histograms too.
+struct Panics;
+
+impl metrics::GaugeFn for Panics {
+    fn increment(&self, _: f64) {
+        // Without a message.
+        std::panic::resume_unwind(Box::new(()));
+    }
+    fn decrement(&self, _: f64) {
+        std::panic::resume_unwind(Box::new(()));
+    }
+    fn set(&self, _: f64) {}
+}
+
+impl metrics::HistogramFn for Panics {
+    fn record(&self, _: f64) {
+        std::panic::resume_unwind(Box::new(()));
+    }
+}
+
+impl Recorder for Panics {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        if key.labels().any(|label| label.value() == "gauges") {
+            Gauge::from_arc(Arc::new(Self))
+        } else {
+            Gauge::noop()
+        }
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        let panics = key.labels().any(|label| label.value() == "histograms");
+        if panics { Histogram::from_arc(Arc::new(Self)) } else { Histogram::noop() }
+    }
+}
+
+#[test]
+fn a_recorder_that_panics_leaves_no_call_in_flight() {
+    let (recorder, page) = Builder::new().add_recorder(Panics).recorder().expect("a recorder");
+    for model in ["gauges", "histograms"] {
+        let call = || metrics::with_local_recorder(&recorder, || drop(LlmCall::start("p", model)));
+        // Opening the series of the pair already reaches the recorder, once.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+        let page = Page::parse(&page.render());
+        let labels = [("provider", "p"), ("model", model)];
+        assert!(page.value("llm_requests_total", &labels) >= 1.0, "{model}");
+        assert_eq!(page.value("llm_in_flight", &labels), 0.0, "{model}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The traces pipeline.
 
+#[cfg(all(feature = "macros", feature = "otlp-grpc"))]
+mod call_end;
 #[cfg(feature = "otlp-grpc")]
 mod decoupling;
 #[cfg(feature = "otlp-grpc")]
@@ -8,9 +10,11 @@ mod decoupling_end;
 mod otlp;
 #[cfg(all(feature = "otlp-tls", feature = "otlp-grpc"))]
 mod otlp_tls;
+mod own_provider;
 #[cfg(feature = "http")]
 mod propagation;
 #[cfg(feature = "otlp-grpc")]
 mod settings;
+mod thread_end;
 #[cfg(feature = "otlp-http")]
 mod throttling;

@@ -170,6 +170,10 @@ fn the_http_exporter_never_traces_itself() {
     }
 }
 
+fn description(span: &Span) -> &str {
+    span.status.as_ref().map_or("", |status| &status.message)
+}
+
 fn code(span: &Span) -> StatusCode {
     span.status.as_ref().map_or(StatusCode::Unset, |status| status.code())
 }
@@ -205,7 +209,8 @@ fn a_failed_call_is_an_error_whatever_was_logged() {
     let run = || {
         let telemetry = start();
         let call = LlmCall::start("gemini", "gemini-2.5-flash");
-        call.span().in_scope(|| tracing::error!("the last try failed"));
+        // A line that sets a description, which the SDK would take for the greater one.
+        call.span().in_scope(|| tracing::error!(error = "zzz"));
         call.fail(ErrorType::Timeout);
         telemetry.shutdown(FLUSH).expect("every span arrives");
     };
@@ -213,6 +218,7 @@ fn a_failed_call_is_an_error_whatever_was_logged() {
         let spans = peer.received().spans;
         let [span] = spans.as_slice() else { panic!("one span: {spans:?}") };
         assert_eq!((code(span), text(span, "error.type")), (StatusCode::Error, Some("timeout")));
+        assert_eq!(description(span), "timeout");
     }
 }
 
@@ -232,6 +238,7 @@ fn a_function_that_returns_an_error_makes_its_span_one() {
         let spans = peer.received().spans;
         let [span] = spans.as_slice() else { panic!("one span: {spans:?}") };
         assert_eq!(code(span), StatusCode::Error, "{span:?}");
+        assert!(description(span).contains("an error occurred"), "{span:?}");
     }
 }
 

@@ -1,0 +1,168 @@
+//! The span of a call. What subscribers do with it is code of others: a panic there stays there.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use tracing::Span;
+use tracing::span::Entered;
+
+use super::Facts;
+use crate::finish::FinishReasons;
+use crate::label::clean_pair_name;
+use crate::series::TraceIds;
+use crate::thread_end;
+
+/// Makes a span, unless the subscriber panics, or would, because the thread is ending.
+pub(super) fn open(new: impl FnOnce() -> Span) -> Span {
+    if thread_end::is_ending() {
+        return Span::none();
+    }
+    let span = contained(new).unwrap_or_else(Span::none);
+    thread_end::watch_new_span();
+    span
+}
+
+/// Enters a span until the guard is dropped.
+pub(super) fn enter(span: &Span) -> Option<Inside<'_>> {
+    if span.is_none() || thread_end::is_ending() {
+        return None;
+    }
+    let entered = contained(|| span.enter());
+    thread_end::watch_enter();
+    entered.map(|entered| Inside(Some(entered)))
+}
+
+/// Leaves the span when it is dropped.
+pub(super) struct Inside<'a>(Option<Entered<'a>>);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        let entered = self.0.take();
+        contained(|| drop(entered));
+    }
+}
+
+/// Records on a span when the first chunk came, and returns its ids.
+pub(super) fn first_chunk(span: &Span, elapsed: Duration) -> Option<TraceIds> {
+    if span.is_disabled() {
+        return None;
+    }
+    let record = || {
+        span.record("gen_ai.response.time_to_first_chunk", elapsed.as_secs_f64());
+        ids(span)
+    };
+    contained(record).flatten()
+}
+
+/// Records on a span what its call has learnt, ends it, and returns its ids.
+#[cold]
+pub(super) fn end(span: Span, facts: &Facts, elapsed: Duration) -> Option<TraceIds> {
+    let end = || {
+        record(&span, facts);
+        let ids = end_after(&span, elapsed);
+        drop(span);
+        ids
+    };
+    contained(end).flatten()
+}
+
+/// Runs code of others; returns nothing if it panics.
+pub(super) fn contained<T>(code: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(code)).ok()
+}
+
+fn record(span: &Span, facts: &Facts) {
+    if let Some(model) = &facts.response_model {
+        span.record("gen_ai.response.model", &**model);
+    }
+    if let Some(id) = &facts.response_id {
+        span.record("gen_ai.response.id", &**id);
+    }
+    record_finish_reasons(span, &facts.finish_reasons);
+    if let Some(usage) = facts.usage {
+        let parts = [
+            ("gen_ai.usage.input_tokens", Some(usage.prompt())),
+            ("gen_ai.usage.output_tokens", Some(usage.completion())),
+            ("gen_ai.usage.cache_read.input_tokens", positive(usage.cache_read())),
+            ("gen_ai.usage.cache_creation.input_tokens", positive(usage.cache_write())),
+            ("gen_ai.usage.reasoning.output_tokens", positive(usage.reasoning())),
+        ];
+        for (attribute, tokens) in parts {
+            if let Some(tokens) = tokens {
+                // Signed: OpenTelemetry knows no unsigned attribute, and the layer would make a string of one.
+                span.record(attribute, i64::try_from(tokens).unwrap_or(i64::MAX));
+            }
+        }
+    }
+    if let Some(error) = facts.error {
+        span.record("error.type", error.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// As a list where the OpenTelemetry layer is compiled in: `tracing` knows no lists.
+fn record_finish_reasons(span: &Span, reasons: &FinishReasons) {
+    if reasons.is_empty() {
+        return;
+    }
+    #[cfg(feature = "install")]
+    {
+        use opentelemetry::{Array, StringValue, Value};
+        use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+        let list = reasons.iter().map(|(_, reason)| StringValue::from(reason.to_owned())).collect();
+        span.set_attribute("gen_ai.response.finish_reasons", Value::Array(Array::String(list)));
+    }
+    #[cfg(not(feature = "install"))]
+    {
+        let reasons: Vec<&str> = reasons.iter().map(|(_, reason)| reason).collect();
+        span.record("gen_ai.response.finish_reasons", reasons.join(","));
+    }
+}
+
+fn positive(tokens: u64) -> Option<u64> {
+    (tokens > 0).then_some(tokens)
+}
+
+/// Returns the ids of a span that is sampled, where a layer of OpenTelemetry has made one of it.
+#[cfg(feature = "install")]
+fn ids(span: &Span) -> Option<TraceIds> {
+    use opentelemetry::trace::TraceContextExt;
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+    sampled(span.context().span().span_context())
+}
+
+/// Ends a span after this time from its start, and returns its ids likewise.
+#[cfg(feature = "install")]
+fn end_after(span: &Span, elapsed: Duration) -> Option<TraceIds> {
+    sampled(&crate::spans::ending::end(span, elapsed))
+}
+
+#[cfg(feature = "install")]
+fn sampled(span: &opentelemetry::trace::SpanContext) -> Option<TraceIds> {
+    let ids = || TraceIds { trace: span.trace_id().to_bytes(), span: span.span_id().to_bytes() };
+    (span.is_valid() && span.is_sampled()).then(ids)
+}
+
+#[cfg(not(feature = "install"))]
+fn ids(_: &Span) -> Option<TraceIds> {
+    None
+}
+
+#[cfg(not(feature = "install"))]
+fn end_after(_: &Span, _: Duration) -> Option<TraceIds> {
+    None
+}
+
+/// The name of a span, by operation and model.
+pub(super) struct Name<'a>(pub(super) [&'a str; 2]);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = self.0.into_iter().filter_map(clean_pair_name);
+        f.write_str(&parts.next().unwrap_or_default())?;
+        parts.try_for_each(|part| write!(f, " {part}"))
+    }
+}
