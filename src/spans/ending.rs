@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use tracing::{Dispatch, dispatcher};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::status;
+use super::{numbers, status};
 
 /// A span that is being ended, and how long its call took.
 #[derive(Clone, Copy)]
@@ -75,6 +75,7 @@ impl<P: SpanProcessor + 'static> SpanProcessor for EndProcessor<P> {
         status::settle(&mut span);
         let ending = ENDING.get().filter(|ending| ending.span == span.span_context.span_id());
         let Some(Ending { elapsed, .. }) = ending else {
+            numbers::restore(&mut span);
             return self.0.on_end(span);
         };
         span.end_time = span.start_time.checked_add(elapsed).unwrap_or(span.end_time);

@@ -7,6 +7,7 @@ pub(crate) mod ending;
 mod export;
 mod filter;
 pub(crate) mod logs;
+mod numbers;
 #[cfg(feature = "_otlp")]
 mod otlp;
 mod queue;
@@ -219,7 +220,8 @@ where
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_target(false);
-    exported.and_then(Watch).with_filter(SpanFilter::new(filter)).boxed()
+    let layer = numbers::Before::default().and_then(exported).and_then(numbers::After).and_then(Watch);
+    layer.with_filter(SpanFilter::new(filter)).boxed()
 }
 
 impl Drop for Pipeline {

@@ -110,6 +110,43 @@ fn spans_have_names_kinds_parents_and_typed_attributes() {
 }
 
 #[test]
+fn unsigned_fields_are_numbers_where_they_fit() {
+    let capture = Capture::new();
+    capture.run(|| {
+        let message = tracing::info_span!(
+            "bot.message",
+            small = 7_u8,
+            long = 1_u128,
+            size = 3_usize,
+            most = i64::MAX as u64,
+            beyond = u64::MAX,
+            text = "12",
+            signed = -5_i64,
+            negative = -6_i128,
+            later = tracing::field::Empty,
+            both = tracing::field::Empty,
+        );
+        message.record("later", 9_u64);
+        message.record("both", 1_u32);
+        message.record("both", "one");
+        tracing::info_span!(parent: &message, "inner", text = 12_u32);
+        tracing::info_span!(parent: &message, "plain", text = "12");
+    });
+    let spans = capture.spans();
+    let [inner, plain, message] = spans.as_slice() else { panic!("{spans:?}") };
+    let numbers =
+        [("small", 7), ("long", 1), ("size", 3), ("most", i64::MAX), ("signed", -5), ("negative", -6), ("later", 9)];
+    for (name, number) in numbers {
+        assert_eq!(message.attribute(name).expect(name), number, "{name}");
+    }
+    for (name, text) in [("beyond", "18446744073709551615"), ("text", "12"), ("both", "one")] {
+        assert_eq!(message.attribute(name).expect(name), text, "{name}");
+    }
+    assert_eq!(inner.attribute("text").expect("text"), 12);
+    assert_eq!(plain.attribute("text").expect("text"), "12");
+}
+
+#[test]
 fn failed_assertion_shows_what_was_recorded() {
     let panicked = catch_unwind(|| {
         let capture = Capture::new();
