@@ -97,7 +97,7 @@
 pub mod __private;
 mod call;
 mod catalog;
-#[cfg(feature = "otlp-metrics")]
+#[cfg(feature = "_otlp")]
 mod cause;
 mod client_error;
 mod current;

@@ -76,6 +76,23 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// Stops the runtime, and waits until the thread has ended, or until the deadline or a moment after it. A task that computes until
+    /// then goes on in the background, up to its next `await`.
+    pub(crate) fn stop_by(mut self, deadline: Instant) {
+        const MOMENT: Duration = Duration::from_millis(50);
+        drop(self.stop.take());
+        let deadline = deadline.max(Instant::now() + MOMENT);
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if Instant::now() >= deadline {
+                // Without its handle the thread is not joined.
+                self.thread = None;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         drop(self.stop.take());

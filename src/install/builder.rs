@@ -96,6 +96,7 @@ pub struct Builder {
     pub(super) sampler: Option<Sampler>,
     pub(super) log_filter: Option<String>,
     pub(super) span_filter: Option<String>,
+    pub(super) message_content: bool,
     pub(super) log_format: Option<LogFormat>,
     pub(super) buckets: Vec<(String, Vec<f64>)>,
     pub(super) max_series: Option<usize>,
@@ -184,6 +185,14 @@ impl Builder {
     /// spans.
     pub fn with_span_filter(mut self, directives: impl Into<String>) -> Self {
         self.span_filter = Some(directives.into());
+        self
+    }
+
+    /// Exports what people and models say, if a library has put it on a span or an event: messages, instructions, arguments and results of
+    /// tools, in the attributes of the GenAI conventions and of their older versions. This crate puts none there. Defaults to
+    /// `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true`, then such attributes and events are removed.
+    pub fn with_message_content(mut self) -> Self {
+        self.message_content = true;
         self
     }
 

@@ -56,6 +56,8 @@ impl Telemetry {
 
     /// Exports all spans that have ended, and the metrics if they are pushed. Blocks this thread for at most `timeout`.
     ///
+    /// If the trace backend is away, it is tried again until `timeout` is over. The spans then still wait for it.
+    ///
     /// # Errors
     ///
     /// When spans were lost or are still pending after `timeout`, or the endpoint has not accepted the metrics.
@@ -73,7 +75,7 @@ impl Telemetry {
     /// Exports all spans that have ended, and stops all pipelines. Blocks this thread for at most `timeout`.
     ///
     /// If metrics are pushed or a text file is configured, it also pushes the metrics and adds the totals of the run to the file.
-    /// A quarter of `timeout` is reserved for that.
+    /// A quarter of `timeout` is reserved for that. If the trace backend is away, it is tried again as long as there is time.
     ///
     /// # Errors
     ///

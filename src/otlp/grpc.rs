@@ -2,6 +2,7 @@
 
 use std::io;
 
+#[cfg(feature = "otlp-metrics")]
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
@@ -37,6 +38,7 @@ pub(crate) fn channel(config: &Config) -> io::Result<Channel> {
 /// # Errors
 ///
 /// When a name or value is no valid header.
+#[cfg(feature = "otlp-metrics")]
 pub(crate) fn metadata(config: &Config) -> io::Result<MetadataMap> {
     let mut headers = http::HeaderMap::new();
     for (name, value) in &config.headers {

@@ -1,8 +1,12 @@
 //! The traces pipeline and the log output.
 //!
-//! A span goes from the subscriber's layer (`filter`), when it has ended (`ending`), through the bounded queue (`queue`) and the counting
-//! exporter (`export`) to a backend such as Jaeger (`otlp`) or to standard output (`stdout`).
+//! A span goes from the subscriber's layer (`filter`), when it has ended (`ending`), through the processor (`queue`) into the buffer
+//! (`buffer`). From there a task on the pipeline's own thread sends it (`export`) to a backend such as Jaeger (`otlp`) or to standard
+//! output (`stdout`).
 
+mod buffer;
+mod content;
+mod counts;
 pub(crate) mod ending;
 mod export;
 mod filter;
@@ -11,7 +15,9 @@ mod numbers;
 #[cfg(feature = "_otlp")]
 mod otlp;
 mod queue;
+mod report;
 mod sampler;
+mod size;
 mod status;
 mod stdout;
 mod watch;
@@ -19,7 +25,6 @@ mod watch;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use metrics::Recorder;
@@ -29,16 +34,18 @@ use opentelemetry::{InstrumentationScope, KeyValue, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Subscriber;
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::worker::{Worker, wait_for};
+use crate::worker::Worker;
+use buffer::Buffer;
+use counts::{Reason, SpanCounts};
 use ending::EndProcessor;
-use export::CountingExporter;
+use export::{Export, Sender};
 use filter::SpanFilter;
-use queue::{BoundedProcessor, SpanCounts};
+use queue::BoundedProcessor;
 pub use sampler::Sampler;
 use watch::Watch;
 
@@ -52,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) batch: Batch,
     pub(crate) propagators: Vec<Propagator>,
+    /// Whether spans keep what people and models say.
+    pub(crate) captures_content: bool,
     /// Resource attributes, including `service.name`.
     pub(crate) resource: Vec<(String, String)>,
 }
@@ -107,6 +116,7 @@ pub(crate) enum Propagator {
 /// The running pipeline.
 pub(crate) struct Pipeline {
     provider: SdkTracerProvider,
+    buffer: Arc<Buffer>,
     counts: Arc<SpanCounts>,
     config: Config,
     worker: Option<Worker>,
@@ -120,18 +130,25 @@ impl Pipeline {
     /// When the system can't start a thread, or the exporter can't be built, such as with a certificate that can't be read.
     pub(crate) fn start(config: &Config, recorder: &dyn Recorder) -> io::Result<Self> {
         let worker = Worker::start("botticelli-obs-traces")?;
+        let buffer = Arc::new(Buffer::new(config.batch.queue, config.batch.size));
         let counts = Arc::new(SpanCounts::new(recorder));
-        let provider = match &config.backend {
-            Backend::Stdout => provider(config, &counts, stdout::Exporter),
+        let resource = Resource::builder_empty()
+            .with_detector(Box::new(TelemetryResourceDetector))
+            .with_attributes(config.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
+            .build();
+        let pipeline = Start { config, buffer: &buffer, counts: &counts, resource: &resource, worker: &worker };
+        match &config.backend {
+            Backend::Stdout => pipeline.export_by(stdout::Exporter),
             #[cfg(feature = "_otlp")]
             Backend::Otlp(otlp) => {
                 let limit = otlp.timeout.min(config.batch.export_timeout);
-                provider(config, &counts, otlp::exporter(otlp, limit, &worker)?)
+                pipeline.export_by(otlp::exporter(otlp, limit, &resource, &worker)?);
             }
             #[cfg(not(feature = "_otlp"))]
             Backend::Otlp(otlp) => match otlp.transport {},
-        };
-        Ok(Self { provider, counts, config: config.clone(), worker: Some(worker) })
+        }
+        let provider = provider(config, &buffer, resource);
+        Ok(Self { provider, buffer, counts, config: config.clone(), worker: Some(worker) })
     }
 
     /// Returns where spans go.
@@ -165,11 +182,10 @@ impl Pipeline {
     ///
     /// Returns how many spans were lost meanwhile or are still waiting.
     pub(crate) fn flush(&self, deadline: Instant) -> Result<(), Lost> {
-        let before = self.counts.lost();
-        let provider = self.provider.clone();
-        let done = wait_for("botticelli-obs-flush", deadline, move || drain(&provider, deadline)).unwrap_or(false);
+        let before = self.lost();
         // After a complete flush, spans that are pending now ended after it began: they are no loss.
-        self.lost_since(before, if done { 0 } else { self.counts.pending() })
+        let waiting = if self.buffer.flush(deadline) { 0 } else { self.buffer.pending() };
+        self.lost_since(before, waiting)
     }
 
     /// Exports the spans that have ended, and stops the pipeline by the deadline.
@@ -183,25 +199,27 @@ impl Pipeline {
 
     fn stop(&mut self, deadline: Instant) -> Result<(), Lost> {
         let Some(worker) = self.worker.take() else { return Ok(()) };
-        let before = self.counts.lost();
-        let provider = self.provider.clone();
-        wait_for("botticelli-obs-shutdown", deadline, move || {
-            drain(&provider, deadline);
-            // The result does not tell whether the last export succeeded; the counts do.
-            let _ = provider.shutdown_with_timeout(deadline.saturating_duration_since(Instant::now()));
-        });
-        // After the deadline: spans that are still pending are lost, and so is every span that ends from now on.
-        self.counts.close();
-        // The thread above may still hang. This call makes the provider stop creating spans in any case.
+        let before = self.lost();
+        self.buffer.flush(deadline);
+        // The provider makes no spans from now on. Those that have ended meanwhile are exported too.
         let _ = self.provider.shutdown_with_timeout(Duration::ZERO);
-        // Stops the runtime of the transport, which ends an export that still hangs.
-        drop(worker);
+        self.buffer.flush(deadline);
+        // After the deadline: spans that are still pending are lost, and so is every span that ends from now on.
+        self.counts.record_dropped(self.buffer.close(), Reason::ShutDown);
+        // This ends an export that still hangs.
+        worker.stop_by(deadline);
         self.lost_since(before, 0)
+    }
+
+    /// Returns the spans that were lost, those included that were dropped where they ended.
+    fn lost(&self) -> u64 {
+        self.counts.record_uncounted(self.buffer.take_uncounted());
+        self.counts.lost()
     }
 
     /// Compares the lost spans with an earlier count.
     fn lost_since(&self, before: u64, waiting: u64) -> Result<(), Lost> {
-        match self.counts.lost() - before {
+        match self.lost() - before {
             0 if waiting == 0 => Ok(()),
             lost => Err(Lost { lost, waiting }),
         }
@@ -237,36 +255,36 @@ pub(crate) struct Lost {
     pub(crate) waiting: u64,
 }
 
-/// Exports every span that has ended. Returns whether the queue was emptied before the deadline, even if exports failed.
-fn drain(provider: &SdkTracerProvider, deadline: Instant) -> bool {
-    while Instant::now() < deadline {
-        // An error means that the last export failed, or that the SDK gave up after its 5 s. In both cases another flush is
-        // needed to know whether the queue is empty.
-        if provider.force_flush().is_ok() {
-            return true;
-        }
-        // Keeps a flush that fails at once from occupying a core.
-        thread::sleep(Duration::from_millis(1));
-    }
-    false
+/// What the tasks of a pipeline need.
+struct Start<'a> {
+    config: &'a Config,
+    buffer: &'a Arc<Buffer>,
+    counts: &'a Arc<SpanCounts>,
+    resource: &'a Resource,
+    worker: &'a Worker,
 }
 
-fn provider<E: SpanExporter + 'static>(config: &Config, counts: &Arc<SpanCounts>, exporter: E) -> SdkTracerProvider {
-    let exporter = CountingExporter::new(exporter, config.backend.to_string(), Arc::clone(counts));
-    let batch = BatchConfigBuilder::default()
-        .with_scheduled_delay(config.batch.delay)
-        .with_max_queue_size(config.batch.queue)
-        .with_max_export_batch_size(config.batch.size)
-        .build();
-    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batch).build();
-    let processor =
-        BoundedProcessor::new(processor, Arc::clone(counts), config.batch.queue, config.limits.value_length);
-    let resource = Resource::builder_empty()
-        .with_detector(Box::new(TelemetryResourceDetector))
-        .with_attributes(config.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
-        .build();
+impl Start<'_> {
+    /// Starts the tasks that export and count the spans of the buffer.
+    fn export_by(&self, exporter: impl Export) {
+        let (buffer, counts) = (Arc::clone(self.buffer), Arc::clone(self.counts));
+        let resource =
+            self.resource.iter().map(|(key, value)| size::attribute(&KeyValue::new(key.clone(), value.clone())));
+        let limit = size::LARGEST_MESSAGE.saturating_sub(resource.sum());
+        let sender =
+            Sender::new(exporter, Arc::clone(&buffer), Arc::clone(&counts), self.config.backend.to_string(), limit);
+        self.worker.handle().spawn(sender.run(self.config.batch.delay));
+        self.worker.handle().spawn(async move {
+            loop {
+                counts.record_uncounted(buffer.uncounted().await);
+            }
+        });
+    }
+}
+
+fn provider(config: &Config, buffer: &Arc<Buffer>, resource: Resource) -> SdkTracerProvider {
     SdkTracerProvider::builder()
-        .with_span_processor(EndProcessor::new(processor))
+        .with_span_processor(EndProcessor::new(BoundedProcessor::new(Arc::clone(buffer), config)))
         .with_sampler(config.sampler.to_sdk())
         .with_max_attributes_per_span(config.limits.attributes)
         .with_max_events_per_span(config.limits.events)

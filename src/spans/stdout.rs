@@ -5,21 +5,27 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanId, Status};
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use opentelemetry_sdk::trace::SpanData;
+
+use super::export::{Answer, Export};
 
 /// Writes one line for each span. Unlike `opentelemetry-stdout` it does not panic when standard output is closed.
 #[derive(Debug)]
 pub(super) struct Exporter;
 
-impl SpanExporter for Exporter {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let lines: String = batch.iter().map(line).collect();
-        let mut stdout = io::stdout().lock();
-        stdout
-            .write_all(lines.as_bytes())
-            .and_then(|()| stdout.flush())
-            .map_err(|error| OTelSdkError::InternalFailure(format!("standard output: {error}")))
+impl Export for Exporter {
+    async fn export(&self, batch: Vec<SpanData>) -> Answer {
+        // Standard output may be a pipe that nobody reads. Then the pipeline ends without this thread.
+        let written = tokio::task::spawn_blocking(move || {
+            let lines: String = batch.iter().map(line).collect();
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush())
+        });
+        match written.await {
+            Ok(Ok(())) => Answer::Taken,
+            Ok(Err(error)) => Answer::Refused { why: format!("standard output: {error}") },
+            Err(error) => Answer::Refused { why: error.to_string() },
+        }
     }
 }
 

@@ -18,13 +18,14 @@ impl Resolver<'_> {
         };
         let sampler = self.sampler()?;
         let (limits, batch, propagators) = (self.limits()?, self.batch()?, self.propagators()?);
+        let captures_content = self.captures_content()?;
         let backend = match exporter {
             TraceExporter::None => return Ok(None),
             TraceExporter::Stdout => Backend::Stdout,
             TraceExporter::Otlp => self.otlp(requested_by)?,
         };
         let resource = shared.resource.clone();
-        Ok(Some(spans::Config { backend, filter, sampler, limits, batch, propagators, resource }))
+        Ok(Some(spans::Config { backend, filter, sampler, limits, batch, propagators, captures_content, resource }))
     }
 
     /// Resolves the exporter. Returns it with the name of the setting that selects it.
@@ -104,6 +105,22 @@ impl Resolver<'_> {
             queue,
             size,
         })
+    }
+
+    /// Resolves whether spans keep messages. Besides `true` and `false`, the variable may have the words that other libraries read
+    /// from it, which tell apart spans and log events.
+    fn captures_content(&self) -> Result<bool, InstallError> {
+        const WORDS: &[(&str, bool)] = &[
+            ("true", true),
+            ("false", false),
+            ("no_content", false),
+            ("span_only", true),
+            ("event_only", false),
+            ("span_and_event", true),
+        ];
+        let variable =
+            self.variable("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", |setting| setting.word(WORDS))?;
+        Ok(self.builder.message_content || variable.unwrap_or(false))
     }
 
     fn propagators(&self) -> Result<Vec<Propagator>, InstallError> {

@@ -16,10 +16,10 @@ fn health_is_on_the_page_before_anything_happens() {
         let builder = Builder::new().without_listener().with_trace_exporter(TraceExporter::Stdout);
         let telemetry = builder.install().expect("it installs");
         let page = Page::parse(&telemetry.render());
-        for reason in ["queue_full", "export_failed", "shutdown"] {
+        for reason in ["queue_full", "export_failed", "too_large", "shutdown"] {
             assert_eq!(page.value("botticelli_obs_spans_dropped_total", &[("reason", reason)]), 0.0);
         }
-        assert_eq!(page.of("botticelli_obs_spans_dropped_total").len(), 3);
+        assert_eq!(page.of("botticelli_obs_spans_dropped_total").len(), 4);
         assert_eq!(page.value("botticelli_obs_spans_exported_total", &[]), 0.0);
         assert_eq!(page.value("botticelli_obs_export_failures_total", &[("signal", "traces")]), 0.0);
         for pipeline in ["metrics", "traces"] {

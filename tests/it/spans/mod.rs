@@ -3,9 +3,15 @@
 #[cfg(all(feature = "macros", feature = "otlp-grpc"))]
 mod call_end;
 #[cfg(feature = "otlp-grpc")]
+mod content;
+#[cfg(feature = "otlp-grpc")]
 mod decoupling;
 #[cfg(feature = "otlp-grpc")]
 mod decoupling_end;
+#[cfg(feature = "otlp-grpc")]
+mod delivery;
+#[cfg(feature = "otlp-grpc")]
+mod large;
 #[cfg(feature = "otlp-grpc")]
 mod otlp;
 #[cfg(all(feature = "otlp-tls", feature = "otlp-grpc"))]
@@ -18,3 +24,5 @@ mod settings;
 mod thread_end;
 #[cfg(feature = "otlp-http")]
 mod throttling;
+#[cfg(feature = "otlp-grpc")]
+mod words;

@@ -42,7 +42,9 @@ pub enum Mood {
     Takes,
     TakesAfter(Duration),
     Refuses(Code),
-    /// Refuses, and asks to be left alone for so many seconds; by HTTP only.
+    /// Refuses in these words.
+    RefusesSaying(Code, &'static str),
+    /// Refuses, and asks to be left alone for so many seconds; with status 429 by HTTP.
     Throttles(u64),
     /// Takes the export but so many of its spans or data points.
     Rejects(i64),
@@ -53,6 +55,8 @@ pub enum Mood {
 #[derive(Clone, Debug)]
 pub struct Received {
     mood: Mood,
+    /// How many exports of spans have come, whatever became of them.
+    pub tries: usize,
     pub spans: Vec<Span>,
     /// Each export of metrics.
     pub metrics: Vec<ExportMetricsServiceRequest>,
@@ -70,6 +74,42 @@ impl Received {
     }
 }
 
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Detail>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+struct Detail {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `google.rpc.RetryInfo`.
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<Pause>,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, PartialEq, Message)]
+struct Pause {
+    #[prost(uint64, tag = "1")]
+    seconds: u64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
 #[derive(Clone, Debug)]
 struct Shared(Arc<Mutex<Received>>);
 
@@ -85,11 +125,26 @@ impl Shared {
             Mood::Takes => {}
             Mood::Rejects(items) => return Ok(Some(items)),
             Mood::TakesAfter(delay) => tokio::time::sleep(delay).await,
-            Mood::Refuses(code) => return Err(code),
+            Mood::Refuses(code) | Mood::RefusesSaying(code, _) => return Err(code),
             Mood::Throttles(_) => return Err(Code::ResourceExhausted),
             Mood::NeverAnswers => std::future::pending().await,
         }
         Ok(None)
+    }
+
+    /// What a refusal says.
+    fn words(&self) -> &'static str {
+        if let Mood::RefusesSaying(_, words) = self.lock().mood { words } else { "refused" }
+    }
+
+    /// A refusal by gRPC, with the pause that is asked for.
+    fn status(&self, code: Code) -> Status {
+        let Mood::Throttles(seconds) = self.lock().mood else { return Status::new(code, self.words()) };
+        let pause = RetryInfo { retry_delay: Some(Pause { seconds, nanos: 0 }) };
+        let type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
+        let details = vec![Detail { type_url, value: pause.encode_to_vec() }];
+        let details = RpcStatus { code: code as i32, message: String::new(), details }.encode_to_vec();
+        Status::with_details(code, self.words(), details.into())
     }
 
     async fn take(
@@ -97,6 +152,7 @@ impl Shared {
         request: ExportTraceServiceRequest,
         headers: &HeaderMap,
     ) -> Result<ExportTraceServiceResponse, Code> {
+        self.lock().tries += 1;
         let rejected = self.admit().await?;
         let spans = request.resource_spans.into_iter().flat_map(|spans| spans.scope_spans);
         let spans: Vec<Span> = spans.flat_map(|spans| spans.spans).collect();
@@ -167,7 +223,11 @@ impl Peer {
 
     /// Starts a peer of OTLP/HTTP.
     pub fn http(mood: Mood) -> Self {
-        let (runtime, shared, listener) = parts(SocketAddr::from(([127, 0, 0, 1], 0)), mood);
+        Self::http_on(SocketAddr::from(([127, 0, 0, 1], 0)), mood)
+    }
+
+    pub fn http_on(addr: SocketAddr, mood: Mood) -> Self {
+        let (runtime, shared, listener) = parts(addr, mood);
         let addr = listener.local_addr().expect("it is bound");
         let router = router(shared.clone());
         runtime.spawn(async move { axum::serve(listener, router).await });
@@ -195,8 +255,14 @@ impl Peer {
 
 fn parts(addr: SocketAddr, mood: Mood) -> (Runtime, Shared, TcpListener) {
     let runtime = Runtime::new().expect("a runtime can be had");
-    let received =
-        Received { mood, spans: Vec::new(), metrics: Vec::new(), batches: Vec::new(), headers: BTreeMap::new() };
+    let received = Received {
+        mood,
+        tries: 0,
+        spans: Vec::new(),
+        metrics: Vec::new(),
+        batches: Vec::new(),
+        headers: BTreeMap::new(),
+    };
     let shared = Shared(Arc::new(Mutex::new(received)));
     let listener = runtime.block_on(TcpListener::bind(addr)).expect("the address is free");
     (runtime, shared, listener)
@@ -211,7 +277,7 @@ impl TraceService for Shared {
         let headers = request.metadata().clone().into_headers();
         match self.take(request.into_inner(), &headers).await {
             Ok(response) => Ok(Response::new(response)),
-            Err(code) => Err(Status::new(code, "refused")),
+            Err(code) => Err(self.status(code)),
         }
     }
 }
@@ -236,9 +302,16 @@ fn router(shared: Shared) -> Router {
         let retry_after = seconds.map(|seconds| [("retry-after", seconds.to_string())]);
         (retry_after.map(AppendHeaders), take(shared, headers, body).await)
     }
-    async fn take(shared: Shared, headers: HeaderMap, body: Bytes) -> Result<Vec<u8>, StatusCode> {
-        let taken = shared.take(decode(&headers, &body)?, &headers).await;
-        taken.map(|response| response.encode_to_vec()).map_err(status)
+    async fn take(shared: Shared, headers: HeaderMap, body: Bytes) -> Result<Vec<u8>, impl IntoResponse> {
+        let decoded = decode(&headers, &body).map_err(|_| Code::InvalidArgument);
+        let taken = match decoded {
+            Ok(request) => shared.take(request, &headers).await,
+            Err(code) => Err(code),
+        };
+        taken.map(|response| response.encode_to_vec()).map_err(|code| {
+            let refusal = RpcStatus { code: code as i32, message: shared.words().to_owned(), details: Vec::new() };
+            (status(code), [("content-type", "application/x-protobuf")], refusal.encode_to_vec())
+        })
     }
     async fn export_metrics(
         State(shared): State<Shared>,

@@ -166,6 +166,22 @@ pub(super) const VARIABLES: &[Variable] = &[
         invalid: &["0", "-1", "x", "2049", "18446744073709551615"],
     },
     Variable {
+        name: "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+        with: CONSOLE,
+        shown: |plan| spans(plan).captures_content.to_string(),
+        default: "false",
+        valid: &[
+            ("true", "true"),
+            ("True", "true"),
+            ("false", "false"),
+            ("NO_CONTENT", "false"),
+            ("EVENT_ONLY", "false"),
+            ("SPAN_ONLY", "true"),
+            ("span_and_event", "true"),
+        ],
+        invalid: &["1", "yes", "on", "true,false", "content"],
+    },
+    Variable {
         name: "OTEL_PROPAGATORS",
         with: CONSOLE,
         shown: |plan| format!("{:?}", spans(plan).propagators),
