@@ -28,14 +28,33 @@ pub use telemetry::Telemetry;
 ///
 /// This is [`Builder::install`] with nothing set in code.
 ///
+/// A signal that the program does not handle, and [`std::process::exit`], end the process without a shutdown: spans that wait are
+/// lost, and the text file is not written. A server waits for the signals and returns from `main`:
+///
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// let telemetry = botticelli_obs::install()?;
-/// // … the program …
-/// telemetry.shutdown(Duration::from_secs(5))?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// use tokio::signal::unix::{SignalKind, signal};
+///
+/// async fn serve() {
+///     // … the program …
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let telemetry = botticelli_obs::install()?;
+///     let mut terminate = signal(SignalKind::terminate())?;
+///     tokio::select! {
+///         () = serve() => {}
+///         _ = terminate.recv() => {}
+///         _ = tokio::signal::ctrl_c() => {}
+///     }
+///     telemetry.shutdown(Duration::from_secs(5))?;
+///     Ok(())
+/// }
 /// ```
+///
+/// `examples/bot_server.rs` finishes its calls before.
 ///
 /// # Errors
 ///
