@@ -234,7 +234,7 @@ fn an_absent_backend_does_not_flood_the_log() {
     ];
     let run = || {
         let telemetry = Builder::new().without_listener().install().expect("it installs");
-        for batch in 1..=10_u32 {
+        for batch in 1..=6_u32 {
             LlmCall::start("gemini", "gemini-2.5-flash").finish();
             wait_for("another failure", Duration::from_secs(30), || {
                 let page = Page::parse(&telemetry.render());
@@ -247,5 +247,5 @@ fn an_absent_backend_does_not_flood_the_log() {
     let (_, log) = lines(&output);
     let [_, _, complaint] = log.as_slice() else { panic!("a line a pipeline, and one complaint: {log:#?}") };
     assert!(complaint.contains(" WARN botticelli_obs: traces: OTLP/gRPC to http://127.0.0.1"), "{complaint}");
-    assert!(complaint.contains("takes no spans, 1 lost"), "{complaint}");
+    assert!(complaint.contains(" wait: Connection refused"), "{complaint}");
 }
