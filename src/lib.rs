@@ -104,6 +104,8 @@ mod current;
 #[cfg(feature = "cli")]
 pub mod doctor;
 mod error_type;
+#[cfg(feature = "install")]
+mod file;
 mod finish;
 #[cfg(feature = "install")]
 mod install;

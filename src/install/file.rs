@@ -1,10 +1,10 @@
-//! Reads the files that are named by settings.
+//! The files that are named by settings.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::setting::{Parsed, Setting};
+use crate::file;
 use crate::scrape::Token;
 
 /// In bytes; far more than a token needs.
@@ -12,20 +12,15 @@ const LARGEST_TOKEN: u64 = 4 * 1024;
 
 impl Setting<'_> {
     /// Reads the file at this path, which must be a regular file of at most `limit` bytes. Links are followed.
-    ///
-    /// Devices and pipes are refused: reading them may never end, or wait for a writer.
     pub(super) fn read_file(self, limit: u64) -> io::Result<Vec<u8>> {
-        let path = Path::new(self.value);
-        // Checked before opening, since opening a pipe may block, and again after it, since the file may have been replaced.
-        check_is_file(&path.metadata()?)?;
-        let file = File::open(path)?;
-        check_is_file(&file.metadata()?)?;
-        let mut bytes = Vec::new();
-        file.take(limit + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > limit {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("the file has more than {limit} bytes")));
-        }
-        Ok(bytes)
+        file::read(Path::new(self.value), limit)
+    }
+
+    /// Checks that there is a regular file at this path, or nothing. Links are followed.
+    pub(super) fn path_of_file(self) -> Parsed<PathBuf> {
+        let path = PathBuf::from(self.value);
+        file::check(&path).map_err(|error| self.invalid(error))?;
+        Ok(path)
     }
 
     /// Reads the token in the file at this path.
@@ -39,8 +34,4 @@ impl Setting<'_> {
         let token = String::from_utf8_lossy(&bytes).parse();
         token.map_err(|why: String| self.invalid_secret(format!("the file it names can't be used: {why}")))
     }
-}
-
-fn check_is_file(metadata: &std::fs::Metadata) -> io::Result<()> {
-    if metadata.is_file() { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")) }
 }

@@ -143,8 +143,8 @@ impl Resolver<'_> {
             return Err(setting.invalid(why));
         }
         // The program may change its folder before it ends.
-        let path = std::path::absolute(setting.value).unwrap_or_else(|_| PathBuf::from(setting.value));
-        Ok(Some(path))
+        let path = setting.path_of_file()?;
+        Ok(Some(std::path::absolute(&path).unwrap_or(path)))
     }
 }
 

@@ -2,5 +2,7 @@
 
 mod end;
 mod failures;
+#[cfg(unix)]
+mod files;
 mod ladder;
 mod start;

@@ -199,12 +199,17 @@ pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
     if found.is_none() {
         let required = std::env::var_os("REQUIRE_BACKENDS").is_some_and(|value| value == "1");
         assert!(!required, "{name} is not on PATH, and REQUIRE_BACKENDS=1");
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or("a test");
-        // Not by `eprintln!`, which is kept from view where a test passes.
-        let _ = writeln!(std::io::stderr(), "{test} is skipped: {name} is not on PATH");
+        skip(&format!("{name} is not on PATH"));
     }
     found
+}
+
+/// Says that the calling test, or a part of it, is skipped.
+pub fn skip(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // Not by `eprintln!`, which is kept from view where a test passes.
+    let _ = writeln!(std::io::stderr(), "{test} is skipped: {why}");
 }
 
 /// Runs a program to its end with this on standard input.
