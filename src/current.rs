@@ -4,6 +4,7 @@
 //! to recorders and does not say whether there is one, so this module has to find out.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use metrics::{Key, KeyName, Recorder, SharedString};
@@ -35,6 +36,10 @@ mod no_store {
         pub(crate) fn finished(&self, _: &Finished<'_>) -> bool {
             match *self {}
         }
+
+        pub(crate) fn is_closed(&self) -> bool {
+            match *self {}
+        }
     }
 }
 
@@ -54,8 +59,9 @@ thread_local! {
     static ANSWER: Cell<Option<(Place, Arc<Own>)>> = const { Cell::new(None) };
 }
 
-/// The process' recorder, if it is one of this crate: its address, and what it forwards to. It is never dropped.
-static GLOBAL: OnceLock<(usize, &'static Own)> = OnceLock::new();
+/// The process' recorder, if it is one of this crate: its address, or 0 once it is forgotten, and what it forwards to. It is never
+/// dropped.
+static GLOBAL: OnceLock<(AtomicUsize, &'static Own)> = OnceLock::new();
 
 /// Address and size of a recorder.
 type Place = (usize, usize);
@@ -68,7 +74,16 @@ fn place<R: Recorder + ?Sized>(recorder: &R) -> Place {
 #[inline]
 pub(crate) fn global() -> Option<&'static Own> {
     let (at, global) = GLOBAL.get()?;
-    (metrics::with_recorder(|recorder| place(recorder).0) == *at).then_some(*global)
+    (metrics::with_recorder(|recorder| place(recorder).0) == at.load(Ordering::Relaxed)).then_some(*global)
+}
+
+/// Makes [`global`] not know the process' recorder any more, so that every caller asks whether it is closed. Only stores to an atomic,
+/// since the child of a fork calls it.
+#[cfg(all(feature = "install", unix))]
+pub(crate) fn forget_global() {
+    if let Some((at, _)) = GLOBAL.get() {
+        at.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Whether no recorder is current, or one that does nothing. `false` for some that do nothing either.
@@ -92,7 +107,13 @@ fn ask(recorder: &dyn Recorder) -> Current<'_> {
     }
     recorder.describe_gauge(KeyName::from_const_str(QUESTION), None, SharedString::const_str(""));
     match ANSWER.try_with(Cell::take).ok().flatten() {
-        Some((asked, own)) if asked == here => Current::Own(own),
+        Some((asked, own)) if asked == here => {
+            if own.is_closed() {
+                Current::None
+            } else {
+                Current::Own(own)
+            }
+        }
         // One behind another crate's layer or fan-out answers too, and must not be called past them.
         Some(_) | None => Current::Foreign(recorder),
     }
@@ -135,7 +156,7 @@ pub(crate) fn identify<R: Recorder>(asked: &R, name: &KeyName, recorder: impl Fn
 pub(crate) fn identify_as_global<R: Recorder>(asked: &R, name: &KeyName, recorder: &Arc<Own>) -> bool {
     let is_question = identify(asked, name, || Arc::clone(recorder));
     if is_question && size_of::<R>() > 0 {
-        GLOBAL.get_or_init(|| (place(asked).0, &**Box::leak(Box::new(Arc::clone(recorder)))));
+        GLOBAL.get_or_init(|| (AtomicUsize::new(place(asked).0), &**Box::leak(Box::new(Arc::clone(recorder)))));
     }
     is_question
 }

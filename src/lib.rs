@@ -107,6 +107,7 @@ mod error_type;
 #[cfg(feature = "install")]
 mod file;
 mod finish;
+mod fork;
 #[cfg(feature = "install")]
 mod install;
 #[cfg(feature = "json")]

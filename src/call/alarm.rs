@@ -11,20 +11,22 @@ use std::task::Waker;
 use std::thread;
 use std::time::Instant;
 
+use crate::fork::Origin;
 use crate::lock::unpoisoned;
 
 /// The time to wake, and a number that makes the key unique.
 type Key = (Instant, u64);
 
-#[derive(Default)]
 struct Timer {
     waiting: Mutex<BTreeMap<Key, Waker>>,
     changed: Condvar,
+    origin: Origin,
 }
 
 /// The timer, with its thread. `None` if the thread could not be started: then calls end only when they are polled or dropped.
 static TIMER: LazyLock<Option<&'static Timer>> = LazyLock::new(|| {
-    let timer: &'static Timer = Box::leak(Box::default());
+    let timer = Timer { waiting: Mutex::default(), changed: Condvar::new(), origin: Origin::here() };
+    let timer: &'static Timer = Box::leak(Box::new(timer));
     let thread = thread::Builder::new().name("botticelli-obs-alarm".to_owned()).spawn(|| timer.run());
     thread.is_ok().then_some(timer)
 });
@@ -71,7 +73,8 @@ impl Alarm {
         if alarm.as_ref().is_some_and(|alarm| alarm.waker.will_wake(waker)) {
             return;
         }
-        let Some(timer) = *TIMER else { return };
+        // The child of a fork has no such thread, which may have held the lock.
+        let Some(timer) = TIMER.filter(|timer| !timer.origin.is_forked()) else { return };
         let new = || Self { timer, key: (at, NUMBER.fetch_add(1, Ordering::Relaxed)), waker: waker.clone() };
         let alarm = alarm.get_or_insert_with(new);
         alarm.waker.clone_from(waker);
@@ -89,6 +92,9 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
+        if self.timer.origin.is_forked() {
+            return;
+        }
         // A statement of its own, so that the waker is dropped outside the lock.
         let removed = self.timer.lock().remove(&self.key);
         drop(removed);

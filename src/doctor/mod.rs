@@ -179,6 +179,10 @@ pub fn doctor() -> Diagnosis {
     let deadline = Instant::now() + LIMIT;
     let (settings, mut findings) = settings::check();
     let examined = wait_for("botticelli-obs-doctor", deadline + Duration::from_millis(500), move || {
+        // On the caller's thread, if no other can be had, a runtime of the program may run already. Another one would panic.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return None;
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let findings = runtime.block_on(examine(settings, deadline));
         // Does not wait for a name look-up that hangs.

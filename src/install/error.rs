@@ -32,6 +32,14 @@ impl InstallError {
         )
     }
 
+    pub(super) fn forked() -> Self {
+        Self::new(
+            Kind::AlreadyInstalled,
+            "botticelli_obs was installed in the process from which this one was forked, and can't be installed here: fork first, \
+             and call `install` after it",
+        )
+    }
+
     /// Creates the error of an invalid setting. `why` says what is wrong and what would be valid.
     pub(super) fn invalid(name: &str, value: &str, why: impl fmt::Display) -> Self {
         // `Debug` escapes line ends and control characters, and the limit keeps the error short.
@@ -78,7 +86,7 @@ impl InstallError {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// Returns whether an earlier `install` has succeeded in this process.
+    /// Returns whether an earlier `install` has succeeded in this process, or in one from which it was forked.
     pub fn is_already_installed(&self) -> bool {
         self.kind == Kind::AlreadyInstalled
     }
@@ -128,7 +136,8 @@ impl Error for InstallError {
     }
 }
 
-/// The error of a flush or a shutdown: spans, pushed metrics or the totals for the text file that were not delivered.
+/// The error of a flush or a shutdown: spans, pushed metrics or the totals for the text file that were not delivered, or a process that
+/// was forked after the install.
 ///
 /// It can have several of these causes at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,11 +146,15 @@ pub struct FlushError {
     waiting: u64,
     metrics: Option<String>,
     textfile: Option<String>,
+    is_forked: bool,
 }
 
 impl FlushError {
     /// No failure.
-    pub(super) const NONE: Self = Self { lost: 0, waiting: 0, metrics: None, textfile: None };
+    pub(super) const NONE: Self = Self { lost: 0, waiting: 0, metrics: None, textfile: None, is_forked: false };
+
+    /// The error in the child of a fork.
+    pub(super) const FORKED: Self = Self { is_forked: true, ..Self::NONE };
 
     pub(super) fn new(lost: u64, waiting: u64) -> Self {
         Self { lost, waiting, ..Self::NONE }
@@ -182,6 +195,11 @@ impl FlushError {
     pub fn is_textfile_failure(&self) -> bool {
         self.textfile.is_some()
     }
+
+    /// Returns whether this process was forked from the one that installed. Nothing is recorded here, and nothing was done.
+    pub fn is_forked(&self) -> bool {
+        self.is_forked
+    }
 }
 
 impl fmt::Display for FlushError {
@@ -194,8 +212,13 @@ impl fmt::Display for FlushError {
                 Some(format!("{lost} spans were lost and {waiting} are still waiting for the trace backend"))
             }
         };
-        let parts: Vec<&str> =
-            [&spans, &self.metrics, &self.textfile].into_iter().flatten().map(String::as_str).collect();
+        let forked = self.is_forked.then_some(
+            "this process was forked from the one that installed, and records nothing: fork first, and call `install` after it",
+        );
+        let parts: Vec<&str> = [spans.as_deref(), self.metrics.as_deref(), self.textfile.as_deref(), forked]
+            .into_iter()
+            .flatten()
+            .collect();
         f.write_str(&parts.join("; "))
     }
 }

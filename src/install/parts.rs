@@ -1,5 +1,6 @@
 //! Single parts for programs that set their own recorder or subscriber: `Builder::recorder` and `Builder::trace_layer`.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::environment::Environment;
 use super::error::{FlushError, InstallError};
 use super::plan::Plan;
 use super::run;
+use crate::fork::Origin;
 use crate::scrape;
 use crate::snapshot::Format;
 use crate::spans;
@@ -64,6 +66,7 @@ impl MetricsHandle {
 #[must_use = "dropping this stops the export of spans: keep it until the program ends"]
 pub struct TraceGuard {
     pipeline: Option<spans::Pipeline>,
+    origin: Origin,
 }
 
 impl TraceGuard {
@@ -71,9 +74,10 @@ impl TraceGuard {
     ///
     /// # Errors
     ///
-    /// When spans were lost, or are still pending after `timeout`.
+    /// When spans were lost, or are still pending after `timeout`, or this process was forked from the one that made the layer.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         match &self.pipeline {
+            Some(_) if self.origin.is_forked() => Err(FlushError::FORKED),
             Some(pipeline) => pipeline.flush(deadline(timeout)).map_err(FlushError::from),
             None => Ok(()),
         }
@@ -83,11 +87,24 @@ impl TraceGuard {
     ///
     /// # Errors
     ///
-    /// When spans were lost.
+    /// When spans were lost, or this process was forked from the one that made the layer.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), FlushError> {
         match self.pipeline.take() {
+            Some(pipeline) if self.origin.is_forked() => {
+                mem::forget(pipeline);
+                Err(FlushError::FORKED)
+            }
             Some(pipeline) => pipeline.shutdown(deadline(timeout)).map_err(FlushError::from),
             None => Ok(()),
+        }
+    }
+}
+
+impl Drop for TraceGuard {
+    fn drop(&mut self) {
+        if self.origin.is_forked() {
+            // It is the parent's, and stopping it there would panic here.
+            mem::forget(self.pipeline.take());
         }
     }
 }
@@ -144,10 +161,16 @@ impl Builder {
         let plan = Plan::resolve(&self, &Environment::of_process())?;
         plan.faults.into_result_of("traces")?;
         let Some(config) = plan.traces else {
-            return Ok((Identity::new().boxed(), TraceGuard { pipeline: None }));
+            return Ok((
+                Identity::new().boxed(),
+                TraceGuard { pipeline: None, origin: Origin::here() },
+            ));
         };
         let pipeline = metrics::with_recorder(|recorder| run::start_traces(&config, recorder))?;
         pipeline.set_propagators();
-        Ok((pipeline.layer(), TraceGuard { pipeline: Some(pipeline) }))
+        Ok((
+            pipeline.layer(),
+            TraceGuard { pipeline: Some(pipeline), origin: Origin::here() },
+        ))
     }
 }

@@ -50,6 +50,10 @@ mod compiled {
         pub(crate) fn wait(self, _: Instant) -> Result<(), String> {
             match self {}
         }
+
+        pub(crate) fn stop_by(self, _: Instant) {
+            match self {}
+        }
     }
 
     impl fmt::Display for Never {

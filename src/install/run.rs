@@ -1,5 +1,6 @@
 //! `Builder::install`: starts the pipelines, which may fail, and sets the globals last, since they can't be unset.
 
+use std::io;
 use std::path::Path;
 
 use metrics::NoopRecorder;
@@ -15,13 +16,15 @@ use super::globals;
 use super::plan::Plan;
 use super::push;
 use super::telemetry::Telemetry;
+use crate::fork::Origin;
 use crate::scrape;
 use crate::spans::{self, logs};
 use crate::store::ExtraRecorder;
 use crate::textfile::TextFile;
+use crate::worker;
 
 /// Set by the install that has succeeded.
-static INSTALLED: OnceCell<()> = OnceCell::new();
+static INSTALLED: OnceCell<Origin> = OnceCell::new();
 
 impl Builder {
     /// Starts the pipelines and sets the global recorder and subscriber of the process.
@@ -36,8 +39,15 @@ impl Builder {
     /// builder are dropped with it; create new ones for the next call.
     pub fn install(self) -> Result<Telemetry, InstallError> {
         let mut telemetry = None;
-        INSTALLED.get_or_try_init(|| install_pipelines(self).map(|installed| telemetry = Some(installed)))?;
-        telemetry.ok_or_else(InstallError::already_installed)
+        let origin = INSTALLED.get_or_try_init(|| {
+            let installed = telemetry.insert(install_pipelines(self)?);
+            Ok(installed.origin)
+        })?;
+        match telemetry {
+            Some(telemetry) => Ok(telemetry),
+            None if origin.is_forked() => Err(InstallError::forked()),
+            None => Err(InstallError::already_installed()),
+        }
     }
 }
 
@@ -96,7 +106,7 @@ fn install_pipelines(builder: Builder) -> Result<Telemetry, InstallError> {
     if let Some(traces) = &traces {
         traces.set_propagators();
     }
-    let telemetry = Telemetry { traces, push, textfile, metrics };
+    let telemetry = Telemetry { traces, push, textfile, metrics, origin: Origin::here() };
     failures.report(&telemetry);
     // The first push is made now, so that an endpoint that does not support metrics is logged at startup.
     drop(telemetry.begin_push());
@@ -114,29 +124,40 @@ pub(super) fn start_metrics(
 ) -> Result<scrape::Pipeline, InstallError> {
     scrape::Pipeline::start(config, extra).map_err(|error| {
         let message = match &config.listen {
+            _ if worker::has_run_out(&error) => "metrics: can't start".to_owned(),
             Some(listen) => {
-                let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
+                let is_taken = error.kind() == io::ErrorKind::AddrInUse;
                 let first = if is_taken { "free the port, which another program uses, or " } else { "" };
                 format!(
                     "metrics: can't listen on {listen}: {first}set PROMETHEUS_ENDPOINT to another address, such as \
                      127.0.0.1:9465, to port 0 for any, or to `off`"
                 )
             }
-            None => "metrics: can't start the thread".to_owned(),
+            None => "metrics: can't start".to_owned(),
         };
-        InstallError::start(message, error)
+        start_error(message, error)
     })
+}
+
+/// Creates the error of a failed start. Limits of the system are named: its own words for them are the same as for other failures.
+fn start_error(mut message: String, error: io::Error) -> InstallError {
+    if worker::has_run_out(&error) {
+        message.push_str(
+            ": the system gives no more threads or file descriptors; raise the limits of the program, see `ulimit -a`",
+        );
+    }
+    InstallError::start(message, error)
 }
 
 fn start_push(config: push::Config, metrics: &scrape::Pipeline) -> Result<push::Pipeline, InstallError> {
     let message = format!("push: can't start the export, {}", config.otlp);
-    push::start(config, metrics).map_err(|error| InstallError::start(message, error))
+    push::start(config, metrics).map_err(|error| start_error(message, error))
 }
 
 fn open_textfile(path: &Path) -> Result<TextFile, InstallError> {
     TextFile::open(path).map_err(|error| {
         let message = format!("textfile: can't use {}, which BOTTICELLI_OBS_TEXTFILE names", path.display());
-        InstallError::start(message, error)
+        start_error(message, error)
     })
 }
 
@@ -150,7 +171,7 @@ pub(super) fn start_traces(
     health: &dyn metrics::Recorder,
 ) -> Result<spans::Pipeline, InstallError> {
     spans::Pipeline::start(config, health)
-        .map_err(|error| InstallError::start(format!("traces: can't start the export, {}", config.backend), error))
+        .map_err(|error| start_error(format!("traces: can't start the export, {}", config.backend), error))
 }
 
 /// Applies the failure policy to errors, and keeps those of `Degrade` for the report.
@@ -204,7 +225,7 @@ impl Failures {
 
     /// Logs where each pipeline exports to, or why it is off, and publishes `botticelli_obs_pipeline_up`.
     fn report(&self, telemetry: &Telemetry) {
-        let Telemetry { metrics, traces, push, textfile } = telemetry;
+        let Telemetry { metrics, traces, push, textfile, .. } = telemetry;
         let is_up = |pipeline| !self.faults.has_stopped(pipeline);
         for Fault { error, pipelines } in self.faults.iter() {
             let instead = match pipelines.as_slice() {

@@ -1,10 +1,12 @@
 //! The guard that `main` keeps while the program runs.
 
+use std::mem;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::error::FlushError;
 use super::push;
+use crate::fork::Origin;
 use crate::snapshot::Snapshot;
 use crate::summary::Summary;
 use crate::textfile::TextFile;
@@ -15,6 +17,9 @@ use crate::{scrape, spans};
 ///
 /// Dropping it also shuts down, within 2 seconds and without reporting lost spans; a text file that could not be written
 /// is logged. After that recording does nothing and uses no memory.
+///
+/// A process that is forked from this one has none of the pipelines: nothing is recorded there, the page is empty, and
+/// [`flush`](Self::flush) and [`shutdown`](Self::shutdown) return an error at once. Fork first and install after it.
 #[derive(Debug)]
 #[must_use = "dropping this shuts the telemetry down: keep it until the program ends, as in `let telemetry = …`"]
 pub struct Telemetry {
@@ -22,6 +27,7 @@ pub struct Telemetry {
     pub(super) push: Option<push::Pipeline>,
     pub(super) textfile: Option<TextFile>,
     pub(super) metrics: Option<scrape::Pipeline>,
+    pub(super) origin: Origin,
 }
 
 impl Telemetry {
@@ -60,8 +66,12 @@ impl Telemetry {
     ///
     /// # Errors
     ///
-    /// When spans were lost or are still pending after `timeout`, or the endpoint has not accepted the metrics.
+    /// When spans were lost or are still pending after `timeout`, the endpoint has not accepted the metrics, or this process was
+    /// forked from the one that installed.
     pub fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
+        if self.origin.is_forked() {
+            return Err(FlushError::FORKED);
+        }
         let deadline = deadline(timeout);
         let pushed = self.begin_push();
         let mut error = match &self.traces {
@@ -79,7 +89,8 @@ impl Telemetry {
     ///
     /// # Errors
     ///
-    /// When spans were lost, the endpoint has not accepted the metrics, or the totals could not be written.
+    /// When spans were lost, the endpoint has not accepted the metrics, the totals could not be written, or this process was forked
+    /// from the one that installed.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), FlushError> {
         self.stop(timeout)
     }
@@ -96,6 +107,10 @@ impl Telemetry {
     }
 
     fn stop(&mut self, timeout: Duration) -> Result<(), FlushError> {
+        if self.origin.is_forked() {
+            self.abandon();
+            return Err(FlushError::FORKED);
+        }
         let deadline = deadline(timeout);
         let mut error = FlushError::NONE;
         if let Some(traces) = self.traces.take() {
@@ -117,9 +132,19 @@ impl Telemetry {
             error.add_textfile(why);
         }
         error.add_metrics(pushed(deadline));
-        self.push = None;
-        self.metrics = None;
+        if let Some(push) = self.push.take() {
+            push.stop_by(deadline);
+        }
+        if let Some(metrics) = self.metrics.take() {
+            metrics.stop_by(deadline);
+        }
         error.into_result()
+    }
+
+    /// Leaves the pipelines as they are: they are those of the parent, and this process has a copy of their memory alone.
+    fn abandon(&mut self) {
+        mem::forget((self.traces.take(), self.push.take(), self.metrics.take()));
+        self.textfile = None;
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) type Read = Box<dyn Fn() -> Snapshot + Send>;
 pub(crate) struct Pipeline {
     config: Config,
     requests: mpsc::UnboundedSender<Request>,
-    _worker: Worker,
+    worker: Worker,
 }
 
 /// Requests an export now; the result is sent back.
@@ -60,7 +60,7 @@ impl Pipeline {
     ///
     /// When the system can't create a thread, or the certificate or the system's roots can't be read.
     pub(crate) fn start(config: Config, read: Read, health: &dyn Recorder) -> io::Result<Self> {
-        let worker = Worker::start("botticelli-obs-push")?;
+        let worker = Worker::start_blocking("botticelli-obs-push")?;
         let sender = {
             let _entered = worker.handle().enter();
             Sender::new(&config.otlp)?
@@ -76,7 +76,12 @@ impl Pipeline {
             accepted: None,
         };
         worker.handle().spawn(exporter.run(received));
-        Ok(Self { config, requests, _worker: worker })
+        Ok(Self { config, requests, worker })
+    }
+
+    /// Stops the thread without a last export.
+    pub(crate) fn stop_by(self, deadline: Instant) {
+        self.worker.stop_by(deadline);
     }
 
     /// Begins an export of the current values.

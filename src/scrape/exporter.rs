@@ -23,10 +23,11 @@ use tokio::time::{Sleep, sleep};
 
 use super::Config;
 use crate::catalog::{self, DEFAULT_BUCKETS, MetricKind};
+use crate::fork::Origin;
 use crate::label::clean_value;
 use crate::store::{self, ExtraRecorder};
 use crate::throttle::Throttle;
-use crate::worker::{Worker, mark_own_thread};
+use crate::worker::Worker;
 
 /// How many connections may be open before newcomers wait. One poll of the exporter may accept up to 128 more.
 const MAX_CONNECTIONS: usize = 32;
@@ -226,19 +227,21 @@ impl Recorder for OnPage {
 
     fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
         let samples = self.recorder.register_histogram(&key_on_page(key), metadata);
-        Histogram::from_arc(Arc::new(Samples { samples, is_closed: Arc::clone(&self.is_closed) }))
+        let is_closed = Arc::clone(&self.is_closed);
+        Histogram::from_arc(Arc::new(Samples { samples, is_closed, origin: Origin::here() }))
     }
 }
 
-/// A histogram that takes nothing after the upkeep has ended: its samples would pile up.
+/// A histogram that takes nothing after the upkeep has ended, nor in the child of a fork: its samples would pile up.
 struct Samples {
     samples: Histogram,
     is_closed: Arc<AtomicBool>,
+    origin: Origin,
 }
 
 impl HistogramFn for Samples {
     fn record(&self, value: f64) {
-        if !self.is_closed.load(Ordering::Relaxed) {
+        if !self.is_closed.load(Ordering::Relaxed) && !self.origin.is_forked() {
             self.samples.record(value);
         }
     }
@@ -251,7 +254,7 @@ impl Connections {
     fn new() -> io::Result<Self> {
         let mut runtime = Builder::new_current_thread();
         // Where the exporter renders.
-        runtime.max_blocking_threads(2).on_thread_start(mark_own_thread);
+        runtime.max_blocking_threads(2);
         Ok(Self(Worker::run("botticelli-obs-scrape", runtime)?))
     }
 

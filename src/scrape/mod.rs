@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use metrics::{Key, Label, Recorder, SharedString};
@@ -70,7 +70,7 @@ words! { Listener: "own" = Own, "exporter" = Exporter }
 pub(crate) struct Pipeline {
     recorder: MetricsRecorder,
     serving: Serving,
-    _worker: Worker,
+    worker: Option<Worker>,
 }
 
 impl Pipeline {
@@ -110,7 +110,7 @@ impl Pipeline {
                 let _ = panic::catch_unwind(AssertUnwindSafe(|| reporter.report()));
             }
         });
-        let pipeline = Self { recorder, serving, _worker: worker };
+        let pipeline = Self { recorder, serving, worker: Some(worker) };
         pipeline.publish_constants(config);
         Ok(pipeline)
     }
@@ -133,6 +133,14 @@ impl Pipeline {
 
     fn set(&self, key: &Key, value: f64) {
         self.recorder.register_gauge(key, &METADATA).set(value);
+    }
+
+    /// Makes the recorder inert, and stops the listener by the deadline.
+    pub(crate) fn stop_by(mut self, deadline: Instant) {
+        self.recorder.close();
+        if let Some(worker) = self.worker.take() {
+            worker.stop_by(deadline);
+        }
     }
 
     pub(crate) fn recorder(&self) -> &MetricsRecorder {

@@ -8,27 +8,32 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Filter};
 
 use crate::call;
+use crate::fork::Origin;
 use crate::worker::is_own_thread;
 
 /// Selects the spans and events to export:
 ///
+/// - nothing in the child of a fork, where nobody exports;
 /// - nothing from the threads of this crate: the exporter's HTTP stack would trace its own exports. The target can't tell them
 ///   apart, because the program may use the same HTTP stack, whose spans are wanted;
 /// - every call span, whatever the directives are;
 /// - everything else by the directives.
 pub(super) struct SpanFilter {
     directives: EnvFilter,
+    origin: Origin,
 }
 
 impl SpanFilter {
     pub(super) fn new(directives: &str) -> Self {
-        Self { directives: EnvFilter::new(directives) }
+        Self { directives: EnvFilter::new(directives), origin: Origin::here() }
     }
 }
 
 impl<S: Subscriber> Filter<S> for SpanFilter {
     fn enabled(&self, metadata: &Metadata<'_>, cx: &Context<'_, S>) -> bool {
-        !is_own_thread() && (metadata.target() == call::TARGET || Filter::<S>::enabled(&self.directives, metadata, cx))
+        !is_own_thread()
+            && !self.origin.is_forked()
+            && (metadata.target() == call::TARGET || Filter::<S>::enabled(&self.directives, metadata, cx))
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {

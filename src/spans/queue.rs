@@ -9,6 +9,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use super::buffer::Buffer;
 use super::content;
+use crate::fork::Origin;
 
 /// Adds the sampled spans to the buffer. The pipeline itself flushes and closes the buffer, since the SDK has no deadline for it.
 #[derive(Debug)]
@@ -16,11 +17,13 @@ pub(super) struct BoundedProcessor {
     buffer: Arc<Buffer>,
     value_length: Option<usize>,
     captures_content: bool,
+    origin: Origin,
 }
 
 impl BoundedProcessor {
     pub(super) fn new(buffer: Arc<Buffer>, config: &super::Config) -> Self {
-        Self { buffer, value_length: config.limits.value_length, captures_content: config.captures_content }
+        let value_length = config.limits.value_length;
+        Self { buffer, value_length, captures_content: config.captures_content, origin: Origin::here() }
     }
 }
 
@@ -28,7 +31,8 @@ impl SpanProcessor for BoundedProcessor {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, mut span: SpanData) {
-        if !span.span_context.is_sampled() {
+        // In the child of a fork a span that the parent has started may end.
+        if !span.span_context.is_sampled() || self.origin.is_forked() {
             return;
         }
         if !self.captures_content {

@@ -31,6 +31,7 @@ use std::sync::{Arc, RwLock};
 use metrics::Key;
 
 use crate::catalog::{self, METRICS, Metric, MetricKind};
+use crate::fork::Origin;
 use crate::label::clean_value;
 use crate::lock::unpoisoned;
 use crate::snapshot::{Family, LabelSet, Labels, Snapshot, Values};
@@ -97,6 +98,7 @@ pub(crate) struct Store {
     is_closed: AtomicBool,
     /// Whether it is open, and there are no added recorders.
     is_simple: AtomicBool,
+    origin: Origin,
 }
 
 impl Store {
@@ -136,6 +138,7 @@ impl Store {
             refused_names: AtomicU64::new(0),
             reported: health::Reports::default(),
             is_closed: AtomicBool::new(false),
+            origin: Origin::here(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The store as a `metrics::Recorder`.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
 
@@ -37,9 +37,9 @@ impl MetricsRecorder {
         self.store.close();
     }
 
-    /// Reads all values.
+    /// Reads all values; none in the child of a fork.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.store.snapshot()
+        if self.store.origin.is_forked() { Snapshot::default() } else { self.store.snapshot() }
     }
 
     /// Logs once what was beyond a bound, and brings the added recorders up to date.
@@ -65,7 +65,7 @@ impl Store {
         // A closed store is not in any cache.
         match self.pairs.with_cached(provider, model, Arc::<Pair>::clone) {
             Some(pair) => Some(pair),
-            None if self.is_closed.load(Ordering::Relaxed) => None,
+            None if self.is_closed() => None,
             None => Some(self.pair_uncached(provider, model)),
         }
     }
@@ -87,6 +87,10 @@ impl Store {
             && self.pairs.lately(call.provider, call.model, |pair| pair.finished_plain(call)).unwrap_or(false)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed) || self.origin.is_forked()
+    }
+
     #[cold]
     fn open_lasting(&'static self, provider: &str, model: &str) -> Series {
         let pair = self.with_pair(provider, model, Arc::clone);
@@ -105,7 +109,7 @@ impl Store {
         of_pair: impl FnOnce(Arc<Pair>, &'static Metric, Option<&str>) -> T,
         of_key: impl FnOnce(Found) -> T,
     ) -> T {
-        if self.is_closed.load(Ordering::Relaxed) || key.name().is_empty() {
+        if self.is_closed() || key.name().is_empty() {
             return noop();
         }
         match own(key.name()) {
@@ -133,7 +137,7 @@ impl Store {
         text: SharedString,
         to: fn(&dyn Recorder, KeyName, Option<Unit>, SharedString),
     ) {
-        if own(name.as_str()).is_some() {
+        if own(name.as_str()).is_some() || self.origin.is_forked() {
             return;
         }
         self.extras.describe(|extra| to(extra, name.clone(), unit, text.clone()));

@@ -1,9 +1,12 @@
 //! What is left of an installation: nothing runs, nothing listens, nothing grows; and nothing grows while it lasts.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use botticelli_obs::{Builder, LlmCall, Telemetry, TraceExporter, Usage, counter, gauge, histogram};
+use botticelli_obs::{Builder, Layer, LlmCall, Telemetry, TraceExporter, Usage, counter, gauge, histogram, tracing};
+use tracing_subscriber::layer::Context;
 
 use crate::support::page::Page;
 use crate::support::process::{own_threads, resident_memory};
@@ -133,6 +136,36 @@ fn samples_do_not_pile_up() {
     // All of them would be 76 MiB.
     assert!(grown < 60 * MIB, "grown by {grown} bytes");
     assert_eq!(Page::parse(&telemetry.render()).value("job_latency_count", &[]), SAMPLES as f64);
+}
+
+/// Never returns from a warning, as when nobody reads the terminal. Says that it has got one.
+#[derive(Clone, Default)]
+struct Hangs(Arc<AtomicBool>);
+
+impl<S: tracing::Subscriber> Layer<S> for Hangs {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        while *event.metadata().level() == tracing::Level::WARN {
+            self.0.store(true, Ordering::Relaxed);
+            std::thread::park();
+        }
+    }
+}
+
+#[test]
+fn thread_that_hangs_does_not_keep_the_shutdown() {
+    in_own_process(&[], || {
+        let hangs = Hangs::default();
+        let builder = Builder::new().with_prometheus_endpoint("127.0.0.1:0").with_max_series(1);
+        let telemetry = builder.add_layer(hangs.clone()).install().expect("it installs");
+        // What is beyond the bound is reported by the thread of the page.
+        for id in ["1", "2", "3"] {
+            counter!("jobs", "id" => id).increment(1);
+        }
+        wait_for("the thread hangs", LIMIT, || hangs.0.load(Ordering::Relaxed).then_some(()));
+        let started = Instant::now();
+        telemetry.shutdown(Duration::from_millis(500)).expect("nothing was lost");
+        assert!(started.elapsed() < LIMIT, "{:?}", started.elapsed());
+    });
 }
 
 #[test]

@@ -4,5 +4,9 @@ mod end;
 mod failures;
 #[cfg(unix)]
 mod files;
+#[cfg(unix)]
+mod fork;
 mod ladder;
+#[cfg(target_os = "linux")]
+mod limits;
 mod start;
