@@ -8,6 +8,7 @@ mod error;
 mod fault;
 mod file;
 mod globals;
+mod late;
 mod parts;
 mod plan;
 mod push;

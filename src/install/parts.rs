@@ -12,6 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::builder::Builder;
 use super::environment::Environment;
 use super::error::{FlushError, InstallError};
+use super::late::{self, LateRecorder};
 use super::plan::Plan;
 use super::run;
 use crate::fork::Origin;
@@ -66,6 +67,7 @@ impl MetricsHandle {
 #[must_use = "dropping this stops the export of spans: keep it until the program ends"]
 pub struct TraceGuard {
     pipeline: Option<spans::Pipeline>,
+    _counters: Option<Arc<LateRecorder>>,
     origin: Origin,
 }
 
@@ -132,12 +134,14 @@ impl Builder {
         // OTEL_METRICS_EXPORTER=none has no effect here: the program requests the recorder in code and serves the page itself.
         let config = scrape::Config { listen: None, ..plan.metrics.unwrap_or_default() };
         let pipeline = run::start_metrics(&config, &mut { self.recorders })?;
+        late::announce(pipeline.recorder());
         Ok((pipeline.recorder().clone(), MetricsHandle { pipeline: Arc::new(pipeline) }))
     }
 
     /// Builds the layer that exports spans without setting the global subscriber, for a program that has its own.
     ///
-    /// The layer does nothing if no exporter is configured. The propagators of the process are set.
+    /// The layer does nothing if no exporter is configured. The propagators of the process are set. What becomes of its spans is
+    /// counted by the recorder that is current, or else by that of [`recorder`](Self::recorder), whichever of the two is made first.
     ///
     /// ```
     /// use botticelli_obs::Builder;
@@ -163,14 +167,16 @@ impl Builder {
         let Some(config) = plan.traces else {
             return Ok((
                 Identity::new().boxed(),
-                TraceGuard { pipeline: None, origin: Origin::here() },
+                TraceGuard { pipeline: None, _counters: None, origin: Origin::here() },
             ));
         };
-        let pipeline = metrics::with_recorder(|recorder| run::start_traces(&config, recorder))?;
+        let counters = LateRecorder::new();
+        let pipeline = run::start_traces(&config, &*counters)?;
+        counters.connect_to_process();
         pipeline.set_propagators();
         Ok((
             pipeline.layer(),
-            TraceGuard { pipeline: Some(pipeline), origin: Origin::here() },
+            TraceGuard { pipeline: Some(pipeline), _counters: Some(counters), origin: Origin::here() },
         ))
     }
 }

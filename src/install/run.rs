@@ -13,6 +13,7 @@ use super::environment::Environment;
 use super::error::InstallError;
 use super::fault::{Fault, Faults};
 use super::globals;
+use super::late;
 use super::plan::Plan;
 use super::push;
 use super::telemetry::Telemetry;
@@ -102,6 +103,7 @@ fn install_pipelines(builder: Builder) -> Result<Telemetry, InstallError> {
     // Nothing fails from here on.
     if let Some(metrics) = metrics.as_ref().filter(|_| is_recorder_set) {
         globals::activate_recorder(metrics.recorder().shared());
+        late::announce(metrics.recorder());
     }
     if let Some(traces) = &traces {
         traces.set_propagators();

@@ -47,6 +47,7 @@ use pair::{Pair, Shared};
 use pairs::Pairs;
 pub(crate) use pattern::Pattern;
 pub use recorder::MetricsRecorder;
+pub(crate) use recorder::WeakRecorder;
 
 /// How many providers and models, and how many label sets of any other metric, have series of their own by default.
 pub(crate) const MAX_SERIES: usize = 1_000;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
 
@@ -56,6 +56,21 @@ impl MetricsRecorder {
 
     pub(crate) fn shared(&self) -> Arc<Store> {
         Arc::clone(&self.store)
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakRecorder {
+        WeakRecorder(Arc::downgrade(&self.store))
+    }
+}
+
+/// A recorder as long as anyone else keeps it.
+#[derive(Clone)]
+pub(crate) struct WeakRecorder(Weak<Store>);
+
+impl WeakRecorder {
+    /// Returns the recorder unless it is gone or closed.
+    pub(crate) fn upgrade(&self) -> Option<MetricsRecorder> {
+        self.0.upgrade().filter(|store| !store.is_closed()).map(|store| MetricsRecorder { store })
     }
 }
 

@@ -1,10 +1,13 @@
 //! The resource attributes: the name of the service and others, which the page and the spans share.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Mutex;
 
 use super::Resolver;
+use crate::fork::Origin;
 use crate::install::error::InstallError;
 use crate::install::setting::Setting;
+use crate::lock::unpoisoned;
 
 impl Resolver<'_> {
     /// Resolves the resource attributes of the spans, which are also the labels of `target_info`. `service.name` is first.
@@ -44,8 +47,19 @@ pub(super) fn executable_name() -> String {
     name.filter(|name| !name.is_empty()).unwrap_or("unknown_service").to_owned()
 }
 
-/// Returns a random UUID (version 4). Its bits are hashes with the random keys that the standard library creates for hash maps.
+/// Returns the id of this process, the same for everything that it installs.
 fn instance_id() -> String {
+    static ID: Mutex<Option<(Origin, String)>> = Mutex::new(None);
+    let mut known = unpoisoned(ID.lock());
+    // The child of a fork is another process.
+    if known.as_ref().is_none_or(|(origin, _)| origin.is_forked()) {
+        *known = None;
+    }
+    known.get_or_insert_with(|| (Origin::here(), random_id())).1.clone()
+}
+
+/// Returns a random UUID (version 4). Its bits are hashes with the random keys that the standard library creates for hash maps.
+fn random_id() -> String {
     let random = || RandomState::new().build_hasher().finish();
     let (high, low) = (random(), random());
     let (high, low) = ((high & !0xf000) | 0x4000, (low & !(0b11 << 62)) | (0b10 << 62));

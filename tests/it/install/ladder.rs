@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use botticelli_obs::{
     Builder, Counter, ErrorType, Gauge, Histogram, Key, KeyName, Layer, LlmCall, Metadata, MetricsHandle, Recorder,
-    Registry, SharedString, TraceExporter, Unit, Usage, counter, histogram, llm_request, metrics, tracing,
+    Registry, SharedString, TraceExporter, TraceGuard, Unit, Usage, counter, histogram, llm_request, metrics, tracing,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use metrics_util::layers::{FanoutBuilder, Layer as _, PrefixLayer};
@@ -283,6 +283,71 @@ fn trace_layer_exports_under_a_subscriber_of_the_programs_own() {
     assert!(!stdout.contains("too-late"), "{stdout}");
 }
 
+fn trace_layer() -> (Box<dyn Layer<Registry> + Send + Sync>, TraceGuard) {
+    Builder::new().with_trace_exporter(TraceExporter::Stdout).trace_layer().expect("a layer")
+}
+
+fn one_exported_call(layer: Box<dyn Layer<Registry> + Send + Sync>, guard: &TraceGuard) {
+    tracing::subscriber::with_default(layer.with_subscriber(Registry::default()), one_call);
+    guard.flush(LIMIT).expect("nothing was lost");
+}
+
+fn exported(page: &MetricsHandle) -> f64 {
+    Page::parse(&page.render()).value("botticelli_obs_spans_exported_total", &[])
+}
+
+#[test]
+fn recorder_counts_the_spans_of_a_layer_that_is_made_after_it() {
+    in_own_process(&[], || {
+        let (recorder, page) = Builder::new().recorder().expect("a recorder");
+        let (layer, guard) = trace_layer();
+        // From the start, as on the page of `install`.
+        let reasons = Page::parse(&page.render()).of("botticelli_obs_spans_dropped_total").len();
+        assert!(reasons > 0 && exported(&page) == 0.0);
+        metrics::set_global_recorder(recorder).expect("it is the first");
+        one_exported_call(layer, &guard);
+        assert_eq!(exported(&page), 1.0);
+    });
+}
+
+#[test]
+fn recorder_counts_the_spans_of_a_layer_that_is_made_before_it() {
+    in_own_process(&[], || {
+        let (layer, guard) = trace_layer();
+        one_exported_call(layer, &guard);
+        let (layer, other_guard) = trace_layer();
+        let (recorder, page) = Builder::new().recorder().expect("a recorder");
+        assert_eq!(exported(&page), 1.0, "what was exported before is not lost");
+        metrics::set_global_recorder(recorder).expect("it is the first");
+        one_exported_call(layer, &other_guard);
+        assert_eq!(exported(&page), 2.0);
+    });
+}
+
+#[test]
+fn recorder_of_another_crate_counts_the_spans_of_a_layer_that_is_made_before_it() {
+    in_own_process(&[], || {
+        let (layer, guard) = trace_layer();
+        let other = DebuggingRecorder::new();
+        let snapshotter = other.snapshotter();
+        metrics::set_global_recorder(other).expect("it is the first");
+        one_exported_call(layer, &guard);
+        assert_eq!(counts(&snapshotter)["botticelli.obs.spans_exported"], 1);
+    });
+}
+
+#[test]
+fn recorders_of_one_process_name_the_same_instance() {
+    let (_first, first) = Builder::new().recorder().expect("a recorder");
+    let (_second, second) = Builder::new().recorder().expect("a recorder");
+    let instance = |page: &MetricsHandle| {
+        let page = Page::parse(&page.render());
+        page.of("target_info").first().map(|(labels, _)| labels["service_instance_id"].clone())
+    };
+    assert!(instance(&first).is_some());
+    assert_eq!(instance(&first), instance(&second));
+}
+
 #[test]
 fn trace_layer_without_an_exporter_does_nothing() {
     let Some(output) = in_own_process(&[], || {
@@ -308,6 +373,8 @@ fn install_takes_what_the_ladder_leaves() {
         let telemetry = Builder::new().without_subscriber().install().expect("it installs");
         one_call();
         assert!(telemetry.render().contains("llm_requests_total{"));
+        guard.flush(LIMIT).expect("nothing was lost");
+        assert_eq!(Page::parse(&telemetry.render()).value("botticelli_obs_spans_exported_total", &[]), 1.0);
         drop(guard);
     }) else {
         return;
