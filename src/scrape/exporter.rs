@@ -1,9 +1,10 @@
-//! The listener of `metrics-exporter-prometheus`, fed as one more added recorder and bounded from outside.
+//! The listener of `metrics-exporter-prometheus`. It gets the metrics as an added recorder, and is bounded from outside.
 //!
-//! The exporter accepts without a limit, never closes a connection that sends nothing, and retries a failing `accept` at once.
-//! But it spawns its connections on the runtime that is current while it is polled. So it is polled inside a second, disposable
-//! runtime that holds nothing but the open connections: while that is full the exporter is not polled, and newcomers wait in the
-//! kernel's backlog; when it stays full it is thrown away with its connections, and replaced.
+//! The exporter accepts any number of connections, never closes an idle one, and retries a failed `accept` without a pause. It
+//! spawns its connections on the runtime that is current while it is polled. Therefore it is polled inside a second runtime,
+//! which has only these connections. While this runtime has too many connections, the exporter is not polled, and new connections
+//! wait in the backlog of the kernel. If it has too many for too long, it is dropped with its connections, and replaced by a new
+//! one.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -29,54 +30,54 @@ use crate::store::{self, ExtraRecorder};
 use crate::throttle::Throttle;
 use crate::worker::Worker;
 
-/// How many connections may be open before newcomers wait. One poll of the exporter may accept up to 128 more.
+/// How many connections may be open before new ones must wait. One poll of the exporter may accept up to 128 more.
 const MAX_CONNECTIONS: usize = 32;
 
-/// How long all connections may be taken before they are closed: longer than a scrape takes.
+/// How long all connections may be in use before they are closed. It is longer than a scrape takes.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The same soon after such a closing, so that the scrape that waits in the backlog of a flood gets its turn.
+/// The same for some time after connections were closed, so that a scrape that waits in the backlog is answered during a flood.
 const PATIENCE_IN_FLOOD: Duration = Duration::from_millis(250);
 
-/// How long after such a closing there is still a flood.
+/// How long after connections were closed [`PATIENCE_IN_FLOOD`] applies.
 const FLOOD: Duration = Duration::from_secs(10);
 
-/// How long to wait for a place.
+/// The pause before it is checked again whether there is room.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long to leave the exporter alone when it is woken and accepts nothing, as when descriptors have run out.
+/// The pause after [`FRUITLESS_POLLS`], such as when the process has no free descriptor.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// How many such polls in a row count as trouble.
+/// How many polls in a row without a new connection are reported.
 const FRUITLESS_POLLS: u32 = 8;
 
-/// How often a port that the system chose may be lost to another program before it is bound for good.
+/// How often to try if another program takes a port between the test of the port and its use.
 const ATTEMPTS: u32 = 5;
 
-/// How often the exporter folds its samples in. Until then each takes 16 bytes.
+/// The interval in which the exporter adds new samples to its histograms. Until then each sample takes 16 bytes.
 const UPKEEP: Duration = Duration::from_secs(1);
 
-/// The exporter's page; dropping it makes its recorder inert.
+/// The exporter's page. When it is dropped, its recorder stops recording samples.
 pub(super) struct Server {
     addr: SocketAddr,
     is_closed: Arc<AtomicBool>,
 }
 
 impl Server {
-    /// Binds the first address of `host:port` that can be had, and serves the page there for as long as the worker lives. Returns
-    /// the recorder that the page shows.
+    /// Binds the first available address of `host:port`, and serves the page there while the worker lives. Returns the recorder
+    /// whose metrics are on the page.
     ///
     /// # Errors
     ///
-    /// The system's error when the host has no address, for its last address, or when it gives no thread.
+    /// When the host has no address, its addresses can't be bound, or the system can't create a thread.
     pub(super) fn start(worker: &Worker, listen: &str, config: &Config) -> io::Result<(Self, ExtraRecorder)> {
         let mut last_error = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         let mut addresses: Vec<SocketAddr> = listen.to_socket_addrs()?.collect();
-        // `localhost` is both, and Prometheus' configurations say 127.0.0.1.
+        // IPv4 first: `localhost` has addresses of both kinds, and configurations of Prometheus mostly name 127.0.0.1.
         addresses.sort_by_key(SocketAddr::is_ipv6);
         for wanted in addresses {
             for _ in 0..ATTEMPTS {
-                // The exporter tells neither the port it bound nor why it could not, so the address is tried out beforehand.
+                // The exporter reports neither the port that it has bound nor why it could not, so the address is tested before.
                 let addr = match TcpListener::bind(wanted).and_then(|probe| probe.local_addr()) {
                     Ok(addr) => addr,
                     Err(error) => {
@@ -114,7 +115,7 @@ impl Drop for Server {
     }
 }
 
-/// The exporter with the settings of the page.
+/// Returns the builder of the exporter with the settings of the page.
 fn builder(config: &Config) -> PrometheusBuilder {
     let mut builder = PrometheusBuilder::new().with_recommended_naming(true).upkeep_timeout(UPKEEP);
     for (name, value) in &config.store.global_labels {
@@ -123,7 +124,7 @@ fn builder(config: &Config) -> PrometheusBuilder {
     for network in config.allowed.iter().flat_map(as_seen) {
         builder = builder.add_allowed_address(network.to_string()).expect("a network in CIDR notation");
     }
-    // Setting bounds fails for an empty list alone, and no list here is empty.
+    // Bounds can be set unless the list is empty, and no list here is.
     builder = builder.set_buckets(DEFAULT_BUCKETS).expect("bounds are not empty");
     for (name, bounds) in bounds(&config.store) {
         builder = builder.set_buckets_for_metric(Matcher::Full(name), &bounds).expect("bounds are not empty");
@@ -131,7 +132,7 @@ fn builder(config: &Config) -> PrometheusBuilder {
     builder
 }
 
-/// The networks that a listener sees where one is meant: on `[::]` the peers of an IPv4 network have addresses such as
+/// Returns a network in all forms in which a listener may see its peers. On `[::]`, IPv4 peers have addresses such as
 /// `::ffff:10.0.0.1`.
 fn as_seen(network: &IpNet) -> impl Iterator<Item = IpNet> + use<> {
     let mapped = match network {
@@ -141,8 +142,8 @@ fn as_seen(network: &IpNet) -> impl Iterator<Item = IpNet> + use<> {
     [*network].into_iter().chain(mapped.map(IpNet::V6))
 }
 
-/// The bounds of histograms by their names on the page. A program's own name may come to any unit there; a name that is spelt out
-/// comes last, and has its own bounds.
+/// Returns the bounds of histograms by their names on the page. The name of a program's metric may get any unit there, so it is
+/// listed with each. Names without a unit are last, so that they take precedence over equal names with one.
 fn bounds(config: &store::Config) -> Vec<(String, Arc<[f64]>)> {
     let (mut with_unit, mut plain) = (Vec::new(), Vec::new());
     for (name, bounds) in config.bounds() {
@@ -179,13 +180,13 @@ const UNITS: [Unit; 17] = [
     Unit::CountPerSecond,
 ];
 
-/// The exporter's recorder, given every family by its name on the page: such a name stays as it is, whatever is described when.
+/// The exporter's recorder. It gets every family by its name on the page, which the exporter does not change.
 struct OnPage {
     recorder: PrometheusRecorder,
     is_closed: Arc<AtomicBool>,
 }
 
-/// Returns the name on the page: of a metric of the catalogue that of the table, any other is one already.
+/// Returns the name on the page for a metric of the catalogue. All other names are already those of the page.
 fn on_page(name: &str) -> Option<&'static str> {
     catalog::find(name).map(|metric| metric.prometheus)
 }
@@ -203,7 +204,7 @@ fn name_on_page(name: KeyName) -> KeyName {
     on_page(name.as_str()).map_or(name, KeyName::from_const_str)
 }
 
-/// The unit is in the name already.
+/// Units are not passed on, because the names already have them.
 impl Recorder for OnPage {
     fn describe_counter(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
         self.recorder.describe_counter(name_on_page(name), None, text);
@@ -247,7 +248,7 @@ impl HistogramFn for Samples {
     }
 }
 
-/// The runtime that holds the open connections, one task each.
+/// The runtime of the open connections. Each connection is one task.
 struct Connections(Worker);
 
 impl Connections {
@@ -268,7 +269,7 @@ impl Connections {
     }
 }
 
-/// The exporter's accept loop; dropping it closes the listener and every connection.
+/// The exporter's accept loop. When it is dropped, the listener and all connections are closed.
 struct Bounded {
     exporter: ExporterFuture,
     connections: Connections,
@@ -294,7 +295,7 @@ impl Bounded {
         }
     }
 
-    /// Whether there is room for connections, made by closing the old ones if they have been there for too long.
+    /// Returns whether there is room for new connections. If there was none for too long, all connections are closed.
     fn has_room(&mut self) -> bool {
         if self.connections.open() < MAX_CONNECTIONS {
             self.full_since = None;
@@ -305,7 +306,7 @@ impl Bounded {
         if self.full_since.get_or_insert_with(Instant::now).elapsed() < patience {
             return false;
         }
-        // Without a thread for the new runtime the old one stays, and is tried again.
+        // If the system has no thread for a new runtime, the old one is kept, and the next poll tries again.
         let Ok(fresh) = Connections::new() else { return false };
         self.connections = fresh;
         self.full_since = None;

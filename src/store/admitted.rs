@@ -1,4 +1,4 @@
-//! Which names have families and which label sets have series, decided when they first come.
+//! Assigns names to families and label sets to series when they are first used.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -21,29 +21,29 @@ pub(super) const MAX_NAMES: usize = 1_000;
 /// How many metrics a program may describe.
 const MAX_DESCRIPTIONS: usize = 3 * MAX_NAMES;
 
-/// How many label sets a metric about the crate itself may have. It needs a few, whatever the program's own bound is; the rest is
-/// for a program that records under its name.
+/// How many label sets a metric about the crate itself may have. The crate needs a few of them, whatever bound the program sets.
+/// The others are for programs that record under the same name.
 const MAX_HEALTH_SERIES: usize = 1_000;
 
-/// Everything that is decided under one lock. No code of another crate runs while it is held.
+/// The state behind the lock of the store. No code of another crate runs while the lock is held.
 pub(super) struct Admitted {
-    /// First those of the catalogue, in its order.
+    /// The families of the catalogue in its order, then those of the program.
     pub(super) families: Vec<Family>,
-    /// By kind: the series of each clean key, by which call sites ask again.
+    /// By kind: the series of each key, with clean labels. Call sites mostly use such keys.
     series: [HashMap<Key, Arc<Series>, BuildHasherDefault<KeyHasher>>; 3],
-    /// By kind: what a name in code means, as it is spelt and in its canonical form.
+    /// By kind: the meaning of each name in code, both as it is spelt and in its canonical form.
     spelt: [HashMap<String, Meaning>; 3],
-    /// The families that have the names of samples.
+    /// The index of the family that has this name of a sample.
     named: HashMap<String, usize>,
-    /// By kind: how many names the program has used.
+    /// By kind: the number of names that the program has used.
     names: [usize; 3],
     described: HashMap<String, (SharedString, Option<Unit>)>,
-    /// Families that have no place, since another has a name of theirs.
+    /// Families that are not exposed, because another family has one of their sample names.
     pub(super) rejected: Vec<Rejection>,
     bounds: HashMap<String, Arc<[f64]>>,
 }
 
-/// What a name in code means.
+/// The meaning of a name in code.
 #[derive(Clone)]
 enum Meaning {
     Family(usize),
@@ -51,24 +51,24 @@ enum Meaning {
     Excluded,
 }
 
-/// A family that can't be exposed.
+/// A family that is not exposed, because another one has its name.
 pub(super) struct Rejection {
     /// The name it would have.
     pub(super) name: String,
-    /// The names in code: that of the family that was there first, and its own.
+    /// Two names in code: that of the family that was used first, and that of this family.
     pub(super) spellings: [String; 2],
-    /// How many times something was recorded.
+    /// How many records were rejected.
     pub(super) records: Arc<AtomicU64>,
 }
 
-/// What a key comes to.
+/// The result of looking up a key.
 pub(super) enum Found {
     Series(Arc<Series>),
-    /// Each record counts as invalid.
+    /// Another family has the name. Each record counts as invalid.
     Rejected(Arc<AtomicU64>),
-    /// No reader gets it.
+    /// The metric is excluded by a setting.
     Excluded,
-    /// There are too many names.
+    /// The program uses too many names.
     Refused,
 }
 
@@ -100,20 +100,20 @@ impl Admitted {
         let bounds = Bounds::new(self.bounds.get(&sanitized(metric.name)).cloned().unwrap_or_default());
         let spelling = KeyName::from_const_str(metric.name);
         let family = Family {
-            // The crate's own histograms are durations; a program's may well go below zero.
+            // The histograms of this crate are durations. Those of a program may have negative samples.
             lowest: 0.0,
             ..Family::new(Arc::new(about), spelling, bounds, MAX_HEALTH_SERIES)
         };
         let at = self.add(family);
         if metric.is_of_process() {
-            // Only the system gives it values. What a program records under its name, in any spelling, is rejected.
+            // Its values are read from the system. Records of a program under this name, in any spelling, are rejected.
             return;
         }
         let meaning = if config.is_excluded(metric) { Meaning::Excluded } else { Meaning::Family(at) };
         self.spelt[metric.kind as usize].insert(metric.name.to_owned(), meaning);
     }
 
-    /// Finds what is known of a key without changing anything; `None` where something has to be opened.
+    /// Looks up a key. Returns `None` if a family or a series must be opened for it.
     pub(super) fn find(&self, key: &Key, kind: MetricKind, config: &Config) -> Option<Found> {
         if let Some(series) = self.series[kind as usize].get(key) {
             return Some(Found::Series(Arc::clone(series)));
@@ -133,9 +133,9 @@ impl Admitted {
         }
     }
 
-    /// Opens what a key needs, and returns what it comes to.
+    /// Looks up a key, and opens its family and series if they are new.
     pub(super) fn open(&mut self, key: &Key, kind: MetricKind, config: &Config) -> Found {
-        // Another thread may have been here meanwhile.
+        // Another thread may have opened it since the look-up.
         if let Some(found) = self.find(key, kind, config) {
             return found;
         }
@@ -160,7 +160,7 @@ impl Admitted {
         Found::Series(opened)
     }
 
-    /// Decides what a name means.
+    /// Returns the meaning of a name, which is decided when the name is first used.
     fn meaning(&mut self, spelling: &str, kind: MetricKind, config: &Config) -> Meaning {
         let sanitized = sanitized(spelling);
         let canonical = canonical(&sanitized, kind).to_owned();
@@ -214,7 +214,8 @@ impl Admitted {
         at
     }
 
-    /// Keeps a description. A family that is exposed already keeps its name, and gets the text; returns those that got it.
+    /// Keeps a description. A family that is open already keeps its name and gets the text. Returns the families whose text has
+    /// changed.
     pub(super) fn describe(&mut self, name: &str, unit: Option<Unit>, description: SharedString) -> Vec<Arc<About>> {
         let name = sanitized(name);
         let mut described = Vec::new();

@@ -25,7 +25,7 @@ struct Octave {
     has_more: bool,
 }
 
-/// The table begins at least here: no duration but zero is shorter.
+/// The lowest octave that a table may begin with. No duration is shorter, except zero.
 const NANOSECOND: f64 = 1e-9;
 
 impl Bounds {
@@ -42,12 +42,12 @@ impl Bounds {
         Self { octaves: octaves.collect(), all, lowest }
     }
 
-    /// All of them, in the order of the buckets.
+    /// Returns all bounds, in the order of the buckets.
     pub(super) fn all(&self) -> &Arc<[f64]> {
         &self.all
     }
 
-    /// Returns the bucket of a sample: how many bounds are below it.
+    /// Returns the index of the bucket of a sample, which is the number of bounds below it.
     #[inline(always)]
     pub(super) fn bucket(&self, value: f64) -> usize {
         self.quick_bucket(value).unwrap_or_else(|| self.search(value))
@@ -77,7 +77,7 @@ impl Deref for Bounds {
 
 const MANTISSA: u32 = f64::MANTISSA_DIGITS - 1;
 
-/// The octave of a positive number; that of a negative one is above all of these.
+/// Returns the octave of a positive number. The result for a negative number is above that of all positive ones.
 #[inline]
 fn octave(value: f64) -> usize {
     (value.to_bits() >> MANTISSA) as usize
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// Any number, those of a few octaves often.
+    /// Any number; more often one of a few octaves.
     fn number() -> impl Strategy<Value = f64> {
         let exact = prop::sample::select(vec![
             0.0,

@@ -1,4 +1,4 @@
-//! The families of providers and models while a snapshot is taken: each pair appends its series.
+//! The families with labels `provider` and `model` while a snapshot is taken. Each pair appends its series.
 
 use std::sync::Arc;
 
@@ -7,15 +7,14 @@ use crate::catalog::{self, METRICS, Metric, place};
 use crate::series::PairCounter;
 use crate::snapshot::{About, Exemplar, Family, Histograms, LabelSet, Labels, Values};
 
-/// The families of the catalogue that every pair has, by their place in it; `None` where a family is none of them or no reader
-/// gets it.
+/// The families of pairs by their index in the catalogue. `None` if the family is not one of pairs, or is excluded.
 pub(super) struct Columns {
     families: Vec<Option<Family>>,
     counters: [usize; PairCounter::COUNT],
 }
 
 impl Columns {
-    /// Makes empty families: `about` and `bounds` say what they are.
+    /// Creates empty families from the description and the bounds of each metric.
     pub(super) fn new(about: impl Fn(&Metric) -> Option<(Arc<About>, Arc<[f64]>)>) -> Self {
         let family = |metric| about(metric).map(|(about, bounds)| Family::new(about, bounds));
         let mut counters = [0; PairCounter::COUNT];
@@ -59,7 +58,7 @@ impl Columns {
         }
     }
 
-    /// Returns the family at a place of the catalogue, `None` if it is no family of pairs.
+    /// Takes the family at an index of the catalogue. Returns `None` if it is not one of pairs.
     pub(super) fn take(&mut self, place: usize) -> Option<Family> {
         self.families.get_mut(place)?.take()
     }

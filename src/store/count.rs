@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use metrics::{CounterFn, GaugeFn};
 
-/// A counter that stops at `u64::MAX`.
+/// A counter that is capped at `u64::MAX`.
 #[derive(Debug, Default)]
 pub(super) struct Count(AtomicU64);
 
@@ -24,9 +24,9 @@ impl CounterFn for Count {
     }
 }
 
-/// Adds to a number that stops at `u64::MAX`.
+/// Adds to a number, which is capped at `u64::MAX`.
 pub(super) fn add_saturating(number: &AtomicU64, more: u64) {
-    // Release: who reads a count sees what was recorded before it.
+    // Release: a reader that sees this count also sees everything that was recorded before it.
     let _ = number.fetch_update(Ordering::Release, Ordering::Relaxed, |value| Some(value.saturating_add(more)));
 }
 
@@ -59,7 +59,8 @@ impl GaugeFn for Number {
     }
 }
 
-/// The gauge of all series beyond the bound. What is added to them adds up, while what they are set to would mean nothing.
+/// The gauge for all label sets beyond the bound. Increments and decrements of different label sets can be added. Setting it has no
+/// effect, since the value of one label set is not that of all.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     sum: Number,
@@ -67,7 +68,7 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    /// Returns the sum, `None` if nothing was added.
+    /// Returns the sum, or `None` if nothing was added.
     pub(super) fn get(&self) -> Option<f64> {
         self.is_used.load(Ordering::Acquire).then(|| self.sum.get())
     }
@@ -90,7 +91,7 @@ impl GaugeFn for Sum {
     fn set(&self, _: f64) {}
 }
 
-/// Counts what could not be recorded as it was said: each record is one.
+/// A handle that records nothing, and counts each record as invalid.
 #[derive(Debug)]
 pub(super) struct Rejected(pub(super) std::sync::Arc<AtomicU64>);
 

@@ -3,11 +3,11 @@
 use crate::series::{PairCounter, TraceIds, unix_time};
 use crate::snapshot::Exemplar;
 
-/// The exemplars of one provider and model: few, since a call goes into few of the buckets.
+/// The exemplars of one provider and model. The calls of a pair use few of the buckets, so a short list is enough.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Exemplars(Vec<(Of, Exemplar)>);
 
-/// What an exemplar is an example of.
+/// The bucket or counter that an exemplar belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Of {
     /// A bucket of the durations.
@@ -18,7 +18,7 @@ pub(super) enum Of {
 }
 
 impl Exemplars {
-    /// Keeps a sample, in the place of the last one of its bucket.
+    /// Keeps a sample, which replaces the last one of its bucket.
     pub(super) fn keep(&mut self, of: Of, ids: TraceIds, value: f64) {
         let exemplar = Exemplar { ids, value, time: unix_time() };
         match self.0.iter_mut().find(|(known, _)| *known == of) {
@@ -31,12 +31,12 @@ impl Exemplars {
         self.0.iter().find(|(of, _)| *of == Of::Counter(counter)).map(|(_, exemplar)| *exemplar)
     }
 
-    /// Returns those of the durations, by ascending bucket.
+    /// Returns the exemplars of the durations by ascending bucket.
     pub(super) fn of_durations(&self) -> impl Iterator<Item = (usize, Exemplar)> {
         self.sorted(|of| if let Of::Duration(bucket) = of { Some(bucket) } else { None })
     }
 
-    /// Returns those of the times to the first chunk, by ascending bucket.
+    /// Returns the exemplars of the times to the first chunk by ascending bucket.
     pub(super) fn of_first_chunks(&self) -> impl Iterator<Item = (usize, Exemplar)> {
         self.sorted(|of| if let Of::FirstChunk(bucket) = of { Some(bucket) } else { None })
     }

@@ -1,4 +1,4 @@
-//! A family of series that is not per provider and model.
+//! The families that do not belong to a provider and model.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,35 +14,36 @@ use super::label::{self, OTHER};
 use crate::catalog::MetricKind;
 use crate::snapshot::{self, About, LabelSet, Labels, Values};
 
-/// A family: its series up to the bound, and the one for all others.
+/// A family with its series: one for each label set up to the bound, and one for all further label sets.
 pub(super) struct Family {
     pub(super) about: Arc<About>,
-    /// The name in code that came first.
+    /// The name in code that was used first.
     pub(super) spelling: KeyName,
     pub(super) bounds: Bounds,
-    /// The lowest sample of a histogram.
+    /// The lowest valid sample of a histogram.
     pub(super) lowest: f64,
     pub(super) limit: usize,
-    /// In the order of the page.
+    /// The series in the order of the page.
     pub(super) series: Vec<Arc<Series>>,
     pub(super) overflow: Option<Overflow>,
-    /// Times a label set beyond the bound was recorded.
+    /// How many times a label set beyond the bound was looked up.
     pub(super) folded: Arc<AtomicU64>,
-    /// Samples that were not taken.
+    /// The number of invalid samples.
     pub(super) invalid: Arc<AtomicU64>,
 }
 
-/// The series for all label sets beyond the bound. It has the label names of the first one that has any: names made up at run time
-/// are as many as values. A label set with these values shares it, and takes no place.
+/// The series for all label sets beyond the bound. It has the label names of the first label set with labels, whatever names the
+/// further ones have: a program that creates label names at run time would open a series for each. A label set of the program with
+/// exactly these labels shares the series, and does not count against the bound.
 pub(super) struct Overflow {
     key: Key,
     series: Option<Arc<Series>>,
 }
 
-/// Where one label set is counted.
+/// The series of one label set.
 pub(super) struct Series {
     key: Key,
-    /// Of the family, when the series was opened.
+    /// The description of the family when the series was opened.
     about: Arc<About>,
     labels: Labels,
     cell: Cell,
@@ -53,7 +54,7 @@ pub(super) struct Series {
 enum Cell {
     Counter(Arc<Count>, OnceLock<Counter>),
     Gauge(Arc<Number>, OnceLock<Gauge>),
-    /// The gauge that stands for many.
+    /// The gauge for all label sets beyond the bound.
     Sum(Arc<Sum>, OnceLock<Gauge>),
     Histogram(Arc<Buckets>, OnceLock<Histogram>),
 }
@@ -73,7 +74,7 @@ impl Family {
         }
     }
 
-    /// Returns a key as it is in this family: spelt like the first, with clean labels.
+    /// Returns the key of this family for a key of a call site: with the spelling that was used first, and with clean labels.
     pub(super) fn key<'a>(&self, key: &'a Key, global: &[(String, String)]) -> Cow<'a, Key> {
         match (label::clean(key, global), self.spelling.as_str() == key.name()) {
             (None, true) => Cow::Borrowed(key),
@@ -84,7 +85,7 @@ impl Family {
         }
     }
 
-    /// Returns the series for a label set beyond the bound, and counts it; `None` while there is room, or none is open.
+    /// Returns the series for label sets beyond the bound, and counts the look-up. Returns `None` if that series is not open.
     pub(super) fn fold(&self, key: &Key) -> Option<Arc<Series>> {
         let Overflow { key: others, series } = self.overflow.as_ref()?;
         let series = series.as_ref()?;
@@ -94,7 +95,7 @@ impl Family {
         Some(Arc::clone(series))
     }
 
-    /// Whether a clean key that has no series yet shares the one for all others.
+    /// Whether a clean key without a series must use the one for label sets beyond the bound.
     pub(super) fn is_beyond(&self, key: &Key) -> bool {
         let shared = self.overflow.iter().filter(|overflow| overflow.series.is_some()).count();
         let is_shared = match &self.overflow {
@@ -114,7 +115,7 @@ impl Family {
         series
     }
 
-    /// Opens the series for all others, of which this is the first key.
+    /// Opens the series for label sets beyond the bound. The key is the first of them.
     pub(super) fn open_overflow(&mut self, key: &Key, global: &[(String, String)]) {
         let key = self.overflow.get_or_insert_with(|| Overflow { key: folded(key), series: None }).key.clone();
         let series = self.series(key, global, true);
@@ -144,14 +145,14 @@ impl Family {
         Arc::new(Series { labels, cell, lowest: self.lowest, invalid, about, key })
     }
 
-    /// Returns what a snapshot is made from, so that it is made without a lock.
+    /// Returns copies of what a snapshot needs, so that the snapshot can be taken without the lock.
     pub(super) fn parts(&self) -> (Arc<About>, Arc<[f64]>, Vec<Arc<Series>>) {
         (Arc::clone(&self.about), Arc::clone(self.bounds.all()), self.series.clone())
     }
 }
 
 impl Series {
-    // A handle is made when it is first asked for, without any lock held: added recorders may record something themselves.
+    // A handle is created when it is first requested, while no lock is held, because added recorders may record metrics themselves.
 
     pub(super) fn counter(&self, extras: &Extras) -> Counter {
         let Cell::Counter(cell, handle) = &self.cell else { return Counter::noop() };
@@ -184,7 +185,7 @@ impl Series {
         })
     }
 
-    /// Appends the series to its family; not if nothing was measured.
+    /// Appends the series to its family, unless it has no value.
     pub(super) fn read(&self, family: &mut snapshot::Family) {
         match (&self.cell, &mut family.values) {
             (Cell::Counter(cell, _), Values::Counters { counts, .. }) => counts.push(cell.get()),
@@ -210,7 +211,7 @@ fn get_or_make<T: Clone>(handle: &OnceLock<T>, make: impl FnOnce() -> T) -> T {
     }
 }
 
-/// The labels of a key with those of every series; its own win.
+/// Returns the labels of a key and the global labels. The key's own labels take precedence.
 fn labels(key: &Key, global: &[(String, String)]) -> Labels {
     let own = key.labels().map(|label| (label.key(), label.value()));
     let global = global.iter().filter(|(name, _)| key.labels().all(|label| label.key() != name));

@@ -1,4 +1,4 @@
-//! The recorders that a program adds: each is given everything that the store is given.
+//! The recorders that a program adds. Each gets everything that the store gets.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -13,28 +13,28 @@ use super::pattern::Pattern;
 use crate::catalog::{self, METADATA, MetricKind};
 use crate::snapshot::About;
 
-/// A recorder beside the store.
+/// A recorder that gets the same metrics as the store.
 pub(crate) struct ExtraRecorder {
     recorder: Box<dyn Recorder + Send + Sync>,
     names: Names,
 }
 
-/// Which names a recorder is given for the program's own metrics. Those of the catalogue have their names in code.
+/// The names that a recorder gets for the metrics of the program. Metrics of the catalogue have their names in code for all.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Names {
-    /// Those in code, with the descriptions as they come.
+    /// The names in code, with the descriptions of the program.
     Code,
-    /// Those of the page, with the text that the page has.
+    /// The names and descriptions of the page.
     Page,
 }
 
 impl ExtraRecorder {
-    /// A recorder that the program adds.
+    /// Wraps a recorder that the program adds.
     pub(crate) fn added(recorder: impl Recorder + Send + Sync + 'static) -> Self {
         Self { recorder: Box::new(Guarded::new(recorder)), names: Names::Code }
     }
 
-    /// A recorder that makes a page with the families of the store.
+    /// Wraps a recorder that renders a page with the families of the store.
     #[cfg_attr(not(feature = "exporter"), expect(dead_code, reason = "the exporter is the only one"))]
     pub(crate) fn with_page_names(recorder: impl Recorder + Send + Sync + 'static) -> Self {
         Self { recorder: Box::new(recorder), names: Names::Page }
@@ -50,15 +50,15 @@ impl ExtraRecorder {
     }
 }
 
-/// All of them, in the order they were added.
+/// All added recorders, in the order in which they were added.
 #[derive(Clone)]
 pub(super) struct Extras(Arc<[ExtraRecorder]>);
 
-/// The most samples of one `record_many` that an added recorder is given: it may take them one by one.
+/// The maximum number of samples of one `record_many` that an added recorder gets, because it may record them one by one.
 pub(super) const MOST_SAMPLES: usize = 1_000;
 
 impl Extras {
-    /// Keeps the recorders. What no reader gets they don't get either.
+    /// Wraps the recorders, so that they don't get excluded metrics.
     pub(super) fn new(recorders: Vec<ExtraRecorder>, exclude: &[Pattern]) -> Self {
         if exclude.is_empty() {
             return Self(recorders.into());
@@ -78,36 +78,38 @@ impl Extras {
         self.0.iter().map(|extra| &*extra.recorder)
     }
 
-    /// Tells a description to those that take it as it comes. No lock may be held: they may record something themselves.
+    /// Passes a description to the recorders that use the names in code. No lock may be held, here and in the functions below,
+    /// because these recorders may record metrics themselves.
     pub(super) fn describe(&self, to: impl Fn(&dyn Recorder)) {
         self.0.iter().filter(|extra| extra.names == Names::Code).for_each(|extra| to(&*extra.recorder));
     }
 
-    /// Tells the text that families have got, likewise.
+    /// Passes the new descriptions of families to the recorders that use the names of the page.
     pub(super) fn describe_families(&self, families: &[Arc<About>]) {
         for extra in self.0.iter().filter(|extra| extra.names == Names::Page) {
             families.iter().for_each(|about| extra.describe_family(about));
         }
     }
 
-    /// Registers a counter with all of them, likewise.
+    /// Registers a counter with all recorders.
     pub(super) fn counter(&self, own: Counter, key: &Key, about: &About) -> Counter {
         let others = self.register(key, about, |recorder, key| recorder.register_counter(key, &METADATA));
         Counter::from_arc(Arc::new(Fanout { own, others }))
     }
 
-    /// Registers a gauge likewise.
+    /// Registers a gauge with all recorders.
     pub(super) fn gauge(&self, own: Gauge, key: &Key, about: &About) -> Gauge {
         Gauge::from_arc(Arc::new(Fanout { own, others: self.gauges(key, about) }))
     }
 
-    /// Returns the gauge that stands for many, which is registered when something is first added to it.
+    /// Returns the gauge for label sets beyond the bound. It is registered when something is first added to it.
     pub(super) fn sum(&self, own: Arc<Sum>, key: &Key, about: &Arc<About>) -> Gauge {
         let (extras, key, about) = (self.clone(), key.clone(), Arc::clone(about));
         Gauge::from_arc(Arc::new(SumFanout { own, extras, key, about, others: OnceLock::new() }))
     }
 
-    /// Registers a histogram likewise; samples below `lowest` are left out, and those that are too many count as invalid.
+    /// Registers a histogram with all recorders. They don't get samples below `lowest`. Samples beyond [`MOST_SAMPLES`] count as
+    /// invalid.
     pub(super) fn histogram(
         &self,
         own: Histogram,
@@ -138,7 +140,7 @@ impl Extras {
     }
 }
 
-/// The store's handle, and those of the added recorders.
+/// The handle of the store, and those of the added recorders.
 struct Fanout<H> {
     own: H,
     others: Vec<H>,
@@ -175,7 +177,7 @@ impl GaugeFn for Fanout<Gauge> {
     }
 }
 
-/// The gauge of all label sets beyond the bound: it takes what is added to it, and not what it is set to.
+/// The gauge for all label sets beyond the bound. It can be incremented and decremented. Setting it has no effect.
 struct SumFanout {
     own: Arc<Sum>,
     extras: Extras,
@@ -219,7 +221,7 @@ impl HistogramFn for Samples {
     }
 
     fn record_many(&self, value: f64, count: usize) {
-        // The store counts what it does not take.
+        // The store counts them as invalid.
         self.handles.own.record_many(value, count);
         if !value.is_finite() || value < self.lowest || self.handles.others.is_empty() {
             return;
@@ -229,7 +231,7 @@ impl HistogramFn for Samples {
     }
 }
 
-/// A recorder without the metrics that no reader gets.
+/// A recorder that does not get the excluded metrics.
 struct Filtered {
     recorder: Box<dyn Recorder + Send + Sync>,
     exclude: Vec<Pattern>,

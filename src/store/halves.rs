@@ -1,9 +1,9 @@
-//! Numbers that change together, and are read together.
+//! Numbers that are updated and read together.
 //!
-//! There are two halves, one of them in use. An update adds to the half that is in use when it begins, without a lock. A reader
-//! switches to the other half, waits until every update of the first has ended, and moves its numbers into the totals. So it sees
-//! all of an update or nothing, and no update is lost or counted twice. Prometheus' client for Go reads a histogram in this way;
-//! here a group may be more than a histogram.
+//! There are two halves, one of which is active. An update adds to the half that is active when the update begins, without a lock.
+//! A reader makes the other half active, waits until every update of the first half has ended, and adds its numbers to the totals.
+//! It sees an update as a whole or not at all, and no update is lost or counted twice. Prometheus' client for Go reads its
+//! histograms in this way. Here a group has more numbers than those of a histogram.
 
 use super::sync::{AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 
@@ -26,7 +26,7 @@ struct Half<const N: usize> {
     buckets: Box<[AtomicU64]>,
 }
 
-/// Everything that readers have found so far.
+/// The sums over all halves that were read so far.
 #[derive(Debug)]
 pub(super) struct Totals<const N: usize> {
     /// Finite.
@@ -41,7 +41,7 @@ pub(super) struct Totals<const N: usize> {
 
 const SECOND_HALF: u64 = 1 << 63;
 
-/// How often a reader looks again before it gives up the processor.
+/// How often a reader checks for the end of updates before it yields the processor.
 const SPINS: u32 = 100;
 
 impl<const N: usize> Halves<N> {
@@ -56,7 +56,7 @@ impl<const N: usize> Halves<N> {
         Self { state: AtomicU64::new(0), halves: [half(), half()], totals: Mutex::new(totals) }
     }
 
-    /// Begins an update, which ends when it is dropped. Readers wait for it, so nothing slow may come between.
+    /// Begins an update, which ends when it is dropped. Readers wait for its end, so it must be short.
     #[inline]
     pub(super) fn update(&self) -> Update<'_, N> {
         // Acquire: a half is used again only after its reader has left it.
@@ -81,7 +81,7 @@ impl<const N: usize> Halves<N> {
         if state & !SECOND_HALF == 0 {
             return;
         }
-        // Release: whoever sees the other half in use sees it empty.
+        // Release: a thread that sees the other half as active sees that it is empty.
         let state = self.state.swap((state & SECOND_HALF) ^ SECOND_HALF, Ordering::AcqRel);
         let (half, given) = (self.half(state), state & !SECOND_HALF);
         let mut looked = 0;
@@ -89,7 +89,7 @@ impl<const N: usize> Halves<N> {
             looked += 1;
             if looked % SPINS == 0 { yield_now() } else { spin_loop() }
         }
-        // Nobody else touches this half until it is in use again, so that plain loads and stores do.
+        // No other thread uses this half until it is active again, so relaxed loads and stores are enough.
         half.ended.store(0, Ordering::Relaxed);
         let buckets = half.buckets.iter().zip(&mut totals.buckets);
         for (count, total) in half.counts.iter().zip(&mut totals.counts).chain(buckets) {
@@ -114,7 +114,7 @@ impl<const N: usize> Halves<N> {
     }
 }
 
-/// Numbers that are added together.
+/// An update of the group.
 #[must_use = "an update ends when it is dropped"]
 pub(super) struct Update<'a, const N: usize> {
     half: &'a Half<N>,
@@ -135,7 +135,7 @@ impl<const N: usize> Update<'_, N> {
         }
     }
 
-    /// Adds to the sum; returns whether it is finite. Otherwise it is left as it was.
+    /// Adds to the sum. Returns `false` and does not change the sum if it would not be finite.
     #[inline]
     pub(super) fn add_to_sum(&self, more: f64) -> bool {
         let mut bits = self.half.sum.load(Ordering::Relaxed);
@@ -157,7 +157,7 @@ impl<const N: usize> Update<'_, N> {
 impl<const N: usize> Drop for Update<'_, N> {
     #[inline]
     fn drop(&mut self) {
-        // Release: a reader that counts this update as ended sees what it has added.
+        // Release: a reader that counts this update as ended sees the numbers that it has added.
         self.half.ended.fetch_add(1, Ordering::Release);
     }
 }

@@ -1,4 +1,4 @@
-//! What the store counts about itself: label sets beyond a bound, and what could not be recorded.
+//! The metrics of the store about itself: label sets beyond a bound, and invalid samples.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,20 +11,20 @@ use super::admitted::{Admitted, MAX_NAMES};
 use crate::catalog::{self, METADATA, METRICS, Metric, MetricKind};
 use crate::lock::unpoisoned;
 
-/// What has been said, and told the added recorders.
+/// What was logged, and what was passed to the added recorders.
 #[derive(Default)]
 pub(super) struct Reported {
-    /// Metrics that are reported to have too many label sets.
+    /// The metrics of which it was logged that they have too many label sets.
     full: Vec<String>,
     has_too_many_names: bool,
-    /// How many rejected families are reported, of the list that only grows.
+    /// The number of rejected families that were logged. Their list only grows.
     rejected: usize,
-    /// The counts that the added recorders have, by metric and the value of its label.
+    /// The counts that were passed to the added recorders, by metric and the value of its label.
     forwarded: HashMap<(&'static str, String), u64>,
 }
 
 impl Store {
-    /// Returns the series of a family that the store itself counts, by the value of the one label.
+    /// Returns the counts of a metric about the store, each with the value of its only label.
     pub(super) fn own_counts(&self, metric: &Metric, admitted: &Admitted) -> Vec<(String, u64)> {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let families = admitted.families.iter().map(|family| (&*family.about.name, family));
@@ -48,7 +48,8 @@ impl Store {
         }
     }
 
-    /// Logs once what was beyond a bound, and brings the added recorders up to date. Recording itself never logs.
+    /// Logs once for each metric that label sets were beyond its bound, or that its name was rejected, and passes the counts to the
+    /// added recorders. It is called from time to time, because recording never logs.
     pub(crate) fn report(&self) {
         let mut lines = Vec::new();
         let mut forward = Vec::new();

@@ -1,4 +1,4 @@
-//! A histogram whose samples are counted where they are recorded, without a lock.
+//! A histogram whose samples are counted without a lock.
 
 use std::mem;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use super::count::add_saturating;
 use super::halves::Halves;
 use crate::snapshot::Histograms;
 
-/// Counts of samples by bucket, and their sum.
+/// The number of samples in each bucket, and the sum of the samples.
 #[derive(Debug)]
 pub(super) struct Histogram {
     bounds: Bounds,
-    /// The lowest sample that is taken: a duration is never negative.
+    /// The lowest valid sample, such as 0 for durations.
     lowest: f64,
-    /// Samples that were not taken, of the whole family.
+    /// The number of invalid samples of the whole family.
     invalid: Arc<AtomicU64>,
     buckets: Halves<0>,
 }
@@ -27,7 +27,7 @@ impl Histogram {
         Self { lowest, invalid, buckets: Halves::new(bounds.len() + 1), bounds }
     }
 
-    /// Records a sample so many times. A sample that is not finite, or that would make the sum infinite, counts as invalid.
+    /// Records a sample `count` times. A sample that is not finite, or that would make the sum infinite, counts as invalid.
     #[inline]
     pub(super) fn add(&self, value: f64, count: u64) {
         if !value.is_finite() || value < self.lowest {

@@ -1,4 +1,4 @@
-//! Labels the page can show, whatever a program or its users put into them.
+//! Makes labels that are valid on the page from any text of a program or its users.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,14 @@ use metrics::{Key, Label};
 use super::name::sanitized;
 use crate::label::{clean_pair_name, clean_value};
 
-/// What a blank provider or model becomes.
+/// The label value for a blank provider or model.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-/// What stands for every value beyond the bound.
+/// The label value of series for label sets beyond the bound.
 pub(crate) const OTHER: &str = "other";
 
-/// Returns the labels of a key as the page can have them, or `None` when they are so already. One that every series has is left
-/// out: with it and without it the series is the same.
+/// Returns clean labels for a key, or `None` if its labels are clean. A label that equals a global label is left out, because the
+/// series is the same with and without it.
 pub(super) fn clean(key: &Key, global: &[(String, String)]) -> Option<Vec<Label>> {
     let is_global =
         |name: &str, value: &str| global.iter().any(|(of_all, of_all_value)| of_all == name && of_all_value == value);
@@ -29,7 +29,7 @@ pub(super) fn clean(key: &Key, global: &[(String, String)]) -> Option<Vec<Label>
         let mut clean: Vec<Label> = Vec::with_capacity(labels.len());
         for label in labels {
             let name = clean_name(label.key());
-            // Prometheus refuses the whole page for one label name that comes twice; the first one stays.
+            // Prometheus rejects a page if a series has two labels of one name. The first label is kept.
             if clean.iter().all(|earlier| earlier.key() != name) {
                 clean.push(Label::new(name, clean_value(label.value()).into_owned()));
             }
@@ -39,9 +39,9 @@ pub(super) fn clean(key: &Key, global: &[(String, String)]) -> Option<Vec<Label>
     })
 }
 
-/// Whether this can be the name of a label.
+/// Returns whether this is a valid name of a label.
 ///
-/// `le` and `quantile` belong to the format, and names that start with two underscores to Prometheus.
+/// `le` and `quantile` are reserved by the format, names that start with two underscores by Prometheus.
 pub(crate) fn is_label_name(name: &str) -> bool {
     let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !name.is_empty()
@@ -63,7 +63,7 @@ fn clean_name(name: &str) -> String {
     }
 }
 
-/// Returns a provider or model as it is on the labels of `llm` metrics.
+/// Returns the label value for a provider or model.
 pub(super) fn clean_name_of_pair(name: &str) -> Cow<'_, str> {
     clean_pair_name(name).unwrap_or(Cow::Borrowed(UNKNOWN))
 }

@@ -1,6 +1,6 @@
-//! Where metrics are counted: families by name, each with its series up to the bound.
+//! The store, where metrics are counted: families by name, each with a bounded number of series.
 //!
-//! A name means one family and a label set one series, decided when they first come. Readers get a [`Snapshot`].
+//! A name is assigned to a family, and a label set to a series, when it is first used. Readers get a [`Snapshot`].
 
 mod admitted;
 mod bounds;
@@ -49,17 +49,17 @@ pub(crate) use pattern::Pattern;
 pub use recorder::MetricsRecorder;
 pub(crate) use recorder::WeakRecorder;
 
-/// How many providers and models, and how many label sets of any other metric, have series of their own by default.
+/// The default bound: how many pairs of provider and model, and how many label sets of any other metric, have their own series.
 pub(crate) const MAX_SERIES: usize = 1_000;
 
-/// What the store is built from; every value is valid.
+/// The configuration of the store. Every value is valid.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// Bucket bounds by metric name, ascending and finite.
     pub(crate) buckets: Vec<(String, Vec<f64>)>,
     pub(crate) global_labels: Vec<(String, String)>,
     pub(crate) max_series: usize,
-    /// Metrics that no reader gets.
+    /// Excluded metrics, which no reader gets.
     pub(crate) exclude: Vec<Pattern>,
 }
 
@@ -70,7 +70,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Returns the bucket bounds of the catalogue's histograms, overruled by the program's own, by sanitized name in code.
+    /// Returns bucket bounds by sanitized name in code. Those of the program take precedence over those of the catalogue.
     pub(crate) fn bounds(&self) -> HashMap<String, Arc<[f64]>> {
         let catalogue = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
         let mut bounds: HashMap<_, _> =
@@ -93,7 +93,7 @@ pub(crate) struct Store {
     pairs: Pairs,
     shared: Arc<Shared>,
     extras: Extras,
-    /// Times a name beyond the bound was recorded.
+    /// How many times a name beyond the bound was looked up.
     refused_names: AtomicU64,
     reported: health::Reports,
     is_closed: AtomicBool,
@@ -106,7 +106,7 @@ impl Store {
     pub(crate) fn new(config: &Config, extras: Vec<ExtraRecorder>) -> Self {
         let mut global_labels: Vec<(String, String)> = Vec::new();
         for (name, value) in &config.global_labels {
-            // Prometheus refuses a page on which a label comes twice; the last one stays.
+            // Prometheus rejects a page if a series has two labels of one name. The last label is kept.
             global_labels.retain(|(earlier, _)| earlier != name);
             global_labels.push((name.clone(), clean_value(value).into_owned()));
         }
@@ -143,14 +143,14 @@ impl Store {
         }
     }
 
-    /// Makes everything recorded from now on vanish.
+    /// Discards everything that is recorded from now on.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
         self.is_simple.store(false, Ordering::Relaxed);
         self.pairs.forget();
     }
 
-    /// Returns what a key comes to, opening its series if there is room.
+    /// Looks up a key, and opens its series if it is new.
     fn found(&self, key: &Key, kind: MetricKind) -> Found {
         let found = unpoisoned(self.admitted.read()).find(key, kind, &self.config);
         let found = found.unwrap_or_else(|| unpoisoned(self.admitted.write()).open(key, kind, &self.config));
@@ -160,7 +160,7 @@ impl Store {
         found
     }
 
-    /// Does something with the series of a provider and model, whose names need not be clean.
+    /// Calls the function with the series of a provider and model, whose names need not be clean.
     #[inline]
     fn with_pair<T>(&self, provider: &str, model: &str, then: impl Fn(&Arc<Pair>) -> T) -> T {
         let cached = self.pairs.with_cached(provider, model, &then);
@@ -178,7 +178,7 @@ impl Store {
         Pair::new(provider, model, LabelSet::new(global.chain(own)), &self.shared)
     }
 
-    /// Reads all values. Of a provider and model they belong to one moment.
+    /// Reads all values. Those of one provider and model are consistent with each other.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let admitted = unpoisoned(self.admitted.read());
         let mut columns = Columns::new(|metric| {
@@ -188,7 +188,8 @@ impl Store {
         });
         let parts: Vec<_> = admitted.families.iter().map(|family| family.parts()).collect();
         let own_counts: Vec<_> = METRICS.iter().map(|metric| self.own_counts(metric, &admitted)).collect();
-        // Values are read without the lock: a recording under way is waited for, and others have to open series meanwhile.
+        // Values are read after the lock is released: the reads wait for running updates, and meanwhile other threads must be
+        // able to open series.
         drop(admitted);
         self.pairs.all().iter().for_each(|pair| pair.read(&mut columns));
         let mut families: Vec<Family> = parts

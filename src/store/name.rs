@@ -1,16 +1,16 @@
-//! The names of families, made from names in code by the rules that OpenTelemetry and the `metrics` ecosystem share.
+//! Derives the names of families from names in code, by the rules that OpenTelemetry and the `metrics` ecosystem share.
 
 use metrics::Unit;
 
 use crate::catalog::{self, Metric, MetricKind};
 
-/// Returns the name with every character replaced that Prometheus does not accept.
+/// Returns the name with `_` instead of characters that Prometheus does not accept.
 pub(crate) fn sanitized(name: &str) -> String {
     let is_valid = |at: usize, c: char| c == '_' || c == ':' || c.is_ascii_alphabetic() || at > 0 && c.is_ascii_digit();
     name.chars().enumerate().map(|(at, c)| if is_valid(at, c) { c } else { '_' }).collect()
 }
 
-/// Returns what all spellings of a name have in common: `jobs.done`, `jobs_done` and the counter `jobs_done_total` are one metric.
+/// Returns the canonical form of a name. The counters `jobs.done`, `jobs_done` and `jobs_done_total` are one metric.
 pub(super) fn canonical(sanitized: &str, kind: MetricKind) -> &str {
     match kind {
         MetricKind::Counter => sanitized.strip_suffix("_total").unwrap_or(sanitized),
@@ -18,10 +18,10 @@ pub(super) fn canonical(sanitized: &str, kind: MetricKind) -> &str {
     }
 }
 
-/// Returns the name of the family: with the unit, if one is described, and `_total` for a counter.
+/// Returns the name of the family: the name in code, with its unit if one is described, and `_total` for a counter.
 pub(crate) fn exposed(sanitized: &str, kind: MetricKind, unit: Option<Unit>) -> String {
     let base = match canonical(sanitized, kind) {
-        // Of a counter called `_total` readers take the ending away, and there must be something left.
+        // Readers remove the suffix `_total` of a counter. The rest must not be empty.
         "" => "_",
         base => base,
     };
@@ -42,7 +42,7 @@ pub(super) fn of_samples(family: &str, kind: MetricKind) -> impl Iterator<Item =
     kind.sample_suffixes().iter().map(move |suffix| format!("{family}{suffix}"))
 }
 
-/// Finds the metric of the catalogue that a name means, however it is spelt.
+/// Finds the metric of the catalogue with this name, in any spelling.
 pub(crate) fn own(name: &str) -> Option<&'static Metric> {
     if !["llm", "botticelli", "target"].iter().any(|prefix| name.starts_with(prefix)) {
         return None;

@@ -1,8 +1,8 @@
 //! The series of one provider and model in the store.
 //!
-//! Everything that a call records when it ends is one update of one group of counts, so that no reader sees a part of it. Three
-//! families are derived from the counts of others: a call adds to its bucket and its tokens alone, and the reader adds up requests
-//! and all tokens. What is recorded apart from calls has counts of its own.
+//! All that a call records when it ends is one update of one group of counts, so that readers see it as a whole. Some families are
+//! computed from the counts of others: a call adds to a bucket of durations and to its tokens, and a reader computes the number of
+//! requests and the sum of all tokens. Facts that are recorded without a call have counts of their own.
 
 mod by_name;
 
@@ -27,12 +27,12 @@ use crate::snapshot::{LabelSet, Labels};
 use crate::usage::Usage;
 pub(super) use by_name::ByName;
 
-/// What all pairs of a store have in common.
+/// The data that all pairs of a store share.
 pub(super) struct Shared {
     pub(super) durations: About,
     pub(super) first_chunks: About,
     pub(super) chunk_gaps: About,
-    /// Usages that no call can have.
+    /// The number of implausible usages.
     pub(super) invalid_tokens: Arc<AtomicU64>,
     pub(super) extras: Extras,
 }
@@ -40,21 +40,21 @@ pub(super) struct Shared {
 /// A histogram that every pair has.
 pub(super) struct About {
     pub(super) bounds: Bounds,
-    /// Samples that were not taken, of the whole family.
+    /// The number of invalid samples of the whole family.
     pub(super) invalid: Arc<AtomicU64>,
-    /// Whether no reader gets it, and no memory is kept for it.
+    /// Whether the histogram is excluded: no reader gets it, and it takes no memory.
     pub(super) is_excluded: bool,
 }
 
-// The places of counts in the group. The count of an excluded metric stays: it takes 24 bytes. The first places are those of the
-// counters by their index: what is recorded apart from calls, and counters from which no other family is derived.
+// The indexes of counts in the group. The first ones are those of `PairCounter::index`: facts that are recorded without a call, and
+// counters that are not computed from others. Excluded metrics keep their counts, which take 24 bytes each.
 const CALL_PROMPT: usize = PairCounter::COUNT;
 const CALL_COMPLETION: usize = CALL_PROMPT + 1;
-/// Durations recorded apart from calls, which are no requests.
+/// The number of durations that were recorded without a call. They don't count as requests.
 const SINGLE_DURATIONS: usize = CALL_COMPLETION + 1;
 const COUNTS: usize = SINGLE_DURATIONS + 1;
 
-/// Bits of `shown` beyond those of the counters.
+/// A bit of `shown` besides those of the counters.
 const LAST_SUCCESS_IS_SET: u64 = 1 << 62;
 
 pub(crate) struct Pair {
@@ -68,16 +68,16 @@ pub(crate) struct Pair {
     last_success: Number,
     first_chunks: OnceLock<Histogram>,
     chunk_gaps: OnceLock<Histogram>,
-    /// The counters that readers get although they are 0, a bit each.
+    /// A bit for each counter that readers get even if it is 0.
     shown: AtomicU64,
     exemplars: Mutex<Exemplars>,
-    /// For each of the added recorders its handles.
+    /// The handles of each added recorder.
     extras: Box<[Handles]>,
     lasting: OnceLock<&'static Self>,
 }
 
 impl Pair {
-    /// Makes the series of a pair whose names are clean. Nothing of it is registered with the added recorders yet.
+    /// Creates the series of a pair, whose names must be clean. They are not yet registered with the added recorders.
     pub(super) fn new(provider: &str, model: &str, labels: LabelSet, shared: &Arc<Shared>) -> Self {
         let (provider, model): (Arc<str>, Arc<str>) = (provider.into(), model.into());
         let handles = |_| Handles::new(Arc::clone(&provider), Arc::clone(&model));
@@ -108,7 +108,7 @@ impl Pair {
         self.each_extra(|handles, recorder| handles.open(recorder));
     }
 
-    /// Does something with the handles of each added recorder. No lock may be held: they may record something themselves.
+    /// Calls the function with the handles of each added recorder. No lock may be held, because they may record metrics themselves.
     #[inline]
     fn each_extra(&self, record: impl Fn(&Handles, &dyn Recorder)) {
         for (handles, recorder) in self.extras.iter().zip(self.shared.extras.iter()) {
@@ -130,7 +130,7 @@ impl Pair {
         }
     }
 
-    /// Records a duration apart from calls so many times.
+    /// Records a duration without a call, `count` times.
     fn single_durations(&self, seconds: f64, count: u64) {
         if !is_duration(seconds) {
             return self.count_invalid_durations(count);
@@ -155,7 +155,7 @@ impl Pair {
         }
     }
 
-    /// Returns the usage if a call can have it, and counts it as invalid otherwise.
+    /// Returns the usage if it is plausible. Otherwise counts it as invalid.
     #[inline]
     fn checked(&self, usage: Usage) -> Option<Usage> {
         if is_plausible(&usage) {
@@ -171,19 +171,19 @@ impl Pair {
         add_saturating(&self.shared.durations.invalid, count);
     }
 
-    /// Adds to one counter by its name in code.
+    /// Adds to one counter.
     fn add(&self, counter: PairCounter, more: u64) {
         self.calls.update().add(counter.index(), more);
     }
 
-    /// Makes readers get a counter although it is 0.
+    /// Makes readers get a counter even if it is 0.
     fn show(&self, counter: PairCounter) {
         self.shown.fetch_or(bit(counter), Ordering::Relaxed);
     }
 
     fn set_last_success(&self, time: f64) {
         self.last_success.set(time);
-        // Once: an atomic addition costs more than a look.
+        // The bit is set once: an atomic write costs more than a read.
         if self.shown.load(Ordering::Relaxed) & LAST_SUCCESS_IS_SET == 0 {
             self.shown.fetch_or(LAST_SUCCESS_IS_SET, Ordering::Release);
         }
@@ -197,7 +197,7 @@ impl Pair {
         lazy(&self.chunk_gaps, &self.shared.chunk_gaps)
     }
 
-    /// Keeps the ids of a sample's span, unless another thread is doing so at this moment.
+    /// Keeps a sample as an exemplar, unless another thread holds the lock of the exemplars.
     fn keep(&self, trace: Option<TraceIds>, value: f64, of: impl FnOnce() -> Of) {
         if let Some(ids) = trace
             && let Ok(mut exemplars) = self.exemplars.try_lock()
@@ -230,7 +230,7 @@ impl Pair {
         let shown = self.shown.load(Ordering::Relaxed);
         let exemplars = match self.exemplars.try_lock() {
             Ok(exemplars) => exemplars.clone(),
-            // They are for a look at an example. None is better than a wait.
+            // Exemplars are only examples: it is better to leave them out than to wait.
             Err(_) => Exemplars::default(),
         };
         self.calls.read(|totals| {

@@ -13,38 +13,38 @@ use super::pair::Pair;
 use crate::lock::unpoisoned;
 use cache::{Asked, CACHE, MAX_CACHED};
 
-/// The pairs up to the bound. Further ones share a pair for each provider, (`gemini`, `other`), and those of providers beyond
+/// The pairs up to the bound. Further pairs of a provider share one, (`gemini`, `other`). Those of providers beyond
 /// [`MAX_PROVIDERS`] share (`other`, `other`).
 ///
-/// A pair is admitted once for all `llm` metrics together, so that what readers get of it is whole.
+/// A pair is admitted once for all `llm` metrics together, so that readers get all metrics of it or none.
 pub(super) struct Pairs {
-    /// What they are known by in caches. [`FORGOTTEN`] in the end.
+    /// Identifies this store in the caches. [`FORGOTTEN`] after the store is closed.
     id: AtomicU64,
     limit: usize,
     admitted: RwLock<Admitted>,
-    /// Times a pair beyond the bound was recorded.
+    /// How many times a pair beyond the bound was recorded.
     folded: AtomicU64,
 }
 
-/// No entry of a cache has this.
+/// An id that no entry of a cache has.
 const FORGOTTEN: u64 = u64::MAX;
 
-/// How many providers have a pair for models beyond the bound.
+/// How many providers may have a pair for their models beyond the bound.
 const MAX_PROVIDERS: usize = 100;
 
 #[derive(Default)]
 struct Admitted {
     by_name: HashMap<Names, Arc<Pair>>,
-    /// In the order of the page.
+    /// The pairs in the order of the page.
     sorted: Vec<Arc<Pair>>,
-    /// How many of them stand for others.
+    /// How many of these are for models beyond the bound.
     overflow: usize,
 }
 
 #[derive(PartialEq, Eq, Hash)]
 struct Names(Arc<str>, Arc<str>);
 
-/// Names as they are in the map.
+/// Clean names, to look up [`Names`] without allocating.
 #[derive(Hash)]
 struct Clean<'a>(&'a str, &'a str);
 
@@ -71,11 +71,11 @@ impl Pairs {
         unpoisoned(self.admitted.read()).sorted.clone()
     }
 
-    /// Does something with a pair that the thread has asked for lately; `None` if it has not.
+    /// Calls the function with a pair in the cache of this thread. Returns `None` if it is not there.
     #[inline(always)]
     pub(super) fn with_cached<T>(&self, provider: &str, model: &str, then: impl FnOnce(&Arc<Pair>) -> T) -> Option<T> {
-        // A pair in the cache is used while the cache is borrowed. Others may borrow it too: who records inside finds the pair as
-        // well. At the end of a thread there is no cache.
+        // The cache is borrowed while the function runs. The function may record metrics: then the cache is borrowed again, which
+        // is allowed. When a thread ends, its cache is dropped before other thread-local values that may still record.
         let cached = CACHE.try_with(|cache| {
             let cache = cache.try_borrow().ok()?;
             Some(then(cache.find(&Asked::new(self.id.load(Ordering::Relaxed), provider, model))?))
@@ -100,12 +100,13 @@ impl Pairs {
         is_own.then(|| lasting::keep(pair.lasting()))
     }
 
-    /// Makes every pair that is in a cache a stranger, and every later one.
+    /// Makes sure that no pair of this store is found in a cache any more.
     pub(super) fn forget(&self) {
         self.id.store(FORGOTTEN, Ordering::Relaxed);
     }
 
-    /// Returns a pair that is not found at once in the cache, and keeps it there. `open` makes the pair of clean names.
+    /// Returns a pair that [`with_cached`](Self::with_cached) did not find, and adds it to the cache. `open` creates a new pair
+    /// from clean names.
     #[cold]
     pub(super) fn open(&self, provider: &str, model: &str, open: impl Fn(&str, &str) -> Pair) -> Arc<Pair> {
         let asked = &Asked::new(self.id.load(Ordering::Relaxed), provider, model);
@@ -115,7 +116,7 @@ impl Pairs {
         }
         let (pair, is_folded) = self.admit(provider, model, open);
         if is_folded {
-            // Not in the cache: there may be no end of them, and they would push the others out.
+            // It is not cached: there may be any number of such names, and they would replace the other entries.
             self.folded.fetch_add(1, Ordering::Relaxed);
         } else if asked.id != FORGOTTEN && provider.len() + model.len() <= MAX_CACHED {
             let _ = CACHE.try_with(|cache| {
@@ -127,7 +128,7 @@ impl Pairs {
         pair
     }
 
-    /// Returns a pair, and whether it stands for others.
+    /// Returns a pair, and whether it is a shared one because of the bound.
     fn admit(&self, provider: &str, model: &str, open: impl Fn(&str, &str) -> Pair) -> (Arc<Pair>, bool) {
         if let Some(known) = self.get(provider, model) {
             return (known, false);
@@ -137,7 +138,7 @@ impl Pairs {
         if let Some(known) = admitted.by_name.get(&Clean(&provider, &model)) {
             return (Arc::clone(known), false);
         }
-        // Beyond the bound no write lock is needed: the pair for others is open from the second model on.
+        // Beyond the bound only the first look-up needs the write lock, to open the shared pair.
         if admitted.is_overflow(&model, self.limit)
             && let Some(others) = admitted.others(&provider)
         {
@@ -145,7 +146,7 @@ impl Pairs {
         }
         drop(admitted);
         let (pair, is_folded, is_new) = self.admit_new(&provider, &model, open);
-        // Without the lock: added recorders may record something themselves.
+        // After the lock is released, because added recorders may record metrics themselves.
         if is_new {
             pair.open_extras();
         }
@@ -154,7 +155,7 @@ impl Pairs {
 
     fn admit_new(&self, provider: &str, model: &str, open: impl Fn(&str, &str) -> Pair) -> (Arc<Pair>, bool, bool) {
         let mut admitted = unpoisoned(self.admitted.write());
-        // Another thread may have opened it meanwhile.
+        // Another thread may have opened it since the look-up.
         if let Some(known) = admitted.by_name.get(&Clean(provider, model)) {
             return (Arc::clone(known), false, false);
         }
@@ -177,12 +178,12 @@ impl Pairs {
 }
 
 impl Admitted {
-    /// Whether a pair has to share one. A model that is called so shares it anyway, and takes no place.
+    /// Whether a pair must use a shared one. A model with the name `other` always does, and does not count against the bound.
     fn is_overflow(&self, model: &str, limit: usize) -> bool {
         model == OTHER || self.sorted.len() - self.overflow >= limit
     }
 
-    /// Returns the pair for models beyond the bound, if it is open.
+    /// Returns the shared pair for models beyond the bound, if it is open.
     fn others(&self, provider: &str) -> Option<Arc<Pair>> {
         let of_provider = self.by_name.get(&Clean(provider, OTHER));
         let of_all = || self.by_name.get(&Clean(OTHER, OTHER)).filter(|_| self.overflow >= MAX_PROVIDERS);

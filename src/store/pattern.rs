@@ -1,8 +1,8 @@
-//! Which metrics are left out.
+//! Patterns of the metrics that are left out.
 
 use std::str::FromStr;
 
-/// The names of metrics, in code or on the page, with `*` for any text.
+/// A pattern for names of metrics, in code or on the page, with `*` for any text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern(Box<str>);
 
@@ -12,13 +12,13 @@ impl Pattern {
         &self.0
     }
 
-    /// Whether it is this name, the whole of it.
+    /// Whether the whole name matches.
     pub(crate) fn matches(&self, name: &str) -> bool {
         let mut parts = self.0.split('*');
         let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
         let Some(last) = parts.next_back() else { return rest.is_empty() };
         for part in parts {
-            // The first place is the best one: it leaves the most for what follows.
+            // The first match is the best one: it leaves the longest rest for the following parts.
             let Some(at) = rest.find(part) else { return false };
             rest = &rest[at + part.len()..];
         }

@@ -1,10 +1,10 @@
-//! The process as the system sees it, read when a snapshot is taken.
+//! The process metrics, which are read from the system when a snapshot is taken.
 
 use super::Store;
 use crate::catalog::{self, METRICS, Metric};
 use crate::snapshot::{Family, Labels, Value, Values};
 
-/// What was read; `None` where the system does not say.
+/// The values that were read. `None` if the system does not tell a value.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Process {
     /// In microseconds.
@@ -35,7 +35,7 @@ impl Process {
 }
 
 impl Store {
-    /// Appends what the system says of the process to its families.
+    /// Appends the values of the process to its families.
     pub(super) fn push_process(&self, families: &mut [Family]) {
         let is_wanted = |metric: &Metric| !self.config.is_excluded(metric);
         if METRICS.iter().any(|metric| metric.is_of_process() && is_wanted(metric)) {
@@ -80,7 +80,7 @@ mod linux {
 
     /// Reads the folder of a process, such as `/proc/self`.
     pub(super) fn read(folder: &Path) -> Process {
-        // `procfs` trusts the form of what it reads, and panics where a line ends early.
+        // `procfs` panics if a line of these files is too short.
         let of_stat = panic::catch_unwind(|| of_stat(folder)).ok().and_then(Result::ok);
         let max_fds = panic::catch_unwind(|| max_fds(folder)).ok().and_then(Result::ok);
         Process { open_fds: open_fds(folder).ok(), max_fds: max_fds.flatten(), ..of_stat.unwrap_or_default() }
@@ -100,8 +100,8 @@ mod linux {
         })
     }
 
-    /// It is read once. The kernel derives it from the clock, so that it can change by a second, and a start that changes looks
-    /// like a restart.
+    /// Returns the time when the system was booted. It is read once: the kernel computes it from the clock, so it may change by a
+    /// second, and a changed start time of the process would look like a restart.
     fn boot_time() -> Option<u64> {
         static BOOT_TIME: OnceLock<u64> = OnceLock::new();
         match BOOT_TIME.get() {
@@ -110,10 +110,10 @@ mod linux {
         }
     }
 
-    /// `procfs` would count the folders that it opens for this, and before Linux 6.2 also `.` and `..`.
+    /// Counts the open descriptors. `procfs` would also count those that it opens itself, and `.` and `..` before Linux 6.2.
     fn open_fds(folder: &Path) -> io::Result<u64> {
         let all = fs::read_dir(folder.join("fd"))?.try_fold(0_u64, |count, entry| entry.map(|_| count + 1))?;
-        // This folder is open while it is read.
+        // Without the descriptor of the folder that is read here.
         Ok(all.saturating_sub(1))
     }
 

@@ -18,10 +18,11 @@ use crate::lock::unpoisoned;
 use crate::series::{Finished, PairSeries, Series};
 use crate::snapshot::Snapshot;
 
-/// The recorder behind the page, for a program that owns the metrics set-up or serves the page itself.
+/// The recorder behind the page, for a program that sets its own global recorder or serves the page itself.
 ///
-/// Names are fixed when they first come, whatever is described later; labels are clean, the number of series is bounded, and no
-/// sample is lost or counted twice. Made by [`Builder::recorder`](crate::Builder::recorder); cheap to clone.
+/// The name of a family is decided when the metric is first used, and later descriptions don't change it. Labels are clean, the
+/// number of series is bounded, and no sample is lost or counted twice. Created by
+/// [`Builder::recorder`](crate::Builder::recorder). It is cheap to clone.
 #[derive(Clone)]
 pub struct MetricsRecorder {
     store: Arc<Store>,
@@ -32,7 +33,7 @@ impl MetricsRecorder {
         Self { store: Arc::new(Store::new(config, extras)) }
     }
 
-    /// Makes everything recorded from now on vanish.
+    /// Discards everything that is recorded from now on.
     pub(crate) fn close(&self) {
         self.store.close();
     }
@@ -42,7 +43,7 @@ impl MetricsRecorder {
         if self.store.origin.is_forked() { Snapshot::default() } else { self.store.snapshot() }
     }
 
-    /// Logs once what was beyond a bound, and brings the added recorders up to date.
+    /// Logs once for each metric that it was beyond a bound or rejected, and passes these counts to the added recorders.
     pub(crate) fn report(&self) {
         self.store.report();
     }
@@ -115,7 +116,7 @@ impl Store {
         }
     }
 
-    /// Registers a series by its name in code: of a metric of the catalogue by its labels and no others.
+    /// Registers a series by its name in code. Metrics of the catalogue keep only their own labels.
     fn register<T>(
         &self,
         key: &Key,
@@ -144,7 +145,7 @@ impl Store {
         }
     }
 
-    /// Describes a metric of the program. Those of the catalogue keep their names and texts.
+    /// Describes a metric of the program. Metrics of the catalogue keep their descriptions.
     fn describe(
         &self,
         name: KeyName,

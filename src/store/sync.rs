@@ -1,4 +1,4 @@
-//! What the store's lock-free parts are made of. A model checker puts its own in their place.
+//! The types of which the lock-free parts of the store are made. A model checker replaces them by its own.
 
 pub(super) use std::hint::spin_loop;
 pub(super) use std::sync::Mutex;

@@ -1,6 +1,7 @@
-//! Short texts as a few words. A call of `memcmp` costs more than what it compares in the names of providers and models.
+//! Compares short texts as machine words. For names of providers and models a call of `memcmp` costs more than the comparison.
 
-/// Returns the last eight bytes, or all of them; texts of the same length up to eight bytes differ in it if they differ at all.
+/// Returns the last eight bytes, or all bytes of a shorter text. Different texts of the same length, up to eight bytes, have
+/// different words.
 #[inline]
 pub(super) fn last_word(text: &[u8]) -> u64 {
     if let Some(last) = text.last_chunk() {
@@ -18,13 +19,13 @@ pub(super) fn ends(text: &[u8]) -> u64 {
     text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-/// Whether two texts are the same.
+/// Returns whether two texts are equal.
 #[inline]
 pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    // The chunks and the last word or words may overlap.
+    // The chunks and the last words may overlap.
     if a.len() > 16 {
         let (chunks, others) = (a.as_chunks::<16>().0, b.as_chunks::<16>().0);
         return (a.last_chunk::<16>() == b.last_chunk()) & (a.first_chunk::<16>() == b.first_chunk())

@@ -1,4 +1,4 @@
-//! The series of a pair as handles of `metrics`: what a call site gets that registers one by its name in code.
+//! Handles of `metrics` for the series of a pair, for call sites that register a metric of the catalogue by its name.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,7 +48,7 @@ impl CounterFn for ByName<PairCounter> {
     }
 
     fn absolute(&self, absolute: u64) {
-        // Within the read: others that set this counter wait, and don't add the same difference again.
+        // Inside `read`, because its lock keeps other threads that set this counter from adding the same difference again.
         self.pair.calls.read(|totals| {
             let missing = absolute.saturating_sub(value(totals, self.series));
             if missing > 0 {
@@ -146,12 +146,12 @@ impl HistogramFn for ByName<PairHistogram> {
 }
 
 impl Metric {
-    /// Returns which of a pair's gauges this is.
+    /// Returns the gauge of a pair for this metric.
     pub(in crate::store) fn pair_gauge(&self) -> PairGauge {
         if self.name == catalog::IN_FLIGHT.name { PairGauge::InFlight } else { PairGauge::LastSuccess }
     }
 
-    /// Returns which of a pair's histograms this is.
+    /// Returns the histogram of a pair for this metric.
     pub(in crate::store) fn pair_histogram(&self) -> PairHistogram {
         match self.name {
             name if name == catalog::DURATION.name => PairHistogram::Duration,
@@ -160,8 +160,8 @@ impl Metric {
         }
     }
 
-    /// Returns which of a pair's counters this is, by the value of its third label where it has one; an unknown value is the one
-    /// for all others.
+    /// Returns the counter of a pair for this metric and the value of its third label, if it has one. For an unknown value it is
+    /// the last counter of the metric, which stands for all other values.
     pub(in crate::store) fn pair_counter(&self, third: Option<&str>) -> PairCounter {
         let of_metric = |counter: &PairCounter| counter.metric().name == self.name;
         let mut last = PairCounter::REQUESTS;
