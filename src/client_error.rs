@@ -17,7 +17,8 @@ use crate::error_type::{ClassifyError, ErrorType};
 ///
 /// use botticelli_obs::{ClassifyError, ErrorType};
 ///
-/// assert_eq!(io::Error::from(io::ErrorKind::ConnectionRefused).error_type(), ErrorType::Network);
+/// let error = io::Error::from(io::ErrorKind::ConnectionRefused);
+/// assert_eq!(error.error_type(), ErrorType::Network);
 /// ```
 impl ClassifyError for io::Error {
     fn error_type(&self) -> ErrorType {

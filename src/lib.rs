@@ -18,15 +18,16 @@
 //!
 //! let telemetry = Builder::new().with_prometheus_endpoint("127.0.0.1:0").install()?;
 //!
-//! let mut call = LlmCall::start("gemini", "gemini-2.5-flash");
+//! let mut call = LlmCall::start("ollama", "llama3.2");
 //! call.record_usage(Usage::new(12, 30));
 //! call.finish();
-//! drop(LlmCall::start("gemini", "gemini-2.5-flash")); // dropped: counted as cancelled
+//! drop(LlmCall::start("ollama", "llama3.2")); // dropped: counted as cancelled
 //!
-//! let page = telemetry.render(); // Prometheus scrapes the same page from `telemetry.metrics_addr()`
-//! assert!(page.contains(r#"llm_requests_total{provider="gemini",model="gemini-2.5-flash"} 2"#));
-//! assert!(page.contains(r#"llm_tokens_total{provider="gemini",model="gemini-2.5-flash"} 42"#));
-//! assert!(page.contains(r#"{provider="gemini",model="gemini-2.5-flash",error_type="cancelled"} 1"#));
+//! // Prometheus scrapes the same page from `telemetry.metrics_addr()`.
+//! let page = telemetry.render();
+//! assert!(page.contains(r#"llm_requests_total{provider="ollama",model="llama3.2"} 2"#));
+//! assert!(page.contains(r#"llm_tokens_total{provider="ollama",model="llama3.2"} 42"#));
+//! assert!(page.contains(r#"{provider="ollama",model="llama3.2",error_type="cancelled"} 1"#));
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

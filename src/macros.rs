@@ -13,8 +13,9 @@
 /// let model = String::from("gemini-2.5-flash");
 /// let started = std::time::Instant::now();
 /// botticelli_obs::llm_request!("gemini", model);
-/// // The same as this macro, `llm_duration!` and `llm_tokens!` together, with one look-up of the series:
-/// botticelli_obs::llm_request!("gemini", model, duration: started.elapsed(), prompt: 12, completion: 30);
+/// // The same as this macro, `llm_duration!` and `llm_tokens!`, with one look-up of the series:
+/// let elapsed = started.elapsed();
+/// botticelli_obs::llm_request!("gemini", model, duration: elapsed, prompt: 12, completion: 30);
 /// ```
 #[macro_export]
 macro_rules! llm_request {

@@ -21,7 +21,8 @@ use std::ops::Add;
 /// use botticelli_obs::Usage;
 ///
 /// let tries = [Usage::new(12, 0), Usage::new(12, 30)];
-/// assert_eq!(tries.into_iter().fold(Usage::default(), |sum, usage| sum + usage), Usage::new(24, 30));
+/// let sum = tries.into_iter().fold(Usage::default(), |sum, usage| sum + usage);
+/// assert_eq!(sum, Usage::new(24, 30));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Usage {

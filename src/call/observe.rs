@@ -202,7 +202,11 @@ impl LlmCall {
     /// ```
     /// use botticelli_obs::{ClassifyError, LlmCall, LlmResponse};
     ///
-    /// async fn observed<T: LlmResponse, E: ClassifyError>(send: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    /// async fn observed<T, E>(send: impl Future<Output = Result<T, E>>) -> Result<T, E>
+    /// where
+    ///     T: LlmResponse,
+    ///     E: ClassifyError,
+    /// {
     ///     LlmCall::start("gemini", "gemini-2.5-flash").observe(send).await
     /// }
     /// ```
@@ -219,12 +223,15 @@ impl LlmCall {
     /// ```
     /// use botticelli_obs::{ErrorType, LlmCall, Usage};
     ///
-    /// async fn observed(send: impl Future<Output = Result<(String, u64), String>>) -> Result<(String, u64), String> {
-    ///     let call = LlmCall::start("ollama", "llama3.2").observe_with(send, |call, result| match result {
+    /// type Reply = Result<(String, u64), String>;
+    ///
+    /// async fn observed(send: impl Future<Output = Reply>) -> Reply {
+    ///     let call = LlmCall::start("ollama", "llama3.2");
+    ///     call.observe_with(send, |call, result| match result {
     ///         Ok((_, tokens)) => call.record_usage(Usage::new(0, *tokens)),
     ///         Err(_) => call.record_error(ErrorType::Network),
-    ///     });
-    ///     call.await
+    ///     })
+    ///     .await
     /// }
     /// ```
     pub fn observe_with<F, T, E, R>(self, future: F, report: R) -> ObserveWith<F, R>

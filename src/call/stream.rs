@@ -319,7 +319,9 @@ impl LlmCall {
     ///
     /// let chunks = stream::iter([("to be", 0), ("or not", 12)]);
     /// let call = LlmCall::start("ollama", "llama3.2");
-    /// let chunks = call.wrap_stream_with(chunks, |call, (_, tokens)| call.record_usage(Usage::new(3, *tokens)));
+    /// let chunks = call.wrap_stream_with(chunks, |call, (_, tokens)| {
+    ///     call.record_usage(Usage::new(3, *tokens));
+    /// });
     /// # drop(chunks);
     /// ```
     pub fn wrap_stream_with<S, R>(self, stream: S, report: R) -> ObservedStreamWith<S, R>
@@ -340,7 +342,8 @@ impl LlmCall {
     /// use futures_util::{StreamExt, stream};
     ///
     /// # async fn example() -> std::io::Result<()> {
-    /// let words = stream::iter([Ok::<_, std::io::Error>("to be ".to_owned()), Ok("or not".to_owned())]);
+    /// let words = ["to be ", "or not"].map(|word| Ok::<_, std::io::Error>(word.to_owned()));
+    /// let words = stream::iter(words);
     /// let mut words = LlmCall::start("ollama", "llama3.2").wrap_stream(words);
     /// while let Some(word) = words.next().await {
     ///     print!("{}", word?);

@@ -15,7 +15,9 @@
 //! ```
 //! use botticelli_obs::{LlmCall, json};
 //!
-//! async fn ask(send: impl Future<Output = std::io::Result<json::Value>>) -> std::io::Result<json::Value> {
+//! async fn ask(
+//!     send: impl Future<Output = std::io::Result<json::Value>>,
+//! ) -> std::io::Result<json::Value> {
 //!     let call = LlmCall::start("anthropic", "claude-sonnet-4-5");
 //!     let body = call.observe_with(send, |call, result| match result {
 //!         Ok(body) => call.record_json(body),

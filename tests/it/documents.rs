@@ -124,6 +124,22 @@ fn examples_show_what_a_reader_has_to_type() {
     }
 }
 
+/// The width of rustdoc's column: what is longer runs off its edge.
+#[test]
+fn examples_fit_the_page() {
+    let lib = files(&["src"], "rs").into_iter().filter(|(path, _)| path.ends_with("src/lib.rs"));
+    let mut documents: Vec<(PathBuf, String)> = lib.map(|(path, source)| (path, doc_comments(&source))).collect();
+    documents.extend(files(&["src"], "md"));
+    assert!(documents.len() >= 3, "{}", documents.len());
+    for (path, text) in &documents {
+        for (shown, _) in examples(text) {
+            for line in shown {
+                assert!(line.chars().count() <= 94, "{}: too long for the page: {line}", path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn code_for_one_system_is_compiled_on_that_system_only() {
     const OF_ONE_SYSTEM: &[&str] = &["os::unix", "os::fd", "os::linux", "os::windows", "signal::unix", "\"/proc/"];
