@@ -22,7 +22,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.dates as dates
 import matplotlib.pyplot as plt
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
@@ -30,7 +30,10 @@ from PIL import Image
 HERE = pathlib.Path(__file__).parent
 BACKGROUND, PANEL, BORDER, TEXT, MUTED, GRID = "#111217", "#181b1f", "#2b2e36", "#d8d9da", "#8e9197", "#26292f"
 NAMED = {"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c"}
-PALETTE = ["#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#705da0", "#37872d", "#fade2a"]
+PALETTE = [
+    "#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#b877d9", "#5794f2", "#37872d",
+    "#ffee52", "#c4162a", "#1f60c4", "#8f3bb8", "#ffb357", "#c8f2c2", "#ca95e5", "#c0d8ff",
+]  # fmt: skip
 HEAT = LinearSegmentedColormap.from_list("oranges", ["#181b1f", "#5c2d0e", "#c15c17", "#ff9830", "#fff1d6"])
 # Pixels of a unit of Grafana's grid, across and down, and between two panels.
 ACROSS, DOWN, GAP, DPI = 58, 34, 8, 100
@@ -265,8 +268,24 @@ class Drawing:
     def save(self, path):
         drawn = io.BytesIO()
         self.figure.savefig(drawn, dpi=DPI, facecolor=BACKGROUND)
-        Image.open(drawn).convert("RGB").quantize(128).save(path, optimize=True)
+        reduced(Image.open(drawn).convert("RGB")).save(path, optimize=True)
         plt.close(self.figure)
+
+
+def reduced(image):
+    """An image of 256 colours: those of the series, since a line has few pixels, and the most frequent of the others."""
+    blended = [to_rgb(color) for color in [*PALETTE, *NAMED.values()]]
+    panel = to_rgb(PANEL)
+    series = [
+        tuple(round(255 * (share * of + (1 - share) * on)) for of, on in zip(color, panel))
+        for share in (1, 0.6, 0.3)
+        for color in blended
+    ]
+    frequent = [color for _, color in sorted(image.getcolors(1 << 24), reverse=True)]
+    colors = list(dict.fromkeys(series + frequent))[:256]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for color in colors for part in color])
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def time_of(seconds):
