@@ -24,7 +24,7 @@ impl Address {
     }
 
     /// Returns the address in a URL.
-    pub(super) fn of_url(url: &reqwest::Url) -> Option<Self> {
+    pub(super) fn of_url(url: &url::Url) -> Option<Self> {
         Some(Self { host: Host::parse(url.host_str()?)?, port: url.port_or_known_default()? })
     }
 

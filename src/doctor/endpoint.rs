@@ -30,7 +30,7 @@ pub(super) async fn check_traces(settings: Arc<Settings>) -> Vec<Finding> {
     };
     vec![match send(config, Signal::Traces).await {
         Ok(()) => Finding::good(CHECK, format!("{config} takes traces")),
-        Err(Refusal::UnknownSignal) => {
+        Err(Refusal::UnknownSignal(_)) => {
             Finding::broken(CHECK, format!("{config} takes no traces"), "point it at Jaeger or at a Collector")
         }
         Err(refusal) => diagnose_failure(CHECK, config, Signal::Traces, &refusal).await,
@@ -43,7 +43,7 @@ pub(super) async fn check_metrics(settings: Arc<Settings>) -> Vec<Finding> {
         let config = &push.otlp;
         return vec![match send(config, Signal::Metrics).await {
             Ok(()) => Finding::good(CHECK, format!("{config} takes metrics")),
-            Err(Refusal::UnknownSignal) => {
+            Err(Refusal::UnknownSignal(_)) => {
                 let found = format!("{config} stores traces only, as Jaeger does; metrics sent to it are lost");
                 let remedy = "let Prometheus scrape the program (OTEL_METRICS_EXPORTER=prometheus), or point \
                               OTEL_EXPORTER_OTLP_METRICS_ENDPOINT at a Collector";
@@ -97,7 +97,7 @@ async fn diagnose_failure(check: &'static str, config: &Config, signal: Signal, 
 
 /// Returns scheme, host and port of an endpoint.
 fn origin(endpoint: &str) -> String {
-    match endpoint.parse::<reqwest::Url>() {
+    match endpoint.parse::<url::Url>() {
         Ok(url) => url.origin().ascii_serialization(),
         Err(_) => endpoint.to_owned(),
     }

@@ -7,7 +7,6 @@ use super::web::Server;
 use super::{Finding, Mistake, variables};
 use crate::install::{Builder, Environment, InstallError, Plan};
 use crate::scrape::Token;
-use crate::spans::Backend;
 use crate::textfile::TextFile;
 use crate::{otlp, push};
 
@@ -44,10 +43,7 @@ pub(super) fn check() -> (Settings, Vec<Finding>) {
     match Plan::resolve(&Builder::new(), &environment) {
         Ok(plan) => {
             findings.extend(plan.faults.iter().map(|fault| invalid_setting(&fault.error)));
-            settings.traces = plan.traces.and_then(|config| match config.backend {
-                Backend::Otlp(otlp) => Some(otlp),
-                Backend::Stdout => None,
-            });
+            settings.traces = plan.traces.and_then(|config| config.backend.endpoint().cloned());
             settings.push = plan.push;
             findings.extend(plan.textfile.map(textfile));
             if let Some(metrics) = plan.metrics {

@@ -2,18 +2,24 @@
 
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, Url};
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Bytes;
 use serde_json::Value;
+use url::Url;
 
 use crate::cause::innermost;
+use crate::otlp::{self, http::Client};
 use crate::scrape::Token;
 
 /// The limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How many redirects of one request are followed.
+const REDIRECTS: usize = 5;
+
 /// An HTTP client that ignores proxies: a proxy would look for loopback addresses on its own machine.
 #[derive(Clone, Debug)]
-pub(super) struct Web(reqwest::Client);
+pub(super) struct Web(Client);
 
 /// An answer with any status.
 pub(super) struct Answer {
@@ -23,8 +29,7 @@ pub(super) struct Answer {
 
 impl Web {
     pub(super) fn new() -> Option<Self> {
-        let client = crate::otlp::http::builder().ok()?.no_proxy().connect_timeout(TIMEOUT).timeout(TIMEOUT);
-        client.build().ok().map(Self)
+        Client::direct(TIMEOUT).ok().map(Self)
     }
 
     /// Requests a URL.
@@ -33,7 +38,7 @@ impl Web {
     ///
     /// Returns the system's error message if there is no answer.
     async fn get(&self, url: Url) -> Result<Answer, String> {
-        Self::answer(self.0.get(url)).await
+        self.follow(url, None).await
     }
 
     /// Requests a page of metrics.
@@ -42,28 +47,48 @@ impl Web {
     ///
     /// Returns the system's error message if there is no answer.
     pub(super) async fn get_page(&self, url: &str, token: Option<&Token>) -> Result<Answer, String> {
-        let request = self.0.get(url);
-        Self::answer(match token {
-            Some(token) => token.add_to(request),
-            None => request,
-        })
-        .await
+        let url = url.parse().map_err(|_| "not a URL".to_owned())?;
+        self.follow(url, token.map(Token::to_header)).await
     }
 
-    async fn answer(request: RequestBuilder) -> Result<Answer, String> {
-        let answer = request.send().await.map_err(message)?;
-        let status = answer.status().as_u16();
-        Ok(Answer { status, body: answer.text().await.map_err(message)? })
+    /// Requests a URL and what it redirects to. Other servers do not get the header.
+    async fn follow(&self, mut url: Url, mut authorization: Option<HeaderValue>) -> Result<Answer, String> {
+        for _ in 0..=REDIRECTS {
+            let answer = self.0.send(request(&url, authorization.as_ref())?).await;
+            let answer = answer.map_err(|error| innermost(&error).to_string())?;
+            match redirect(&url, &answer) {
+                Some(to) => {
+                    authorization = authorization.filter(|_| to.origin() == url.origin());
+                    url = to;
+                }
+                None => {
+                    let (status, body) = (answer.status().as_u16(), String::from_utf8_lossy(answer.body()));
+                    return Ok(Answer { status, body: body.into_owned() });
+                }
+            }
+        }
+        Err(format!("more than {REDIRECTS} redirects"))
     }
 }
 
-/// Returns the innermost error message, which is the system's. The URL is left out, because it may contain a password.
-fn message(error: reqwest::Error) -> String {
-    if error.is_timeout() {
-        format!("no answer within {TIMEOUT:?}")
-    } else {
-        innermost(&error.without_url()).to_string()
+/// Builds a request. Without another authorization, it has the credentials of the URL.
+fn request(url: &Url, authorization: Option<&HeaderValue>) -> Result<Request<Bytes>, String> {
+    let uri: http::Uri = url.as_str().parse().map_err(|_| "not a URL".to_owned())?;
+    let credentials = authorization.cloned().or_else(|| uri.authority().and_then(otlp::basic));
+    let mut request = Request::get(uri);
+    if let Some(credentials) = credentials {
+        request = request.header(header::AUTHORIZATION, credentials);
     }
+    request.body(Bytes::new()).map_err(|error| error.to_string())
+}
+
+/// Returns where an answer redirects to.
+fn redirect(from: &Url, answer: &Response<Bytes>) -> Option<Url> {
+    if !answer.status().is_redirection() {
+        return None;
+    }
+    let location = answer.headers().get(header::LOCATION)?.to_str().ok()?;
+    from.join(location).ok().filter(|to| matches!(to.scheme(), "http" | "https"))
 }
 
 /// The URL of a server: the value of a variable, or a default.

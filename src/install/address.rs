@@ -10,7 +10,7 @@ impl Setting<'_> {
     /// Parses where to listen. Returns `host:port`, or `None` for `off`.
     pub(super) fn listen(self) -> Parsed<Option<String>> {
         let value = self.value;
-        if value.eq_ignore_ascii_case("off") {
+        if self.is_off() {
             return Ok(None);
         }
         let forms = "write `ip:port`, `host:port`, `[v6]:port`, a port for 127.0.0.1, or `off`";
@@ -39,16 +39,24 @@ impl Setting<'_> {
         Ok(Some(format!("{host}:{port}")))
     }
 
-    /// Parses the host of `OTEL_EXPORTER_PROMETHEUS_HOST`. Returns an IPv6 address in brackets.
-    pub(super) fn listen_host(self) -> Parsed<String> {
+    /// Parses the host of `OTEL_EXPORTER_PROMETHEUS_HOST`. Returns an IPv6 address in brackets, or `None` for `off`.
+    pub(super) fn listen_host(self) -> Parsed<Option<String>> {
+        if self.is_off() {
+            return Ok(None);
+        }
         if self.value.parse::<Ipv6Addr>().is_ok() {
-            return Ok(format!("[{}]", self.value));
+            return Ok(Some(format!("[{}]", self.value)));
         }
         if is_host(self.value) {
-            Ok(self.value.to_owned())
+            Ok(Some(self.value.to_owned()))
         } else {
             Err(self.invalid("not the name or address of a host"))
         }
+    }
+
+    /// Parses the port of `OTEL_EXPORTER_PROMETHEUS_PORT`, or returns `None` for `off`.
+    pub(super) fn listen_port(self) -> Parsed<Option<u16>> {
+        if self.is_off() { Ok(None) } else { self.count().map(Some) }
     }
 
     /// Parses a network in CIDR notation, or a single address.

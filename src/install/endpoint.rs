@@ -5,12 +5,21 @@ use super::error::InstallError;
 use super::setting::{Parsed, Setting};
 use crate::otlp::OtlpProtocol;
 
+/// What the URL of an endpoint is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    pub(super) protocol: OtlpProtocol,
+    /// What is appended to the path for OTLP/HTTP; `None` where the URL is used as it is.
+    pub(super) path_of_signal: Option<&'static str>,
+    /// Whether a URL without a scheme means `https://`.
+    pub(super) is_secure: bool,
+}
+
 impl Setting<'_> {
     /// Parses the URL of an OTLP endpoint and checks that it fits the protocol. Returns the URL that the exporter needs.
-    ///
-    /// `path_of_signal` is appended for OTLP/HTTP, unless it is `None`.
-    pub(super) fn otlp_endpoint(self, protocol: OtlpProtocol, path_of_signal: Option<&str>) -> Parsed<String> {
+    pub(super) fn otlp_endpoint(self, target: Target) -> Parsed<String> {
         let Self { name, value } = self;
+        let Target { protocol, path_of_signal, is_secure } = target;
         if value.contains('@') {
             let why = "the URL must not have credentials: send them with OTEL_EXPORTER_OTLP_HEADERS";
             return Err(self.invalid_secret(why));
@@ -19,7 +28,11 @@ impl Setting<'_> {
         if value.contains(['?', '#']) {
             return Err(self.invalid_secret("the URL has a query or a fragment: leave it out"));
         }
-        let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+        let url = match value.contains("://") {
+            true => value.to_owned(),
+            false if is_secure => format!("https://{value}"),
+            false => format!("http://{value}"),
+        };
         let uri: http::Uri = url.parse().map_err(|_| self.invalid("not a URL such as http://localhost:4317"))?;
         let host = uri.host().unwrap_or_default();
         if host.is_empty() {
@@ -61,8 +74,15 @@ impl Setting<'_> {
             (OtlpProtocol::Grpc, _) if !path.is_empty() => {
                 Err(self.invalid("OTLP/gRPC has no path: leave it out of the URL"))
             }
-            (OtlpProtocol::Grpc, _) => Ok(format!("{scheme}://{authority}")),
+            (OtlpProtocol::Grpc, Some(_)) => Ok(format!("{scheme}://{authority}")),
+            (OtlpProtocol::Grpc, None) => Ok(format!("{scheme}://{authority}:{GRPC_PORT}")),
             (OtlpProtocol::HttpProtobuf, _) => match path_of_signal {
+                Some(_) if PATHS.iter().any(|appended| path.ends_with(appended)) => {
+                    let own = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+                    Err(self.invalid(format!(
+                        "the path of each signal is appended to this URL: leave out its own, or use {own}"
+                    )))
+                }
                 Some(appended) => Ok(format!("{scheme}://{authority}{path}{appended}")),
                 None => Ok(format!("{scheme}://{authority}{}", uri.path())),
             },
@@ -88,3 +108,9 @@ impl Setting<'_> {
         Ok(headers)
     }
 }
+
+/// The port of OTLP/gRPC.
+const GRPC_PORT: u16 = 4317;
+
+/// What OTLP/HTTP has at the end of URLs.
+const PATHS: &[&str] = &["/v1/traces", "/v1/metrics", "/v1/logs"];

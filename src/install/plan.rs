@@ -2,6 +2,7 @@
 
 mod metrics;
 mod otlp;
+mod proxy;
 mod resource;
 mod traces;
 
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) push: Option<push::Config>,
     pub(crate) textfile: Option<PathBuf>,
     pub(crate) policy: FailurePolicy,
+    /// Settings that are valid but hardly meant so, as lines of the log.
+    pub(crate) oddities: Vec<String>,
     /// The invalid settings. A fault stops only the pipelines that use the setting.
     pub(crate) faults: Faults,
 }
@@ -42,7 +45,8 @@ impl Plan {
         let policy = resolver.policy()?;
         let mut faults = Faults::default();
         let logs = faults.keep(&["logs"], resolver.logs()).unwrap_or_default();
-        let mut plan = Self { metrics: None, traces: None, logs, push: None, textfile: None, policy, faults };
+        let oddities = Vec::new();
+        let mut plan = Self { metrics: None, traces: None, logs, push: None, textfile: None, policy, oddities, faults };
         if plan.faults.keep(ALL, resolver.disabled()) == Some(false) {
             plan.add_pipelines(&resolver);
         }
@@ -59,8 +63,10 @@ impl Plan {
         self.metrics = faults.keep_pipeline("metrics", resolver.metrics(&shared));
         self.traces = faults.keep_pipeline("traces", resolver.traces(&shared));
         self.textfile = faults.keep_pipeline("textfile", resolver.textfile(&shared));
-        let listen = self.metrics.as_ref().and_then(|page| page.listen.clone());
-        self.push = faults.keep_pipeline("push", resolver.push(&shared, listen));
+        self.push = faults.keep_pipeline("push", resolver.push(&shared));
+        let endpoint = self.traces.as_ref().and_then(|traces| traces.backend.endpoint());
+        self.oddities.extend(endpoint.and_then(|otlp| resolver.oddity_of_traces(otlp)));
+        self.oddities.extend(self.push.as_ref().and_then(|push| resolver.oddity_of_push(push)));
     }
 }
 

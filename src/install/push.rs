@@ -16,6 +16,8 @@ mod compiled {
     ///
     /// When the system can't create a thread, or the certificate or the system's roots can't be read.
     pub(crate) fn start(config: Config, metrics: &super::scrape::Pipeline) -> io::Result<Pipeline> {
+        // The plan does not know the port that the system has chosen.
+        let config = Config { listen: metrics.addr().map(|addr| addr.to_string()), ..config };
         let recorder = metrics.recorder().clone();
         Pipeline::start(config, Box::new(move || recorder.snapshot()), metrics.recorder())
     }

@@ -110,6 +110,9 @@ fn install_pipelines(builder: Builder) -> Result<Telemetry, InstallError> {
     }
     let telemetry = Telemetry { traces, push, textfile, metrics, origin: Origin::here() };
     failures.report(&telemetry);
+    for oddity in &plan.oddities {
+        tracing::warn!(target: "botticelli_obs", "{oddity}");
+    }
     // The first push is made now, so that an endpoint that does not support metrics is logged at startup.
     drop(telemetry.begin_push());
     Ok(telemetry)
@@ -130,8 +133,12 @@ pub(super) fn start_metrics(
             Some(listen) => {
                 let is_taken = error.kind() == io::ErrorKind::AddrInUse;
                 let first = if is_taken { "free the port, which another program uses, or " } else { "" };
+                let named_by = match config.listen_setting {
+                    "PROMETHEUS_ENDPOINT" => String::new(),
+                    setting => format!(", which {setting} names"),
+                };
                 format!(
-                    "metrics: can't listen on {listen}: {first}set PROMETHEUS_ENDPOINT to another address, such as \
+                    "metrics: can't listen on {listen}{named_by}: {first}set PROMETHEUS_ENDPOINT to another address, such as \
                      127.0.0.1:9465, to port 0 for any, or to `off`"
                 )
             }

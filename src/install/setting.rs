@@ -50,6 +50,11 @@ impl<'a> Setting<'a> {
         })
     }
 
+    /// Whether the value is `off` or `none`, which turn off whatever is configured by a place: an address, an endpoint, a file.
+    pub(super) fn is_off(self) -> bool {
+        OFF.iter().any(|off| off.eq_ignore_ascii_case(self.value))
+    }
+
     pub(super) fn boolean(self) -> Parsed<bool> {
         self.word(&[("true", true), ("false", false)])
     }
@@ -61,14 +66,14 @@ impl<'a> Setting<'a> {
         if items.is_empty() { Err(self.invalid("the list has no items")) } else { Ok(items) }
     }
 
-    /// Parses a list of words. The word `none`, which must be the only one, is an empty list.
+    /// Parses a list of words. The word `none` or `off`, which must be the only one, is an empty list.
     pub(super) fn words_or_none<T: Copy + PartialEq>(self, words: &[(&str, T)]) -> Parsed<Vec<T>> {
         let words: Vec<(&str, Option<T>)> =
-            words.iter().map(|&(word, meaning)| (word, Some(meaning))).chain([("none", None)]).collect();
+            words.iter().map(|&(word, meaning)| (word, Some(meaning))).chain(OFF.map(|off| (off, None))).collect();
         let listed: Vec<Option<T>> =
             self.list()?.into_iter().map(|item| item.word(&words)).collect::<Result<_, _>>()?;
         if listed.contains(&None) && listed.len() > 1 {
-            return Err(self.invalid("`none` can't be combined with other words"));
+            return Err(self.invalid("`none` and `off` can't be combined with other words"));
         }
         Ok(listed.into_iter().flatten().collect())
     }
@@ -171,6 +176,9 @@ impl<'a> Setting<'a> {
         }
     }
 }
+
+/// The words that turn something off.
+const OFF: [&str; 2] = ["none", "off"];
 
 fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(Into::into)

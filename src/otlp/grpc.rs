@@ -6,6 +6,7 @@ use std::io;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
+use super::connect::Connector;
 use super::{CONNECT_TIMEOUT, Config};
 
 /// Creates a channel that connects on first use.
@@ -14,23 +15,30 @@ use super::{CONNECT_TIMEOUT, Config};
 ///
 /// # Errors
 ///
-/// When the certificate can't be read, or the system has no root certificates.
+/// When a certificate can't be used, or the system has no root certificates.
 pub(crate) fn channel(config: &Config) -> io::Result<Channel> {
-    #[cfg(feature = "otlp-tls")]
-    super::tls::check_roots(config)?;
-    let endpoint = Endpoint::from_shared(config.endpoint.clone()).map_err(io::Error::other)?;
-    #[cfg(feature = "otlp-tls")]
-    let endpoint = if config.endpoint.starts_with("https:") {
-        let tls = tonic::transport::ClientTlsConfig::new();
-        let tls = match &config.certificate {
-            Some(pem) => tls.ca_certificate(tonic::transport::Certificate::from_pem(pem)),
-            None => tls.with_native_roots(),
-        };
-        endpoint.tls_config(tls).map_err(io::Error::other)?
-    } else {
-        endpoint
-    };
-    Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(config.timeout).connect_lazy())
+    let connector = Connector::new(config.proxy.clone());
+    let (endpoint, connector) = encrypted(config, connector)?;
+    Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(config.timeout).connect_with_connector_lazy(connector))
+}
+
+/// Adds TLS for an `https://` endpoint. It belongs to the connector, so `tonic` gets a URL for which it does not encrypt itself, and the
+/// URL that its requests name.
+#[cfg(feature = "otlp-tls")]
+fn encrypted(config: &Config, connector: Connector) -> io::Result<(Endpoint, Connector)> {
+    let Some(tls) = super::tls::Tls::of(config)? else { return Ok((endpoint(&config.endpoint)?, connector)) };
+    let origin = config.endpoint.parse().map_err(io::Error::other)?;
+    let plain = config.endpoint.replacen("https:", "http:", 1);
+    Ok((endpoint(&plain)?.origin(origin), connector.with_tls(tls)))
+}
+
+#[cfg(not(feature = "otlp-tls"))]
+fn encrypted(config: &Config, connector: Connector) -> io::Result<(Endpoint, Connector)> {
+    Ok((endpoint(&config.endpoint)?, connector))
+}
+
+fn endpoint(url: &str) -> io::Result<Endpoint> {
+    Endpoint::from_shared(url.to_owned()).map_err(io::Error::other)
 }
 
 /// Returns the headers as gRPC metadata.

@@ -1,20 +1,28 @@
 //! OTLP endpoints: their configuration, and the connection to them.
 
+#[cfg(feature = "_otlp")]
+mod connect;
 #[cfg(feature = "_grpc")]
 pub(crate) mod grpc;
 #[cfg(feature = "otlp-http")]
 pub(crate) mod http;
+mod proxy;
 #[cfg(feature = "otlp-metrics")]
 pub(crate) mod send;
 #[cfg(all(feature = "otlp-tls", feature = "_otlp"))]
-mod tls;
+pub(crate) mod tls;
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::word::words;
+pub(crate) use proxy::Proxy;
+#[cfg(feature = "cli")]
+pub(crate) use proxy::basic;
+#[cfg(feature = "_otlp")]
+pub(crate) use proxy::{is_excluded, is_loopback};
 
-/// The limit for connecting. Without one, a host that drops packets delays an export for about two minutes.
+/// The limit for connecting, through a proxy and with TLS if there are any. Without one, a host that drops packets delays an export for about two minutes.
 #[cfg(feature = "_otlp")]
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -89,11 +97,28 @@ pub(crate) struct Config {
     /// Root certificates to trust instead of the system's, as PEM.
     #[cfg_attr(not(feature = "otlp-tls"), expect(dead_code, reason = "refused where TLS is not compiled in"))]
     pub(crate) certificate: Option<Vec<u8>>,
+    /// What the program shows to an endpoint that demands a certificate.
+    #[cfg_attr(not(feature = "otlp-tls"), expect(dead_code, reason = "refused where TLS is not compiled in"))]
+    pub(crate) identity: Option<Identity>,
+    /// The proxy on the way; `None` to connect directly.
+    pub(crate) proxy: Option<Proxy>,
+}
+
+/// A certificate with its key, as PEM.
+#[derive(Clone)]
+#[cfg_attr(not(feature = "otlp-tls"), expect(dead_code, reason = "refused where TLS is not compiled in"))]
+pub(crate) struct Identity {
+    pub(crate) certificate: Vec<u8>,
+    pub(crate) key: Vec<u8>,
 }
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OTLP/{} to {}", self.transport.name(), self.endpoint)
+        write!(f, "OTLP/{} to {}", self.transport.name(), self.endpoint)?;
+        match &self.proxy {
+            Some(proxy) => write!(f, " through the proxy {proxy}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::io;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
-#[cfg(feature = "cli")]
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 
 use super::{Config, Transport};
@@ -21,14 +20,14 @@ pub(crate) struct Sender {
 enum Connection {
     Grpc(tonic::transport::Channel),
     #[cfg(feature = "otlp-http")]
-    Http(reqwest::Client),
+    Http(super::http::Client),
 }
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The endpoint does not support this signal. A retry is useless.
-    UnknownSignal,
+    /// The endpoint has answered so, as endpoints do that do not support the signal. It may be temporary: during a roll-out others do so too.
+    UnknownSignal(String),
     /// The endpoint rejected this number of data points. OTLP forbids to send them again.
     Rejected(i64),
     /// Any other failure, which may be temporary.
@@ -38,7 +37,7 @@ pub(crate) enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownSignal => f.write_str("the endpoint does not take this signal"),
+            Self::UnknownSignal(answer) => f.write_str(answer),
             Self::Rejected(points) => write!(f, "{points} data points were rejected"),
             Self::Failed(why) => f.write_str(why),
         }
@@ -50,14 +49,25 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// When the certificate can't be read, or the system has no root certificates.
+    /// When a certificate can't be used, or the system has no root certificates.
     pub(crate) fn new(config: &Config) -> io::Result<Self> {
         let connection = match config.transport {
             Transport::Grpc => Connection::Grpc(super::grpc::channel(config)?),
             #[cfg(feature = "otlp-http")]
-            Transport::Http => Connection::Http(super::http::client(config)?),
+            Transport::Http => Connection::Http(super::http::Client::new(config)?),
         };
         Ok(Self { config: config.clone(), connection })
+    }
+
+    /// Returns a sender of spans to the same endpoint, over the same connection; `None` where the URL of the metrics does not tell that
+    /// of the spans.
+    pub(crate) fn for_traces(&self) -> Option<Self> {
+        let endpoint = match &self.connection {
+            Connection::Grpc(_) => self.config.endpoint.clone(),
+            #[cfg(feature = "otlp-http")]
+            Connection::Http(_) => format!("{}/v1/traces", self.config.endpoint.strip_suffix("/v1/metrics")?),
+        };
+        Some(Self { config: Config { endpoint, ..self.config.clone() }, connection: self.connection.clone() })
     }
 
     /// Sends spans, within the timeout of the endpoint.
@@ -65,7 +75,6 @@ impl Sender {
     /// # Errors
     ///
     /// When the request failed or timed out.
-    #[cfg(feature = "cli")]
     pub(crate) async fn traces(
         &self,
         request: ExportTraceServiceRequest,
@@ -73,6 +82,7 @@ impl Sender {
         self.within_timeout(async {
             match &self.connection {
                 Connection::Grpc(channel) => grpc::traces(&self.config, channel.clone(), request).await,
+                #[cfg(feature = "otlp-http")]
                 Connection::Http(client) => http::post(&self.config, client, request).await,
             }
         })
@@ -127,7 +137,6 @@ mod grpc {
         answer.map(tonic::Response::into_inner).map_err(|status| refusal(&status))
     }
 
-    #[cfg(feature = "cli")]
     pub(super) async fn traces(
         config: &Config,
         channel: Channel,
@@ -155,7 +164,7 @@ mod grpc {
             _ if status.message().contains("mapped from HTTP status code") => {
                 Refusal::Failed("the endpoint does not speak gRPC; OTLP/HTTP has another port".to_owned())
             }
-            Code::Unimplemented if !is_encoding => Refusal::UnknownSignal,
+            Code::Unimplemented if !is_encoding => Refusal::UnknownSignal("gRPC status Unimplemented".to_owned()),
             // The server's message is not shown: it may repeat secrets. A status without metadata and with a source comes from the
             // transport, whose error is safe and says more.
             code if status.metadata().is_empty() && std::error::Error::source(status).is_some() => {
@@ -172,46 +181,43 @@ mod http {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use http::{Request, StatusCode};
     use prost::Message;
-    use reqwest::StatusCode;
 
     use super::{Config, Refusal};
     use crate::cause::innermost;
+    use crate::otlp::http::Client;
 
     /// Posts a message as protobuf and decodes the answer.
     pub(super) async fn post<T: Message + Default>(
         config: &Config,
-        client: &reqwest::Client,
+        client: &Client,
         request: impl Message,
     ) -> Result<T, Refusal> {
-        let request_body = request.encode_to_vec();
-        let mut post = client.post(&config.endpoint).header("content-type", "application/x-protobuf");
+        let mut post = Request::post(&config.endpoint).header("content-type", "application/x-protobuf");
         for (name, value) in &config.headers {
             post = post.header(name, value);
         }
-        let post = if config.gzip {
+        let message = request.encode_to_vec();
+        let body = if config.gzip {
+            post = post.header("content-encoding", "gzip");
             let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-            let encoded = encoder.write_all(&request_body).and_then(|()| encoder.finish());
-            let encoded = encoded.map_err(|error| Refusal::Failed(error.to_string()))?;
-            post.header("content-encoding", "gzip").body(encoded)
+            encoder.write_all(&message).and_then(|()| encoder.finish()).map_err(failed)?
         } else {
-            post.body(request_body)
+            message
         };
-        let answer = post.send().await.map_err(failed)?;
+        let answer = client.send(post.body(body.into()).map_err(failed)?).await.map_err(failed)?;
         match answer.status() {
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
-                Err(Refusal::UnknownSignal)
+            status @ (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => {
+                Err(Refusal::UnknownSignal(format!("HTTP status {status}")))
             }
-            status if status.is_success() => {
-                // The request succeeded even if the body of the answer is no protobuf.
-                Ok(T::decode(answer.bytes().await.map_err(failed)?).unwrap_or_default())
-            }
+            // The request succeeded even if the body of the answer is no protobuf.
+            status if status.is_success() => Ok(T::decode(answer.into_body()).unwrap_or_default()),
             status => Err(Refusal::Failed(format!("HTTP status {status}"))),
         }
     }
 
-    fn failed(error: reqwest::Error) -> Refusal {
-        // The URL is left out: the caller shows the endpoint, and the URL may hold secrets.
-        Refusal::Failed(innermost(&error.without_url()).to_string())
+    fn failed(error: impl std::error::Error + 'static) -> Refusal {
+        Refusal::Failed(innermost(&error).to_string())
     }
 }

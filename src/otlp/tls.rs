@@ -1,53 +1,134 @@
-//! Root certificates for `https://` endpoints.
+//! TLS of `https://` endpoints: root certificates, and the certificate that the program shows.
+//!
+//! Both transports use it. The provider of the cryptography is passed explicitly, because the process may have installed another default
+//! one, or none; nothing is installed for the process.
 
 use std::io;
+use std::sync::Arc;
 
-use super::Config;
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
 
-/// Checks that an `https://` endpoint has at least one root certificate.
-///
-/// Without the check every export would fail later, with an error that does not name the cause.
-///
-/// # Errors
-///
-/// When no certificate is configured and the system has none.
-pub(super) fn check_roots(config: &Config) -> io::Result<()> {
-    let has_roots = !config.endpoint.starts_with("https:")
-        || config.certificate.is_some()
-        || !rustls_native_certs::load_native_certs().certs.is_empty();
-    let message = "the system has no root certificates: install them, or name yours by OTEL_EXPORTER_OTLP_CERTIFICATE";
-    if has_roots { Ok(()) } else { Err(io::Error::new(io::ErrorKind::NotFound, message)) }
+use super::connect::Io;
+use super::{Config, Identity};
+
+/// The protocol of ALPN for gRPC.
+const HTTP2: &[u8] = b"h2";
+
+/// Encrypts connections.
+#[derive(Clone)]
+pub(super) struct Tls {
+    config: Arc<ClientConfig>,
 }
 
-/// Builds a TLS configuration with the given certificates, or else with the system's.
-///
-/// Cryptography and roots are the same as in the gRPC transport. The provider is passed explicitly, because the process may have
-/// installed another default one, or none.
+impl Tls {
+    /// Creates the TLS of an endpoint; `None` for `http://`.
+    ///
+    /// # Errors
+    ///
+    /// When a certificate is invalid, or none is configured and the system has none. Without that check every export would fail later,
+    /// with an error that does not name the cause.
+    pub(super) fn of(config: &Config) -> io::Result<Option<Self>> {
+        if !config.endpoint.starts_with("https:") {
+            return Ok(None);
+        }
+        let roots = match &config.certificate {
+            Some(pem) => given(pem)?,
+            None => system(),
+        };
+        if roots.is_empty() {
+            let message =
+                "the system has no root certificates: install them, or name yours by OTEL_EXPORTER_OTLP_CERTIFICATE";
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        let builder = builder(roots)?;
+        let mut tls = match &config.identity {
+            Some(identity) => {
+                let (chain, key) = parse(identity).map_err(io::Error::other)?;
+                builder.with_client_auth_cert(chain, key).map_err(io::Error::other)?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let protocol = match config.transport {
+            #[cfg(feature = "_grpc")]
+            super::Transport::Grpc => HTTP2,
+            #[cfg(feature = "otlp-http")]
+            super::Transport::Http => b"http/1.1",
+        };
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        Ok(Some(Self { config: Arc::new(tls) }))
+    }
+
+    /// Creates the TLS of a client that trusts the system's roots, for servers other than OTLP endpoints.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration can't be built.
+    #[cfg(feature = "cli")]
+    pub(super) fn of_system() -> io::Result<Self> {
+        Ok(Self { config: Arc::new(builder(system())?.with_no_client_auth()) })
+    }
+
+    pub(super) fn is_for_grpc(&self) -> bool {
+        self.config.alpn_protocols.iter().any(|protocol| protocol == HTTP2)
+    }
+
+    /// Encrypts a connection to the host of this URL.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no certificate to trust, or does not speak the protocol of the transport.
+    pub(super) async fn connect(&self, to: &Uri, io: Box<dyn Io>) -> io::Result<Box<dyn Io>> {
+        let host = to.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(host).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(Arc::clone(&self.config)).connect(name, TokioIo::new(io)).await?;
+        if self.is_for_grpc() && stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
+            return Err(io::Error::other("the endpoint does not offer HTTP/2, which gRPC needs"));
+        }
+        Ok(Box::new(TokioIo::new(stream)))
+    }
+}
+
+/// Checks that a certificate and a key can be read and belong together.
 ///
 /// # Errors
 ///
-/// When `certificate` is no valid PEM.
-#[cfg(feature = "otlp-http")]
-pub(super) fn client_config(certificate: Option<&[u8]>) -> io::Result<rustls::ClientConfig> {
-    use std::sync::Arc;
+/// Returns what is wrong with them.
+pub(crate) fn check(identity: &Identity) -> Result<(), String> {
+    let (chain, key) = parse(identity)?;
+    let key = CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider());
+    key.map(drop).map_err(|error| error.to_string())
+}
 
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject;
-    use rustls::{ClientConfig, RootCertStore};
+fn parse(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&identity.certificate).collect();
+    let chain = chain.map_err(|error| format!("the certificate can't be read: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(&identity.key);
+    Ok((chain, key.map_err(|error| format!("the key can't be read: {error}"))?))
+}
 
+fn given(pem: &[u8]) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    match certificate {
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
-            }
-        }
-        None => {
-            // Unreadable certificates are skipped: many systems have some.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
     }
+    Ok(roots)
+}
+
+fn system() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // Unreadable certificates are skipped: many systems have some.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn builder(roots: RootCertStore) -> io::Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(config.map_err(io::Error::other)?.with_root_certificates(roots).with_no_client_auth())
+    Ok(config.map_err(io::Error::other)?.with_root_certificates(roots))
 }

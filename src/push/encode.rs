@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
+use super::Temporality;
 use crate::catalog;
 use crate::snapshot::{Distribution, Exemplar, Family, Labels, Snapshot, Value, Values};
 
@@ -17,12 +18,25 @@ use crate::snapshot::{Distribution, Exemplar, Family, Labels, Snapshot, Value, V
 #[derive(Debug)]
 pub(super) struct Encoder {
     resource: Resource,
+    temporality: Temporality,
     /// The time at which counting began, in nanoseconds since 1970.
     start: u64,
+    /// The time up to which the endpoint has accepted what was counted.
+    accepted: u64,
+    /// The time of the last export.
+    encoded: u64,
+}
+
+/// The times of a family's data points.
+#[derive(Clone, Copy)]
+struct Span {
+    temporality: AggregationTemporality,
+    start: u64,
+    end: u64,
 }
 
 impl Encoder {
-    pub(super) fn new(resource: &[(String, String)]) -> Self {
+    pub(super) fn new(resource: &[(String, String)], temporality: Temporality) -> Self {
         let own = [
             ("telemetry.sdk.language", "rust"),
             ("telemetry.sdk.name", env!("CARGO_PKG_NAME")),
@@ -30,16 +44,39 @@ impl Encoder {
         ];
         let own = own.into_iter().map(|(key, value)| attribute(key, value));
         let attributes = resource.iter().map(|(key, value)| attribute(key, value)).chain(own).collect();
-        Self { resource: Resource { attributes, ..Resource::default() }, start: now() }
+        let resource = Resource { attributes, ..Resource::default() };
+        let start = now();
+        Self { resource, temporality, start, accepted: start, encoded: start }
+    }
+
+    /// Notes that the endpoint has accepted the last export.
+    pub(super) fn accept(&mut self) {
+        self.accepted = self.encoded;
     }
 
     /// Encodes a snapshot with the names of the page. A backend that converts names for Prometheus has nothing to change.
     ///
-    /// `target_info` is left out, since backends generate it from the resource.
-    pub(super) fn encode(&self, snapshot: &Snapshot) -> ExportMetricsServiceRequest {
-        let time = now();
-        let families = snapshot.families.iter().filter(|family| *family.about.name != *catalog::TARGET_INFO.prometheus);
-        let metrics = families.map(|family| self.metric(family, time)).collect();
+    /// `target_info` is left out, since backends generate it from the resource. `accepted` is the snapshot that the endpoint has accepted
+    /// last.
+    pub(super) fn encode(&mut self, snapshot: &Snapshot, accepted: Option<&Snapshot>) -> ExportMetricsServiceRequest {
+        self.encoded = now();
+        let total = Span { temporality: AggregationTemporality::Cumulative, start: self.start, end: self.encoded };
+        let delta = Span { temporality: AggregationTemporality::Delta, start: self.accepted, end: self.encoded };
+        let differences = match accepted {
+            Some(accepted) if self.temporality != Temporality::Cumulative => Some(snapshot.since(accepted)),
+            _ => None,
+        };
+        let metrics = snapshot.families.iter().enumerate().filter_map(|(at, family)| {
+            if *family.about.name == *catalog::TARGET_INFO.prometheus {
+                return None;
+            }
+            Some(match &differences {
+                Some(differences) if self.temporality.is_delta_of(family) => metric(&differences.families[at], delta),
+                None if self.temporality.is_delta_of(family) => metric(family, delta),
+                _ => metric(family, total),
+            })
+        });
+        let metrics = metrics.collect();
         let scope = InstrumentationScope {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -51,79 +88,78 @@ impl Encoder {
             resource_metrics: vec![ResourceMetrics { resource, scope_metrics, ..ResourceMetrics::default() }],
         }
     }
+}
 
-    fn metric(&self, family: &Family, time: u64) -> Metric {
-        let cumulative = AggregationTemporality::Cumulative.into();
-        let series = family.series();
-        let data = match &family.values {
-            Values::Counters { exemplars, .. } => {
-                let points = series.enumerate().map(|(at, (labels, value))| NumberDataPoint {
-                    exemplars: exemplars.iter().filter(|(of, _)| *of == at).map(|(_, of)| exemplar(of)).collect(),
-                    ..self.number(labels, value, family.about.decimals, time)
-                });
-                metric::Data::Sum(Sum {
-                    data_points: points.collect(),
-                    aggregation_temporality: cumulative,
-                    is_monotonic: true,
-                })
-            }
-            Values::Gauges(_) => {
-                let points = series.map(|(labels, value)| self.number(labels, value, 0, time));
-                metric::Data::Gauge(Gauge { data_points: points.collect() })
-            }
-            Values::Histograms(histograms) => {
-                let points = series.enumerate().map(|(at, (labels, value))| HistogramDataPoint {
-                    exemplars: histograms.exemplars_of(at).map(|(_, of)| exemplar(of)).collect(),
-                    ..self.distribution(labels, value, time)
-                });
-                metric::Data::Histogram(Histogram {
-                    data_points: points.collect(),
-                    aggregation_temporality: cumulative,
-                })
-            }
-        };
-        // Prometheus appends a unit that the name does not end with. So `llm_duration` is sent without one.
-        let unit = if family.about.name.ends_with("_seconds") { "s" } else { "" };
-        Metric {
-            name: family.about.name.to_string(),
-            description: family.about.help.to_string(),
-            unit: unit.to_owned(),
-            data: Some(data),
-            ..Metric::default()
+fn metric(family: &Family, span: Span) -> Metric {
+    let series = family.series();
+    let data = match &family.values {
+        Values::Counters { exemplars, .. } => {
+            let points = series.enumerate().map(|(at, (labels, value))| NumberDataPoint {
+                exemplars: exemplars.iter().filter(|(of, _)| *of == at).map(|(_, of)| exemplar(of)).collect(),
+                ..number(labels, value, (family.about.decimals, span))
+            });
+            metric::Data::Sum(Sum {
+                data_points: points.collect(),
+                aggregation_temporality: span.temporality.into(),
+                is_monotonic: true,
+            })
         }
+        Values::Gauges(_) => {
+            let points = series.map(|(labels, value)| number(labels, value, (0, span)));
+            metric::Data::Gauge(Gauge { data_points: points.collect() })
+        }
+        Values::Histograms(histograms) => {
+            let points = series.enumerate().map(|(at, (labels, value))| HistogramDataPoint {
+                exemplars: histograms.exemplars_of(at).map(|(_, of)| exemplar(of)).collect(),
+                ..distribution(labels, value, span)
+            });
+            metric::Data::Histogram(Histogram {
+                data_points: points.collect(),
+                aggregation_temporality: span.temporality.into(),
+            })
+        }
+    };
+    // Prometheus appends a unit that the name does not end with. So `llm_duration` is sent without one.
+    let unit = if family.about.name.ends_with("_seconds") { "s" } else { "" };
+    Metric {
+        name: family.about.name.to_string(),
+        description: family.about.help.to_string(),
+        unit: unit.to_owned(),
+        data: Some(data),
+        ..Metric::default()
     }
+}
 
-    fn number(&self, labels: &Labels, value: Value<'_>, decimals: u8, time: u64) -> NumberDataPoint {
-        let value = match value {
-            Value::Counter(count) if decimals > 0 => {
-                Some(number_data_point::Value::AsDouble(count as f64 / 10_f64.powi(decimals.into())))
-            }
-            Value::Counter(count) => Some(number_data_point::Value::AsInt(i64::try_from(count).unwrap_or(i64::MAX))),
-            Value::Gauge(value) => Some(number_data_point::Value::AsDouble(value)),
-            Value::Histogram(_) => None,
-        };
-        NumberDataPoint {
-            attributes: attributes(labels),
-            start_time_unix_nano: self.start,
-            time_unix_nano: time,
-            value,
-            ..NumberDataPoint::default()
+fn number(labels: &Labels, value: Value<'_>, (decimals, span): (u8, Span)) -> NumberDataPoint {
+    let value = match value {
+        Value::Counter(count) if decimals > 0 => {
+            Some(number_data_point::Value::AsDouble(count as f64 / 10_f64.powi(decimals.into())))
         }
+        Value::Counter(count) => Some(number_data_point::Value::AsInt(i64::try_from(count).unwrap_or(i64::MAX))),
+        Value::Gauge(value) => Some(number_data_point::Value::AsDouble(value)),
+        Value::Histogram(_) => None,
+    };
+    NumberDataPoint {
+        attributes: attributes(labels),
+        start_time_unix_nano: span.start,
+        time_unix_nano: span.end,
+        value,
+        ..NumberDataPoint::default()
     }
+}
 
-    fn distribution(&self, labels: &Labels, value: Value<'_>, time: u64) -> HistogramDataPoint {
-        let Value::Histogram(distribution) = value else { return HistogramDataPoint::default() };
-        let Distribution { bounds, counts, sum } = distribution;
-        HistogramDataPoint {
-            attributes: attributes(labels),
-            start_time_unix_nano: self.start,
-            time_unix_nano: time,
-            count: distribution.count(),
-            sum: Some(sum),
-            bucket_counts: counts.to_vec(),
-            explicit_bounds: bounds.to_vec(),
-            ..HistogramDataPoint::default()
-        }
+fn distribution(labels: &Labels, value: Value<'_>, span: Span) -> HistogramDataPoint {
+    let Value::Histogram(distribution) = value else { return HistogramDataPoint::default() };
+    let Distribution { bounds, counts, sum } = distribution;
+    HistogramDataPoint {
+        attributes: attributes(labels),
+        start_time_unix_nano: span.start,
+        time_unix_nano: span.end,
+        count: distribution.count(),
+        sum: Some(sum),
+        bucket_counts: counts.to_vec(),
+        explicit_bounds: bounds.to_vec(),
+        ..HistogramDataPoint::default()
     }
 }
 

@@ -1,25 +1,30 @@
 //! The push of metrics by OTLP: sends the values that a scrape would read to a Collector.
 //!
-//! Every export has the totals since the start of the program. So failed exports are not queued: the next one that succeeds
-//! includes their values.
+//! Every export has the totals since the start of the program, or since the last export that was accepted. So failed exports are not
+//! queued: the next one that succeeds includes their values.
 
 mod encode;
+mod health;
+mod refusals;
+mod temporality;
 
 use std::fmt;
 use std::io;
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge, Recorder, SharedString};
+use metrics::Recorder;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use tokio::sync::mpsc;
 
-use crate::catalog::{self, METADATA, Metric};
 use crate::otlp;
 use crate::otlp::send::{Refusal, Sender};
 use crate::snapshot::Snapshot;
-use crate::throttle::Throttle;
 use crate::worker::Worker;
 use encode::Encoder;
+use health::Health;
+use refusals::Refusals;
+pub(crate) use temporality::Temporality;
 
 /// The pauses before retries, when a caller waits for the export. Otherwise the next periodic export is the retry.
 const RETRY_DELAYS: &[Duration] = &[Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
@@ -30,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) otlp: otlp::Config,
     /// The time between two exports.
     pub(crate) interval: Duration,
+    pub(crate) temporality: Temporality,
     /// Resource attributes, `service.name` among them.
     pub(crate) resource: Vec<(String, String)>,
     /// The address of the page, `None` without a listener. Log lines advise to scrape it.
@@ -67,12 +73,12 @@ impl Pipeline {
         };
         let (requests, received) = mpsc::unbounded_channel();
         let exporter = Exporter {
-            encoder: Encoder::new(&config.resource),
+            encoder: Encoder::new(&config.resource, config.temporality),
             config: config.clone(),
             read,
             sender,
             health: Health::new(health),
-            is_unsupported: false,
+            refusals: Refusals::default(),
             accepted: None,
         };
         worker.handle().spawn(exporter.run(received));
@@ -118,8 +124,7 @@ struct Exporter {
     encoder: Encoder,
     sender: Sender,
     health: Health,
-    /// Whether the endpoint has answered that it does not support metrics. Then nothing is sent any more.
-    is_unsupported: bool,
+    refusals: Refusals,
     /// The values that the endpoint accepted last.
     accepted: Option<Snapshot>,
 }
@@ -131,8 +136,10 @@ impl Exporter {
         loop {
             match tokio::time::timeout(interval, requests.recv()).await {
                 Err(_) => {
-                    let snapshot = (self.read)();
-                    let _ = self.export(snapshot).await;
+                    if !self.refusals.is_paused(Instant::now()) {
+                        let snapshot = (self.read)();
+                        let _ = self.export(snapshot).await;
+                    }
                 }
                 Ok(Some(request)) => {
                     let result = self.export_with_retries().await;
@@ -141,7 +148,7 @@ impl Exporter {
                 }
                 Ok(None) => return,
             }
-            interval = if self.is_unsupported { Duration::MAX } else { self.config.interval };
+            interval = self.config.interval;
         }
     }
 
@@ -150,7 +157,9 @@ impl Exporter {
         for pause in [Duration::ZERO].iter().chain(RETRY_DELAYS) {
             tokio::time::sleep(*pause).await;
             let snapshot = (self.read)();
-            if self.is_unsupported || self.accepted.as_ref().is_some_and(|accepted| accepted.has_values_of(&snapshot)) {
+            if self.refusals.is_paused(Instant::now())
+                || self.accepted.as_ref().is_some_and(|accepted| accepted.has_values_of(&snapshot))
+            {
                 return Ok(());
             }
             result = self.export(snapshot).await;
@@ -162,73 +171,47 @@ impl Exporter {
     }
 
     async fn export(&mut self, snapshot: Snapshot) -> Result<(), Refusal> {
-        match self.sender.metrics(self.encoder.encode(&snapshot)).await {
+        let request = self.encoder.encode(&snapshot, self.accepted.as_ref());
+        match self.sender.metrics(request).await {
             Ok(()) => {
-                self.accepted = Some(snapshot);
-                self.health.report_success(&self.config);
+                self.accept(snapshot);
+                self.health.report_success(&self.config, self.refusals.clear());
                 Ok(())
             }
-            Err(Refusal::UnknownSignal) => {
-                self.is_unsupported = true;
-                self.health.report_unsupported(&self.config);
-                Ok(())
+            Err(refusal @ Refusal::UnknownSignal(_)) => {
+                let now = Instant::now();
+                if self.refusals.add(now) && takes_traces(self.sender.for_traces()).await {
+                    let seen = self.refusals.seen(now);
+                    if self.refusals.pause(now) {
+                        self.health.report_pause(&self.config, &refusal, seen);
+                    }
+                } else {
+                    self.health.report_failure(&self.config, &refusal);
+                }
+                Err(refusal)
             }
             Err(refusal) => {
+                // The accepted data points of this export must not be sent again.
+                if matches!(refusal, Refusal::Rejected(_)) {
+                    self.accept(snapshot);
+                }
+                self.refusals.clear();
                 self.health.report_failure(&self.config, &refusal);
                 Err(refusal)
             }
         }
     }
+
+    fn accept(&mut self, snapshot: Snapshot) {
+        self.encoder.accept();
+        self.accepted = Some(snapshot);
+    }
 }
 
-/// Reports on the endpoint in metrics and log lines.
-struct Health {
-    failures: Counter,
-    up: Gauge,
-    throttle: Throttle,
-    /// Whether the last log line was about a failure. Then the next success is logged.
-    is_failing: bool,
-}
-
-impl Health {
-    fn new(recorder: &dyn Recorder) -> Self {
-        let key = |metric: &Metric, value| metric.key([SharedString::const_str(value)]);
-        let failures = recorder.register_counter(&key(&catalog::EXPORT_FAILURES, "metrics"), &METADATA);
-        let up = recorder.register_gauge(&key(&catalog::PIPELINE_UP, "push"), &METADATA);
-        up.set(1.0);
-        Self { failures, up, throttle: Throttle::default(), is_failing: false }
-    }
-
-    fn report_success(&mut self, config: &Config) {
-        if std::mem::take(&mut self.is_failing) {
-            tracing::info!(target: "botticelli_obs", "push: {} takes metrics again", config.otlp);
-        }
-    }
-
-    fn report_failure(&mut self, config: &Config, refusal: &Refusal) {
-        self.failures.increment(1);
-        if !self.throttle.allow(Instant::now()) {
-            return;
-        }
-        self.is_failing = true;
-        tracing::warn!(
-            target: "botticelli_obs",
-            "push: {} takes no metrics: {refusal}; the program continues, and the next export includes all values", config.otlp
-        );
-    }
-
-    fn report_unsupported(&mut self, config: &Config) {
-        self.failures.increment(1);
-        self.up.set(0.0);
-        tracing::warn!(
-            target: "botticelli_obs",
-            "push: {}: this endpoint stores traces only, as Jaeger does; metrics sent to it are lost, and none are sent any more: {} or \
-             point OTEL_EXPORTER_OTLP_METRICS_ENDPOINT at a Collector",
-            config.otlp,
-            match &config.listen {
-                Some(listen) => format!("scrape http://{listen}/metrics"),
-                None => "scrape the program, with OTEL_METRICS_EXPORTER=prometheus,".to_owned(),
-            }
-        );
+/// Asks an endpoint to take an empty request of spans, of which it stores nothing.
+async fn takes_traces(sender: Option<Sender>) -> bool {
+    match sender {
+        Some(sender) => sender.traces(ExportTraceServiceRequest::default()).await.is_ok(),
+        None => false,
     }
 }

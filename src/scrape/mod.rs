@@ -34,6 +34,8 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct Config {
     /// Where to listen, as `host:port`, or `None` for no listener.
     pub(crate) listen: Option<String>,
+    /// The setting that says so, for errors.
+    pub(crate) listen_setting: &'static str,
     /// Networks that may scrape; empty for all.
     pub(crate) allowed: Vec<IpNet>,
     /// What scrapers have to show; `None` for nothing.

@@ -19,10 +19,14 @@ impl Token {
         scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(self.0.as_bytes().ct_eq(shown.trim_ascii()))
     }
 
-    /// Adds the `Authorization` header to a request.
+    /// Returns the `Authorization` header that shows the token.
     #[cfg(feature = "cli")]
-    pub(crate) fn add_to(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        request.bearer_auth(&self.0)
+    pub(crate) fn to_header(&self) -> http::HeaderValue {
+        let header = http::HeaderValue::from_str(&format!("Bearer {}", self.0));
+        // A token is visible ASCII, which every header may have.
+        let mut header = header.unwrap_or_else(|_| http::HeaderValue::from_static(""));
+        header.set_sensitive(true);
+        header
     }
 }
 

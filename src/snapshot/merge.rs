@@ -36,7 +36,7 @@ impl Snapshot {
 
     /// Returns what was counted since an earlier snapshot of the same program: counters and histograms are differences, a gauge is
     /// as it is now. A series that was smaller then has begun anew, and counts whole.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for readers of rates: the live page, pushes of differences"))]
+    #[cfg_attr(not(any(test, feature = "otlp-metrics")), expect(dead_code, reason = "for pushes of differences"))]
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let since = |family: &Family| match earlier.family(&family.about.name) {
             Some(earlier) if earlier.about.kind == family.about.kind => earlier.combined(family, Combine::Subtract),

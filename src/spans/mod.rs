@@ -70,6 +70,17 @@ pub(crate) struct Config {
 pub(crate) enum Backend {
     Stdout,
     Otlp(crate::otlp::Config),
+    OtlpAndStdout(crate::otlp::Config),
+}
+
+impl Backend {
+    /// Returns the OTLP endpoint, if there is one.
+    pub(crate) fn endpoint(&self) -> Option<&crate::otlp::Config> {
+        match self {
+            Self::Stdout => None,
+            Self::Otlp(otlp) | Self::OtlpAndStdout(otlp) => Some(otlp),
+        }
+    }
 }
 
 /// The limits of one span (`OTEL_SPAN_*_LIMIT`). The defaults are those of the OpenTelemetry specification.
@@ -77,14 +88,23 @@ pub(crate) enum Backend {
 pub(crate) struct Limits {
     pub(crate) attributes: u32,
     pub(crate) events: u32,
+    pub(crate) event_attributes: u32,
     pub(crate) links: u32,
+    pub(crate) link_attributes: u32,
     /// The maximum length of an attribute value, in characters; `None` for no limit.
     pub(crate) value_length: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { attributes: 128, events: 128, links: 128, value_length: None }
+        Self {
+            attributes: 128,
+            events: 128,
+            event_attributes: 128,
+            links: 128,
+            link_attributes: 128,
+            value_length: None,
+        }
     }
 }
 
@@ -131,7 +151,7 @@ impl Pipeline {
     pub(crate) fn start(config: &Config, recorder: &dyn Recorder) -> io::Result<Self> {
         let worker = match &config.backend {
             Backend::Stdout => Worker::start("botticelli-obs-traces")?,
-            Backend::Otlp(_) => Worker::start_blocking("botticelli-obs-traces")?,
+            Backend::Otlp(_) | Backend::OtlpAndStdout(_) => Worker::start_blocking("botticelli-obs-traces")?,
         };
         let buffer = Arc::new(Buffer::new(config.batch.queue, config.batch.size));
         let counts = Arc::new(SpanCounts::new(recorder));
@@ -143,12 +163,16 @@ impl Pipeline {
         match &config.backend {
             Backend::Stdout => pipeline.export_by(stdout::Exporter),
             #[cfg(feature = "_otlp")]
-            Backend::Otlp(otlp) => {
+            Backend::Otlp(otlp) | Backend::OtlpAndStdout(otlp) => {
                 let limit = otlp.timeout.min(config.batch.export_timeout);
-                pipeline.export_by(otlp::exporter(otlp, limit, &resource, &worker)?);
+                let exporter = otlp::exporter(otlp, limit, &resource, &worker)?;
+                match &config.backend {
+                    Backend::OtlpAndStdout(_) => pipeline.export_by(stdout::Printed::new(exporter)),
+                    _ => pipeline.export_by(exporter),
+                }
             }
             #[cfg(not(feature = "_otlp"))]
-            Backend::Otlp(otlp) => match otlp.transport {},
+            Backend::Otlp(otlp) | Backend::OtlpAndStdout(otlp) => match otlp.transport {},
         }
         let provider = provider(config, &buffer, resource);
         Ok(Self { provider, buffer, counts, config: config.clone(), worker: Some(worker) })
@@ -291,7 +315,9 @@ fn provider(config: &Config, buffer: &Arc<Buffer>, resource: Resource) -> SdkTra
         .with_sampler(config.sampler.to_sdk())
         .with_max_attributes_per_span(config.limits.attributes)
         .with_max_events_per_span(config.limits.events)
+        .with_max_attributes_per_event(config.limits.event_attributes)
         .with_max_links_per_span(config.limits.links)
+        .with_max_attributes_per_link(config.limits.link_attributes)
         .with_resource(resource)
         .build()
 }
@@ -307,6 +333,7 @@ impl fmt::Display for Backend {
         match self {
             Self::Stdout => f.write_str("stdout"),
             Self::Otlp(otlp) => otlp.fmt(f),
+            Self::OtlpAndStdout(otlp) => write!(f, "{otlp}, and stdout"),
         }
     }
 }

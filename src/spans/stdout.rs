@@ -1,13 +1,19 @@
 //! Prints spans on standard output, for use without a backend.
 
+#[cfg(feature = "_otlp")]
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+#[cfg(feature = "_otlp")]
+use std::sync::Mutex;
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanId, Status};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::export::{Answer, Export};
+#[cfg(feature = "_otlp")]
+use crate::lock::unpoisoned;
 
 /// Writes one line for each span. Unlike `opentelemetry-stdout` it does not panic when standard output is closed.
 #[derive(Debug)]
@@ -16,17 +22,63 @@ pub(super) struct Exporter;
 impl Export for Exporter {
     async fn export(&self, batch: Vec<SpanData>) -> Answer {
         // Standard output may be a pipe that nobody reads. Then the pipeline ends without this thread.
-        let written = tokio::task::spawn_blocking(move || {
-            let lines: String = batch.iter().map(line).collect();
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush())
-        });
+        let written = tokio::task::spawn_blocking(move || print(&batch));
         match written.await {
             Ok(Ok(())) => Answer::Taken,
             Ok(Err(error)) => Answer::Refused { why: format!("standard output: {error}") },
             Err(error) => Answer::Refused { why: error.to_string() },
         }
     }
+}
+
+/// Writes the spans that another exporter exports.
+#[cfg(feature = "_otlp")]
+#[derive(Debug)]
+pub(super) struct Printed<E> {
+    exporter: E,
+    /// Spans that are written, and that the other exporter is to try again.
+    written: Mutex<HashSet<SpanId>>,
+}
+
+#[cfg(feature = "_otlp")]
+impl<E> Printed<E> {
+    /// Spans that a full queue has dropped stay in `written`. When there are so many, all are forgotten.
+    const MOST: usize = 100_000;
+
+    pub(super) fn new(exporter: E) -> Self {
+        Self { exporter, written: Mutex::default() }
+    }
+}
+
+#[cfg(feature = "_otlp")]
+impl<E: Export> Export for Printed<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> Answer {
+        let ids: Vec<SpanId> = batch.iter().map(|span| span.span_context.span_id()).collect();
+        let mut new = batch.clone();
+        {
+            let mut written = unpoisoned(self.written.lock());
+            if written.len() > Self::MOST {
+                written.clear();
+            }
+            new.retain(|span| written.insert(span.span_context.span_id()));
+        }
+        // A closed standard output is no reason to call spans lost that the other exporter has delivered.
+        let _ = tokio::task::spawn_blocking(move || print(&new)).await;
+        let answer = self.exporter.export(batch).await;
+        if !matches!(answer, Answer::Later { .. } | Answer::TooLarge { .. }) {
+            let mut written = unpoisoned(self.written.lock());
+            ids.iter().for_each(|id| {
+                written.remove(id);
+            });
+        }
+        answer
+    }
+}
+
+fn print(batch: &[SpanData]) -> io::Result<()> {
+    let lines: String = batch.iter().map(line).collect();
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush())
 }
 
 /// Formats a span: `span "chat gpt-4o" client 1.234s error trace=… id=… parent=… key="value"…`

@@ -37,8 +37,8 @@ impl Resolver<'_> {
                        Prometheus scrape the program, with `prometheus`";
             return Err(setting.invalid(why));
         }
-        let endpoint = self.environment.get("PROMETHEUS_ENDPOINT")?;
-        if !exporters.prometheus && endpoint.is_some_and(|endpoint| !endpoint.eq_ignore_ascii_case("off")) {
+        let endpoint = self.environment.setting("PROMETHEUS_ENDPOINT")?;
+        if !exporters.prometheus && endpoint.is_some_and(|endpoint| !endpoint.is_off()) {
             return Err(setting
                 .invalid("PROMETHEUS_ENDPOINT is set, but `prometheus` is not in this list: unset one of the two"));
         }
@@ -56,11 +56,13 @@ impl Resolver<'_> {
             }
         };
         let (listener, token) = self.listener()?;
+        let (listen_setting, listen) = self.listen()?;
         let buckets = builder.buckets.iter();
         let labels = builder.global_labels.iter();
         // Checked even if there is no page, so that an error shows before someone turns the page on.
         let config = scrape::Config {
-            listen: self.listen()?.filter(|_| exporters.prometheus),
+            listen: listen.filter(|_| exporters.prometheus),
+            listen_setting,
             allowed,
             store: store::Config {
                 buckets: buckets
@@ -102,7 +104,11 @@ impl Resolver<'_> {
         };
         let (name, token) = match &self.builder.page_token {
             Some(token) => ("with_page_token", Some(Setting::new("with_page_token", token).token()?)),
-            None => ("BOTTICELLI_OBS_TOKEN_FILE", self.variable("BOTTICELLI_OBS_TOKEN_FILE", Setting::token_file)?),
+            None => {
+                let name = "BOTTICELLI_OBS_TOKEN_FILE";
+                let setting = self.environment.setting(name)?.filter(|setting| !setting.is_off());
+                (name, setting.map(Setting::token_file).transpose()?)
+            }
         };
         if token.is_some() && listener == Listener::Exporter {
             let why = "the exporter's listener does not check tokens, so everyone could read the page: leave out one of the two";
@@ -118,26 +124,38 @@ impl Resolver<'_> {
         }
     }
 
-    fn listen(&self) -> Result<Option<String>, InstallError> {
+    /// Resolves the address of the page. Returns it with the name of the setting it comes from.
+    fn listen(&self) -> Result<(&'static str, Option<String>), InstallError> {
         match &self.builder.listen {
-            Listen::Off => return Ok(None),
-            Listen::At(endpoint) => return Setting::new("with_prometheus_endpoint", endpoint.trim()).listen(),
+            Listen::Off => return Ok(("without_listener", None)),
+            Listen::At(endpoint) => {
+                let name = "with_prometheus_endpoint";
+                return Ok((name, Setting::new(name, endpoint.trim()).listen()?));
+            }
             Listen::ByEnvironment => {}
         }
-        if let Some(listen) = self.variable("PROMETHEUS_ENDPOINT", Setting::listen)? {
-            return Ok(listen);
+        let name = "PROMETHEUS_ENDPOINT";
+        if let Some(listen) = self.variable(name, Setting::listen)? {
+            return Ok((name, listen));
         }
-        let host = self.variable("OTEL_EXPORTER_PROMETHEUS_HOST", Setting::listen_host)?;
-        let port = self.variable("OTEL_EXPORTER_PROMETHEUS_PORT", Setting::count::<u16>)?;
-        Ok(Some(match (host, port) {
-            (None, None) => DEFAULT_LISTEN.to_owned(),
-            (host, port) => format!("{}:{}", host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(9464)),
-        }))
+        let (host_name, port_name) = ("OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT");
+        let host = self.variable(host_name, Setting::listen_host)?;
+        let port = self.variable(port_name, Setting::listen_port)?;
+        Ok(match (host, port) {
+            (None, None) => (name, Some(DEFAULT_LISTEN.to_owned())),
+            (Some(None), _) => (host_name, None),
+            (_, Some(None)) => (port_name, None),
+            (Some(Some(host)), port) => (host_name, Some(format!("{host}:{}", port.flatten().unwrap_or(9464)))),
+            (None, Some(Some(port))) => (port_name, Some(format!("127.0.0.1:{port}"))),
+        })
     }
 
     /// Resolves the file to which the totals of the run are added.
     pub(super) fn textfile(&self, shared: &Shared) -> Result<Option<PathBuf>, InstallError> {
-        let Some(setting) = self.environment.setting("BOTTICELLI_OBS_TEXTFILE")? else { return Ok(None) };
+        let Some(setting) = self.environment.setting("BOTTICELLI_OBS_TEXTFILE")?.filter(|setting| !setting.is_off())
+        else {
+            return Ok(None);
+        };
         if !shared.exporters.prometheus && !shared.exporters.otlp {
             let why = "there are no metrics to write, since OTEL_METRICS_EXPORTER is `none`: unset one of the two";
             return Err(setting.invalid(why));

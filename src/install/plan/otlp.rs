@@ -3,45 +3,48 @@
 use std::time::Duration;
 
 use super::{Resolver, Shared};
+use crate::install::endpoint::Target;
 use crate::install::error::InstallError;
 use crate::install::push;
 use crate::install::setting::Setting;
-use crate::otlp::{Config, OtlpProtocol, Transport};
-use crate::spans::Backend;
+use crate::otlp::{Config, Identity, OtlpProtocol, Transport};
 
 impl Resolver<'_> {
     /// Resolves the push of metrics.
     #[cfg(feature = "otlp-metrics")]
-    pub(super) fn push(&self, shared: &Shared, listen: Option<String>) -> Result<Option<push::Config>, InstallError> {
+    pub(super) fn push(&self, shared: &Shared) -> Result<Option<push::Config>, InstallError> {
         // Checked even if nothing is pushed, so that an error shows before someone turns the push on.
         let interval = self.variable("OTEL_METRIC_EXPORT_INTERVAL", Setting::milliseconds)?;
+        let temporality = self.variable("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", Setting::parse)?;
         if !shared.exporters.otlp {
             return Ok(None);
         }
+        let Some(otlp) = self.otlp_config(&METRICS)? else { return Ok(None) };
         Ok(Some(push::Config {
-            otlp: self.otlp_config(&METRICS)?,
+            otlp,
             interval: interval.unwrap_or(Duration::from_secs(60)),
+            temporality: temporality.unwrap_or_default(),
             resource: shared.resource.clone(),
-            listen,
+            listen: None,
         }))
     }
 
     #[cfg(not(feature = "otlp-metrics"))]
-    pub(super) fn push(&self, _: &Shared, _: Option<String>) -> Result<Option<push::Config>, InstallError> {
+    pub(super) fn push(&self, _: &Shared) -> Result<Option<push::Config>, InstallError> {
         Ok(None)
     }
 
-    /// Resolves the export of spans by OTLP, which `requested_by` has turned on.
-    pub(super) fn otlp(&self, requested_by: &str) -> Result<Backend, InstallError> {
+    /// Resolves the export of spans by OTLP, which `requested_by` has turned on; `None` if the endpoint is `off`.
+    pub(super) fn otlp(&self, requested_by: &str) -> Result<Option<Config>, InstallError> {
         if !cfg!(feature = "_otlp") {
             let why = "OTLP needs the feature `otlp-grpc` or `otlp-http` of botticelli_obs, and neither is compiled in";
             // The value is not shown, since an endpoint may contain a password.
             return Err(InstallError::invalid_secret(requested_by, why));
         }
-        Ok(Backend::Otlp(self.otlp_config(&TRACES)?))
+        self.otlp_config(&TRACES)
     }
 
-    fn otlp_config(&self, signal: &Signal) -> Result<Config, InstallError> {
+    fn otlp_config(&self, signal: &Signal) -> Result<Option<Config>, InstallError> {
         let (protocol, transport) = self.otlp_protocol(signal)?;
         let default = match protocol {
             OtlpProtocol::Grpc => "http://localhost:4317",
@@ -52,30 +55,72 @@ impl Resolver<'_> {
             (None, Some(endpoint)) => Setting::new("with_otlp_endpoint", endpoint.trim()),
             (None, None) => self.environment.first(signal.endpoints)?.unwrap_or(Setting::new("default", default)),
         };
-        let path = (endpoint.name != signal.endpoints[0]).then_some(signal.path);
         let timeout = self.first(signal.timeouts, Setting::milliseconds)?;
-        let compressions = [("gzip", true), ("none", false)];
+        let compressions = [("gzip", true), ("none", false), ("off", false)];
         let gzip = self.first(signal.compressions, |setting| setting.word(&compressions))?;
         let headers = self.first(signal.headers, Setting::headers)?;
-        let certificate = self.first(signal.certificates, |setting| {
-            if !cfg!(feature = "otlp-tls") {
-                return Err(setting.invalid("needs the feature `otlp-tls` of botticelli_obs, which is not compiled in"));
-            }
-            let pem = setting.read_file(LARGEST_CERTIFICATE).map_err(|error| setting.invalid(error))?;
-            if pem.windows(PEM_CERTIFICATE.len()).any(|window| window == PEM_CERTIFICATE) {
-                Ok(pem)
-            } else {
-                Err(setting.invalid("the file has no certificate in PEM format"))
-            }
+        let certificate = self.first(signal.certificates, |setting| setting.pem(PEM_CERTIFICATE))?;
+        let identity = self.identity(signal)?;
+        let insecure = self.first(signal.insecures, Setting::boolean)?;
+        if endpoint.is_off() {
+            return Ok(None);
+        }
+        let endpoint = endpoint.otlp_endpoint(Target {
+            protocol,
+            path_of_signal: (endpoint.name != signal.endpoints[0]).then_some(signal.path),
+            // Only gRPC has URLs without a scheme. Where the variable says nothing, they mean what is usual on one's own machine.
+            is_secure: protocol == OtlpProtocol::Grpc && insecure == Some(false),
         })?;
-        Ok(Config {
+        Ok(Some(Config {
             transport,
-            endpoint: endpoint.otlp_endpoint(protocol, path)?,
+            proxy: self.proxy(&endpoint)?,
+            endpoint,
             headers: headers.unwrap_or_default(),
             timeout: timeout.unwrap_or(Duration::from_secs(10)),
             gzip: gzip.unwrap_or(false),
             certificate,
-        })
+            identity,
+        }))
+    }
+
+    /// Returns what is odd, though valid, about the endpoint of spans.
+    pub(super) fn oddity_of_traces(&self, config: &Config) -> Option<String> {
+        self.oddity(&TRACES, config)
+    }
+
+    /// Returns what is odd, though valid, about the endpoint of metrics.
+    #[cfg(feature = "otlp-metrics")]
+    pub(super) fn oddity_of_push(&self, config: &push::Config) -> Option<String> {
+        self.oddity(&METRICS, &config.otlp)
+    }
+
+    #[cfg(not(feature = "otlp-metrics"))]
+    pub(super) fn oddity_of_push(&self, _: &push::Config) -> Option<String> {
+        None
+    }
+
+    fn oddity(&self, signal: &Signal, config: &Config) -> Option<String> {
+        let is_http = Transport::of(OtlpProtocol::HttpProtobuf) == Ok(config.transport);
+        let url = config.endpoint.strip_suffix('/').filter(|url| is_http && url.matches('/').count() == 2)?;
+        let (name, path) = (signal.endpoints[0], signal.path);
+        Some(format!("{name} has no path and is used as it is: Collectors and Jaeger answer at {url}{path}"))
+    }
+
+    /// Resolves the certificate that the program shows, and its key.
+    fn identity(&self, signal: &Signal) -> Result<Option<Identity>, InstallError> {
+        let (certificate, key) =
+            (self.environment.first(signal.client_certificates)?, self.environment.first(signal.client_keys)?);
+        let (certificate, key) = match (certificate, key) {
+            (None, None) => return Ok(None),
+            (Some(certificate), Some(key)) => (certificate, key),
+            (Some(alone), None) => return Err(alone.invalid(format!("needs {} too", signal.client_keys[1]))),
+            (None, Some(alone)) => return Err(alone.invalid(format!("needs {} too", signal.client_certificates[1]))),
+        };
+        let identity = Identity { certificate: certificate.pem(PEM_CERTIFICATE)?, key: key.pem(PEM_KEY)? };
+        #[cfg(all(feature = "otlp-tls", feature = "_otlp"))]
+        crate::otlp::tls::check(&identity)
+            .map_err(|why| certificate.invalid(format!("not usable with the key of {}: {why}", key.name)))?;
+        Ok(Some(identity))
     }
 
     fn otlp_protocol(&self, signal: &Signal) -> Result<(OtlpProtocol, Transport), InstallError> {
@@ -106,6 +151,22 @@ impl Resolver<'_> {
     }
 }
 
+impl Setting<'_> {
+    /// Reads a PEM file that contains `marker`, for a build with TLS.
+    fn pem(self, marker: &str) -> Result<Vec<u8>, InstallError> {
+        if !cfg!(feature = "otlp-tls") {
+            return Err(self.invalid("needs the feature `otlp-tls` of botticelli_obs, which is not compiled in"));
+        }
+        let pem = self.read_file(LARGEST_PEM).map_err(|error| self.invalid(error))?;
+        if pem.windows(marker.len()).any(|window| window == marker.as_bytes()) {
+            Ok(pem)
+        } else {
+            let what = if marker == PEM_CERTIFICATE { "certificate" } else { "private key" };
+            Err(self.invalid(format!("the file has no {what} in PEM format")))
+        }
+    }
+}
+
 /// gRPC, except in a build with the feature `otlp-http` and without `otlp-grpc`.
 const DEFAULT_PROTOCOL: OtlpProtocol = if cfg!(feature = "otlp-http") && !cfg!(feature = "otlp-grpc") {
     OtlpProtocol::HttpProtobuf
@@ -116,11 +177,14 @@ const DEFAULT_PROTOCOL: OtlpProtocol = if cfg!(feature = "otlp-http") && !cfg!(f
 /// The environment variables and the URL path of a signal. The variable of the signal is before the one for all signals.
 struct Signal {
     endpoints: &'static [&'static str; 2],
+    insecures: &'static [&'static str; 2],
     protocols: &'static [&'static str; 2],
     headers: &'static [&'static str; 2],
     timeouts: &'static [&'static str; 2],
     compressions: &'static [&'static str; 2],
     certificates: &'static [&'static str; 2],
+    client_certificates: &'static [&'static str; 2],
+    client_keys: &'static [&'static str; 2],
     path: &'static str,
 }
 
@@ -128,11 +192,17 @@ macro_rules! signal {
     ($signal:literal, $path:literal) => {
         Signal {
             endpoints: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_ENDPOINT"), "OTEL_EXPORTER_OTLP_ENDPOINT"],
+            insecures: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_INSECURE"), "OTEL_EXPORTER_OTLP_INSECURE"],
             protocols: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL"],
             headers: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_HEADERS"), "OTEL_EXPORTER_OTLP_HEADERS"],
             timeouts: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_TIMEOUT"), "OTEL_EXPORTER_OTLP_TIMEOUT"],
             compressions: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_COMPRESSION"), "OTEL_EXPORTER_OTLP_COMPRESSION"],
             certificates: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_CERTIFICATE"), "OTEL_EXPORTER_OTLP_CERTIFICATE"],
+            client_certificates: &[
+                concat!("OTEL_EXPORTER_OTLP_", $signal, "_CLIENT_CERTIFICATE"),
+                "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+            ],
+            client_keys: &[concat!("OTEL_EXPORTER_OTLP_", $signal, "_CLIENT_KEY"), "OTEL_EXPORTER_OTLP_CLIENT_KEY"],
             path: $path,
         }
     };
@@ -144,7 +214,10 @@ const TRACES: Signal = signal!("TRACES", "/v1/traces");
 const METRICS: Signal = signal!("METRICS", "/v1/metrics");
 
 /// In bytes. A bundle of all public roots has about a quarter of that.
-const LARGEST_CERTIFICATE: u64 = 1024 * 1024;
+const LARGEST_PEM: u64 = 1024 * 1024;
 
-/// A file must contain this. Without a root certificate every export would fail.
-const PEM_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// A file with certificates must contain this. Without a root certificate every export would fail.
+const PEM_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+/// What a file with a key must contain; before it stands the kind of key.
+const PEM_KEY: &str = "PRIVATE KEY-----";

@@ -8,7 +8,7 @@ use crate::spans::{self, Backend, Batch, Limits, Propagator, Sampler};
 
 impl Resolver<'_> {
     pub(super) fn traces(&self, shared: &Shared) -> Result<Option<spans::Config>, InstallError> {
-        let (requested_by, exporter) = self.trace_exporter()?;
+        let (requested_by, exporters) = self.trace_exporters()?;
         // Checked even if nothing is exported, so that an error shows before someone turns the export on.
         let filter = match &self.builder.span_filter {
             Some(filter) => Setting::new("with_span_filter", filter).directives()?,
@@ -19,38 +19,41 @@ impl Resolver<'_> {
         let sampler = self.sampler()?;
         let (limits, batch, propagators) = (self.limits()?, self.batch()?, self.propagators()?);
         let captures_content = self.captures_content()?;
-        let backend = match exporter {
-            TraceExporter::None => return Ok(None),
-            TraceExporter::Stdout => Backend::Stdout,
-            TraceExporter::Otlp => self.otlp(requested_by)?,
+        let otlp = if exporters.contains(&TraceExporter::Otlp) { self.otlp(requested_by)? } else { None };
+        let backend = match (otlp, exporters.contains(&TraceExporter::Stdout)) {
+            (None, false) => return Ok(None),
+            (None, true) => Backend::Stdout,
+            (Some(otlp), false) => Backend::Otlp(otlp),
+            (Some(otlp), true) => Backend::OtlpAndStdout(otlp),
         };
         let resource = shared.resource.clone();
         Ok(Some(spans::Config { backend, filter, sampler, limits, batch, propagators, captures_content, resource }))
     }
 
-    /// Resolves the exporter. Returns it with the name of the setting that selects it.
-    fn trace_exporter(&self) -> Result<(&'static str, TraceExporter), InstallError> {
-        /// The words of `OTEL_EXPORTER`, which is not a variable of the OpenTelemetry specification.
-        const WORDS: &[(&str, TraceExporter)] =
-            &[("otlp", TraceExporter::Otlp), ("stdout", TraceExporter::Stdout), ("none", TraceExporter::None)];
+    /// Resolves the exporters, of which there may be none. Returns them with the name of the setting that selects them.
+    fn trace_exporters(&self) -> Result<(&'static str, Vec<TraceExporter>), InstallError> {
+        /// The words of the OpenTelemetry specification; `none` is among those of every list.
+        const SPECIFIED: &[(&str, TraceExporter)] =
+            &[("otlp", TraceExporter::Otlp), ("console", TraceExporter::Stdout)];
+        /// The words of `OTEL_EXPORTER`, which is not a variable of the specification.
+        const OWN: &[(&str, TraceExporter)] = &[("otlp", TraceExporter::Otlp), ("stdout", TraceExporter::Stdout)];
         if let Some(exporter) = self.builder.trace_exporter {
-            return Ok(("with_trace_exporter", exporter));
+            return Ok(("with_trace_exporter", vec![exporter]));
         }
-        if let Some(exporter) = self.variable("OTEL_TRACES_EXPORTER", Setting::parse)? {
-            return Ok(("OTEL_TRACES_EXPORTER", exporter));
-        }
-        if let Some(exporter) = self.variable("OTEL_EXPORTER", |setting| setting.word(WORDS))? {
-            return Ok(("OTEL_EXPORTER", exporter));
+        for (name, words) in [("OTEL_TRACES_EXPORTER", SPECIFIED), ("OTEL_EXPORTER", OWN)] {
+            if let Some(exporters) = self.variable(name, |setting| setting.words_or_none(words))? {
+                return Ok((name, exporters));
+            }
         }
         if self.builder.otlp_endpoint.is_some() {
-            return Ok(("with_otlp_endpoint", TraceExporter::Otlp));
+            return Ok(("with_otlp_endpoint", vec![TraceExporter::Otlp]));
         }
         for &name in TRACES_ENDPOINTS {
             if self.environment.get(name)?.is_some() {
-                return Ok((name, TraceExporter::Otlp));
+                return Ok((name, vec![TraceExporter::Otlp]));
             }
         }
-        Ok(("default", TraceExporter::None))
+        Ok(("default", Vec::new()))
     }
 
     fn sampler(&self) -> Result<Sampler, InstallError> {
@@ -77,11 +80,15 @@ impl Resolver<'_> {
 
     fn limits(&self) -> Result<Limits, InstallError> {
         let default = Limits::default();
+        let limit = |names: &[&'static str], default| Ok(self.first(names, Setting::count)?.unwrap_or(default));
+        let lengths = ["OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"];
         Ok(Limits {
-            attributes: self.variable("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", Setting::count)?.unwrap_or(default.attributes),
-            events: self.variable("OTEL_SPAN_EVENT_COUNT_LIMIT", Setting::count)?.unwrap_or(default.events),
-            links: self.variable("OTEL_SPAN_LINK_COUNT_LIMIT", Setting::count)?.unwrap_or(default.links),
-            value_length: self.variable("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", Setting::count)?,
+            attributes: limit(&["OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"], default.attributes)?,
+            events: limit(&["OTEL_SPAN_EVENT_COUNT_LIMIT"], default.events)?,
+            event_attributes: limit(&["OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"], default.event_attributes)?,
+            links: limit(&["OTEL_SPAN_LINK_COUNT_LIMIT"], default.links)?,
+            link_attributes: limit(&["OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"], default.link_attributes)?,
+            value_length: self.first(&lengths, Setting::count)?,
         })
     }
 

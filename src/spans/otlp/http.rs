@@ -4,47 +4,28 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use ::http::StatusCode;
+use ::http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use opentelemetry_http::{Bytes, Request};
 use prost::Message;
 
 use super::answer::{RpcStatus, Words, of_taken, of_transport_error};
 use super::{Answer, Connection};
-use crate::otlp::{Config, http as transport};
+use crate::otlp::{Config, http};
 
 /// Sends each request as it is.
 #[derive(Debug)]
 pub(super) struct Client {
-    client: reqwest::Client,
+    client: http::Client,
     words: Words,
 }
-
-/// The most that is read of an answer, in bytes.
-const LARGEST_ANSWER: usize = 64 * 1024;
 
 impl Client {
     /// # Errors
     ///
-    /// When the certificate can't be read, or the system has no root certificates.
+    /// When a certificate can't be used, or the system has no root certificates.
     pub(super) fn new(config: &Config, words: Words) -> io::Result<Self> {
-        Ok(Self { client: transport::client(config)?, words })
-    }
-
-    async fn request(&self, request: Request<Bytes>) -> Result<Answer, reqwest::Error> {
-        let mut response = self.client.execute(reqwest::Request::try_from(request)?).await?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LARGEST_ANSWER {
-                break;
-            }
-        }
-        let status = response.status();
-        if status.is_success() {
-            return Ok(of_taken(&body, &self.words));
-        }
-        Ok(self.refusal(status, response.headers(), &body))
+        Ok(Self { client: http::Client::new(config)?, words })
     }
 
     /// Returns the answer for a status that is no success, by the rules of OTLP.
@@ -76,8 +57,11 @@ impl Client {
 #[async_trait]
 impl Connection for Client {
     async fn send(&self, request: Request<Bytes>) -> Answer {
-        // The URL is left out: log lines have the endpoint.
-        self.request(request).await.unwrap_or_else(|error| of_transport_error(&error.without_url()))
+        match self.client.send(request).await {
+            Ok(response) if response.status().is_success() => of_taken(response.body(), &self.words),
+            Ok(response) => self.refusal(response.status(), response.headers(), response.body()),
+            Err(error) => of_transport_error(&error),
+        }
     }
 }
 
