@@ -11,7 +11,7 @@ use super::{Finding, Mistake};
 use crate::otlp::send::{Refusal, Sender};
 use crate::otlp::{Config, Transport};
 
-/// The limit for an answer. At most two requests follow each other, so a check fits into the limit of the whole examination.
+/// The limit for an answer. At most three requests follow each other, so a check fits into the limit of the whole examination.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,8 @@ pub(super) async fn check_metrics(settings: Arc<Settings>) -> Vec<Finding> {
         let config = &push.otlp;
         return vec![match send(config, Signal::Metrics).await {
             Ok(()) => Finding::good(CHECK, format!("{config} takes metrics")),
-            Err(Refusal::UnknownSignal(_)) => {
+            // One answer is no proof: a wrong path is refused in the same way.
+            Err(Refusal::UnknownSignal(_)) if send(&traces_of(config), Signal::Traces).await.is_ok() => {
                 let found = format!("{config} stores traces only, as Jaeger does; metrics sent to it are lost");
                 let remedy = "let Prometheus scrape the program (OTEL_METRICS_EXPORTER=prometheus), or point \
                               OTEL_EXPORTER_OTLP_METRICS_ENDPOINT at a Collector";
@@ -66,6 +67,11 @@ pub(super) async fn check_metrics(settings: Arc<Settings>) -> Vec<Finding> {
         Ok(()) => Finding::note(CHECK, format!("metrics are not pushed; {config} would take them")),
         Err(_) => Finding::note(CHECK, "metrics are not pushed; the endpoint of the traces would not take them"),
     }]
+}
+
+/// Returns where an endpoint of metrics takes spans.
+fn traces_of(config: &Config) -> Config {
+    Config { endpoint: config.endpoint.replace("/v1/metrics", "/v1/traces"), ..config.clone() }
 }
 
 /// Sends an empty request, which stores nothing at the endpoint.

@@ -43,6 +43,7 @@ pub(super) fn check() -> (Settings, Vec<Finding>) {
     match Plan::resolve(&Builder::new(), &environment) {
         Ok(plan) => {
             findings.extend(plan.faults.iter().map(|fault| invalid_setting(&fault.error)));
+            findings.extend(plan.oddities.iter().map(|oddity| Finding::note("settings", oddity.clone())));
             settings.traces = plan.traces.and_then(|config| config.backend.endpoint().cloned());
             settings.push = plan.push;
             findings.extend(plan.textfile.map(textfile));

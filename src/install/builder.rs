@@ -145,15 +145,15 @@ impl Builder {
         self
     }
 
-    /// Sets where spans are exported. Defaults to `OTEL_TRACES_EXPORTER`, then `OTEL_EXPORTER`, then `Otlp` if an OTLP endpoint is
+    /// Sets where spans are exported. Defaults to `OTEL_TRACES_EXPORTER`, which may list several, then `OTEL_EXPORTER`, then `Otlp` if an OTLP endpoint is
     /// set, else `None`.
     pub fn with_trace_exporter(mut self, exporter: TraceExporter) -> Self {
         self.trace_exporter = Some(exporter);
         self
     }
 
-    /// Sets the OTLP endpoint, such as `http://localhost:4317`. For OTLP/HTTP, `/v1/traces` or `/v1/metrics` is appended. Metrics
-    /// are pushed to the same endpoint, unless `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` is set. Defaults to
+    /// Sets the OTLP endpoint, such as `http://localhost:4317`, or `off`. Over gRPC without a port it means port 4317. For OTLP/HTTP,
+    /// `/v1/traces` or `/v1/metrics` is appended, so that a URL that ends so is an error. Metrics are pushed to the same endpoint, unless `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT` is set. Defaults to
     /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT`, then port 4317 (gRPC) or 4318 (HTTP) of
     /// localhost.
     pub fn with_otlp_endpoint(mut self, endpoint: impl Into<String>) -> Self {

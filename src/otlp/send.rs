@@ -20,7 +20,7 @@ pub(crate) struct Sender {
 enum Connection {
     Grpc(tonic::transport::Channel),
     #[cfg(feature = "otlp-http")]
-    Http(super::http::Client),
+    Http(Box<super::http::Client>),
 }
 
 /// Why a request failed.
@@ -54,7 +54,7 @@ impl Sender {
         let connection = match config.transport {
             Transport::Grpc => Connection::Grpc(super::grpc::channel(config)?),
             #[cfg(feature = "otlp-http")]
-            Transport::Http => Connection::Http(super::http::Client::new(config)?),
+            Transport::Http => Connection::Http(Box::new(super::http::Client::new(config)?)),
         };
         Ok(Self { config: config.clone(), connection })
     }

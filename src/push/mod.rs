@@ -215,3 +215,6 @@ async fn takes_traces(sender: Option<Sender>) -> bool {
         None => false,
     }
 }
+
+#[cfg(all(test, feature = "otlp-http"))]
+mod tests;

@@ -43,6 +43,12 @@ impl Refusals {
         std::mem::take(self).paused_until.is_some()
     }
 
+    /// Refusals that go on since then.
+    #[cfg(all(test, feature = "otlp-http"))]
+    pub(super) fn since(first: Instant) -> Self {
+        Self { first: Some(first), count: TIMES, paused_until: None }
+    }
+
     /// How many there were, and for how long.
     pub(super) fn seen(&self, now: Instant) -> (u32, Duration) {
         (self.count, self.first.map_or(Duration::ZERO, |first| now.duration_since(first)))
@@ -72,7 +78,7 @@ mod tests {
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);
         let mut refusals = Refusals::default();
-        [0, 30, 60].map(|second| refusals.add(at(second)));
+        assert_eq!([0, 30, 60].map(|second| refusals.add(at(second))), [false, false, true]);
         assert!(!refusals.is_paused(at(60)));
         assert!(refusals.pause(at(60)), "it is new");
         assert!(refusals.is_paused(at(659)) && !refusals.is_paused(at(660)));
@@ -86,7 +92,7 @@ mod tests {
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);
         let mut refusals = Refusals::default();
-        [0, 30].map(|second| refusals.add(at(second)));
+        assert_eq!([0, 30].map(|second| refusals.add(at(second))), [false; 2]);
         assert!(!refusals.clear());
         assert_eq!([60, 61, 62].map(|second| refusals.add(at(second))), [false; 3]);
         assert!(refusals.add(at(120)) && refusals.pause(at(120)));

@@ -352,3 +352,16 @@ fn default_port_that_is_taken_is_named() {
         assert!(text.contains("127.0.0.1:9464"), "{text}");
     });
 }
+
+#[test]
+fn an_address_that_cannot_be_had_is_named_by_its_setting() {
+    for (name, value) in
+        [("OTEL_EXPORTER_PROMETHEUS_HOST", "no-such-host.invalid"), ("PROMETHEUS_ENDPOINT", "no-such-host.invalid:1")]
+    {
+        in_own_process(&[(name, value), ("NAME", name)], || {
+            let (error, text) = error_of(Builder::new().install());
+            let name = std::env::var("NAME").expect("the parent has set it");
+            assert!(error.is_start_failure() && text.contains(&name), "{text}");
+        });
+    }
+}

@@ -1,4 +1,5 @@
 //! Metrics pushed by OTLP.
 
 mod delivery;
+mod temporality;
 mod trouble;

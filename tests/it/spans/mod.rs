@@ -11,6 +11,8 @@ mod decoupling_end;
 #[cfg(feature = "otlp-grpc")]
 mod delivery;
 #[cfg(feature = "otlp-grpc")]
+mod exporters;
+#[cfg(feature = "otlp-grpc")]
 mod large;
 #[cfg(feature = "otlp-grpc")]
 mod otlp;
@@ -19,6 +21,8 @@ mod otlp_tls;
 mod own_provider;
 #[cfg(feature = "http")]
 mod propagation;
+#[cfg(all(feature = "otlp-grpc", feature = "otlp-http"))]
+mod proxy;
 #[cfg(feature = "otlp-grpc")]
 mod settings;
 mod thread_end;

@@ -169,3 +169,77 @@ fn grpc_without_roots_is_an_error_at_the_start() {
 fn http_without_roots_is_an_error_at_the_start() {
     needs_roots("http/protobuf");
 }
+
+#[cfg(feature = "otlp-metrics")]
+/// A peer that demands a certificate gets spans from who shows the right one, and from nobody else.
+fn shows_its_certificate(protocol: &str, shown: Option<&str>) {
+    let (certificate, client, other) = (Certificate::new(), Certificate::new(), Certificate::new());
+    let folder = Folder::new("mutual-tls");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("it can be written");
+        path.to_str().expect("the path is Unicode").to_owned()
+    };
+    let trusted = write("peer.pem", &certificate.certificate);
+    let peer = if protocol == "grpc" {
+        Peer::grpc_mutual_tls(&certificate, &client)
+    } else {
+        Peer::http_mutual_tls(&certificate, &client)
+    };
+    let endpoint = format!("https://{}", peer.addr);
+    let of = if shown == Some("other") { &other } else { &client };
+    let files = (write("client.pem", &of.certificate), write("client.key", &of.key));
+    let mut variables = vec![
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", &trusted),
+        ("OTEL_METRICS_EXPORTER", "prometheus,otlp"),
+        ("SHOWN", shown.unwrap_or("none")),
+    ];
+    if shown.is_some() {
+        variables.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &files.0));
+        variables.push(("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", &files.0));
+        variables.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", &files.1));
+    }
+    let ran = in_own_process(&variables, || {
+        let telemetry = start();
+        LlmCall::start("gemini", "gemini-2.5-flash").finish();
+        let delivered = telemetry.flush(FLUSH);
+        match std::env::var("SHOWN").as_deref() {
+            Ok("client") => delivered.expect("the right certificate was shown"),
+            _ => {
+                let error = delivered.expect_err("the right certificate was not shown");
+                assert!(error.lost_spans() == 1 && error.is_metrics_failure(), "{error}");
+            }
+        }
+    });
+    if ran.is_some() {
+        let received = peer.received();
+        assert_eq!(received.spans.len(), usize::from(shown == Some("client")));
+        assert_eq!(received.metrics.is_empty(), shown != Some("client"));
+    }
+}
+
+#[cfg(feature = "otlp-metrics")]
+#[test]
+fn grpc_shows_the_certificate_that_a_peer_demands() {
+    shows_its_certificate("grpc", Some("client"));
+}
+
+#[cfg(all(feature = "otlp-metrics", feature = "otlp-http"))]
+#[test]
+fn http_shows_the_certificate_that_a_peer_demands() {
+    shows_its_certificate("http/protobuf", Some("client"));
+}
+
+#[cfg(feature = "otlp-metrics")]
+#[test]
+fn grpc_without_the_right_certificate_delivers_nothing() {
+    shows_its_certificate("grpc", Some("other"));
+}
+
+#[cfg(all(feature = "otlp-metrics", feature = "otlp-http"))]
+#[test]
+fn http_without_a_certificate_delivers_nothing() {
+    shows_its_certificate("http/protobuf", None);
+}

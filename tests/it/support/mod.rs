@@ -4,6 +4,7 @@
 #[cfg(feature = "install")]
 pub mod bot;
 pub mod collected;
+pub mod forward;
 pub mod observers;
 pub mod page;
 pub mod peer;
@@ -26,7 +27,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Variables of the surroundings that would change what a scenario sees.
-const PREFIXES: &[&str] = &["OTEL_", "BOTTICELLI_", "PROMETHEUS_", "RUST_LOG", "OPENAI_"];
+const PREFIXES: &[&str] = &[
+    "OTEL_",
+    "BOTTICELLI_",
+    "PROMETHEUS_",
+    "RUST_LOG",
+    "OPENAI_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+];
 
 /// Set in the child that runs a scenario.
 const IN_SCENARIO: &str = "SCENARIO_PROCESS";

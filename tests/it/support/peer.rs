@@ -201,18 +201,28 @@ impl Peer {
     }
 
     pub fn grpc_tls(certificate: &Certificate) -> Self {
-        Self::start_grpc(SocketAddr::from(([127, 0, 0, 1], 0)), Mood::Takes, Some(certificate))
+        Self::start_grpc(SocketAddr::from(([127, 0, 0, 1], 0)), Mood::Takes, Some((certificate, None)))
     }
 
-    fn start_grpc(addr: SocketAddr, mood: Mood, certificate: Option<&Certificate>) -> Self {
+    /// Demands a certificate of its clients.
+    pub fn grpc_mutual_tls(certificate: &Certificate, client: &Certificate) -> Self {
+        Self::start_grpc(SocketAddr::from(([127, 0, 0, 1], 0)), Mood::Takes, Some((certificate, Some(client))))
+    }
+
+    fn start_grpc(addr: SocketAddr, mood: Mood, tls: Option<(&Certificate, Option<&Certificate>)>) -> Self {
         let (runtime, shared, listener) = parts(addr, mood);
         let addr = listener.local_addr().expect("it is bound");
         let mut server = Server::builder();
         // The child needs no peer, and must not get the provider that tonic's server takes from the process.
-        if let Some(certificate) = certificate.filter(|_| !super::in_scenario()) {
+        if let Some((certificate, client)) = tls.filter(|_| !super::in_scenario()) {
             let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
             let identity = Identity::from_pem(&certificate.certificate, &certificate.key);
-            server = server.tls_config(ServerTlsConfig::new().identity(identity)).expect("the certificate is valid");
+            let tls = ServerTlsConfig::new().identity(identity);
+            let tls = match client {
+                Some(client) => tls.client_ca_root(tonic::transport::Certificate::from_pem(&client.certificate)),
+                None => tls,
+            };
+            server = server.tls_config(tls).expect("the certificate is valid");
         }
         let traces = TraceServiceServer::new(shared.clone()).accept_compressed(CompressionEncoding::Gzip);
         let metrics = MetricsServiceServer::new(shared.clone()).accept_compressed(CompressionEncoding::Gzip);
@@ -235,9 +245,18 @@ impl Peer {
     }
 
     pub fn http_tls(certificate: &Certificate) -> Self {
+        Self::start_http_tls(certificate, None)
+    }
+
+    /// Demands a certificate of its clients.
+    pub fn http_mutual_tls(certificate: &Certificate, client: &Certificate) -> Self {
+        Self::start_http_tls(certificate, Some(client))
+    }
+
+    fn start_http_tls(certificate: &Certificate, client: Option<&Certificate>) -> Self {
         let (runtime, shared, listener) = parts(SocketAddr::from(([127, 0, 0, 1], 0)), Mood::Takes);
         let addr = listener.local_addr().expect("it is bound");
-        let listener = TlsListener::new(listener, certificate);
+        let listener = TlsListener::new(listener, certificate, client);
         let router = router(shared.clone());
         runtime.spawn(async move { axum::serve(listener, router).await });
         Self { _runtime: runtime, shared, addr }
@@ -334,6 +353,7 @@ fn router(shared: Shared) -> Router {
         match code {
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+            Code::NotFound => StatusCode::NOT_FOUND,
             _ => StatusCode::BAD_REQUEST,
         }
     }

@@ -27,10 +27,10 @@ pub(super) const VARIABLES: &[Variable] = &[
             ("0", "127.0.0.1:0"),
             ("off", "off"),
             ("OFF", "off"),
+            ("none", "off"),
         ],
         invalid: &[
             "nonsense",
-            "none",
             "127.0.0.1",
             "::1",
             "::1:9464",
@@ -71,6 +71,8 @@ pub(super) const VARIABLES: &[Variable] = &[
             ("::", "[::]:9464"),
             ("[::1]", "[::1]:9464"),
             ("localhost", "localhost:9464"),
+            ("off", "off"),
+            ("None", "off"),
         ],
         invalid: &[
             "a b",
@@ -91,7 +93,13 @@ pub(super) const VARIABLES: &[Variable] = &[
         with: &[],
         shown: |plan| page(plan).listen.clone().unwrap_or("off".to_owned()),
         default: "127.0.0.1:9464",
-        valid: &[("9464", "127.0.0.1:9464"), ("9999", "127.0.0.1:9999"), ("0", "127.0.0.1:0"), ("080", "127.0.0.1:80")],
+        valid: &[
+            ("9464", "127.0.0.1:9464"),
+            ("9999", "127.0.0.1:9999"),
+            ("0", "127.0.0.1:0"),
+            ("080", "127.0.0.1:80"),
+            ("off", "off"),
+        ],
         invalid: &["x", "-1", "+80", "65536", "80.0", "0x50", "8 0", ":80", "99999999999999999999"],
     },
     Variable {
@@ -109,6 +117,7 @@ pub(super) const VARIABLES: &[Variable] = &[
             ("prometheus,", "prometheus"),
             ("none", "none"),
             ("NONE", "none"),
+            ("off", "none"),
             #[cfg(feature = "otlp-metrics")]
             ("OTLP", "otlp"),
             #[cfg(feature = "otlp-metrics")]
@@ -164,7 +173,11 @@ pub(super) const VARIABLES: &[Variable] = &[
             None => "none".to_owned(),
         },
         default: "none",
-        valid: &[(TOKEN_FILE, "the token of the file"), ("./src/install/plan/tests/token", "the token of the file")],
+        valid: &[
+            (TOKEN_FILE, "the token of the file"),
+            ("./src/install/plan/tests/token", "the token of the file"),
+            ("off", "none"),
+        ],
         invalid: &[
             "/does/not/exist",
             // A folder, a file without a token, one that is too large.
@@ -246,13 +259,38 @@ fn host_and_port_of_the_specification_go_together() {
 }
 
 #[test]
+fn an_error_of_the_listener_can_name_the_setting_of_its_address() {
+    for (variables, expected) in [
+        (&[][..], "PROMETHEUS_ENDPOINT"),
+        (&[("PROMETHEUS_ENDPOINT", "1")], "PROMETHEUS_ENDPOINT"),
+        (
+            &[("OTEL_EXPORTER_PROMETHEUS_HOST", "host"), ("OTEL_EXPORTER_PROMETHEUS_PORT", "1")],
+            "OTEL_EXPORTER_PROMETHEUS_HOST",
+        ),
+        (&[("OTEL_EXPORTER_PROMETHEUS_PORT", "1")], "OTEL_EXPORTER_PROMETHEUS_PORT"),
+    ] {
+        let plan = plan(variables.iter().copied()).expect("valid");
+        assert_eq!(page(&plan).listen_setting, expected);
+    }
+    let coded = plan_of(&Builder::new().with_prometheus_endpoint("host:1"), []).expect("valid");
+    assert_eq!(page(&coded).listen_setting, "with_prometheus_endpoint");
+}
+
+#[test]
+fn a_text_file_may_be_off() {
+    let file = |value| plan([("BOTTICELLI_OBS_TEXTFILE", value)]).expect("valid").textfile;
+    assert!(file("off").is_none() && file("None").is_none() && file("").is_none());
+    assert_eq!(file("./off").as_deref(), Some(std::path::Path::new("./off")));
+}
+
+#[test]
 fn an_endpoint_beside_a_list_without_prometheus_is_refused() {
     let with = |endpoint| plan([("OTEL_METRICS_EXPORTER", "none"), ("PROMETHEUS_ENDPOINT", endpoint)]);
     for endpoint in ["9464", "0.0.0.0:9464", "nonsense"] {
         let text = assert_refused("OTEL_METRICS_EXPORTER", with(endpoint));
         assert!(text.contains("PROMETHEUS_ENDPOINT"), "{text}");
     }
-    for endpoint in ["", "off"] {
+    for endpoint in ["", "off", "none"] {
         assert!(with(endpoint).expect("they agree").metrics.is_none());
     }
 }

@@ -16,6 +16,12 @@ const TLS: bool = cfg!(feature = "otlp-tls");
 pub(super) const DEFAULT: &str =
     if GRPC_BY_DEFAULT { "OTLP/gRPC to http://localhost:4317" } else { "OTLP/HTTP to http://localhost:4318/v1/traces" };
 
+pub(super) const DEFAULT_AND_STDOUT: &str = if GRPC_BY_DEFAULT {
+    "OTLP/gRPC to http://localhost:4317, and stdout"
+} else {
+    "OTLP/HTTP to http://localhost:4318/v1/traces, and stdout"
+};
+
 const OTLP: &[(&str, &str)] = &[("OTEL_TRACES_EXPORTER", "otlp")];
 
 pub(super) const VARIABLES: &[Variable] = &[
@@ -29,6 +35,10 @@ pub(super) const VARIABLES: &[Variable] = &[
     http_endpoint("OTEL_EXPORTER_OTLP_ENDPOINT", HTTP_BASES),
     #[cfg(feature = "otlp-http")]
     http_endpoint("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", HTTP_URLS),
+    #[cfg(feature = "_grpc")]
+    insecure("OTEL_EXPORTER_OTLP_INSECURE"),
+    #[cfg(feature = "_grpc")]
+    insecure("OTEL_EXPORTER_OTLP_TRACES_INSECURE"),
     headers("OTEL_EXPORTER_OTLP_HEADERS"),
     headers("OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
     timeout("OTEL_EXPORTER_OTLP_TIMEOUT"),
@@ -50,6 +60,24 @@ pub(super) const VARIABLES: &[Variable] = &[
     pushed(timeout("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT"), PUSH),
     #[cfg(feature = "otlp-metrics")]
     pushed(compression("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION"), PUSH),
+    #[cfg(feature = "otlp-metrics")]
+    pushed(
+        insecure("OTEL_EXPORTER_OTLP_METRICS_INSECURE"),
+        &[
+            ("OTEL_METRICS_EXPORTER", "otlp"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "host:5555"),
+        ],
+    ),
+    #[cfg(feature = "otlp-metrics")]
+    Variable {
+        name: "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        with: PUSH,
+        shown: |plan| push(plan).expect("metrics are pushed").temporality.to_string(),
+        default: "cumulative",
+        valid: &[("delta", "delta"), ("LowMemory", "lowmemory"), ("cumulative", "cumulative")],
+        invalid: &["low", "deltas", "delta,cumulative", "none"],
+    },
     #[cfg(feature = "otlp-metrics")]
     Variable {
         name: "OTEL_METRIC_EXPORT_INTERVAL",
@@ -90,8 +118,39 @@ fn otlp(plan: &Plan) -> &Config {
         return &push.otlp;
     }
     match &spans(plan).backend {
-        Backend::Otlp(config) => config,
+        Backend::Otlp(config) | Backend::OtlpAndStdout(config) => config,
         Backend::Stdout => panic!("spans go to standard output"),
+    }
+}
+
+/// Returns the endpoint of the metrics if they are pushed, else that of the spans.
+fn endpoint(plan: &Plan) -> String {
+    #[cfg(feature = "otlp-metrics")]
+    if let Some(push) = push(plan) {
+        return push.otlp.endpoint.clone();
+    }
+    let backend = plan.traces.as_ref().map(|config| &config.backend);
+    backend.and_then(Backend::endpoint).map_or("off".to_owned(), |otlp| otlp.endpoint.clone())
+}
+
+/// The scheme of an endpoint without one.
+#[cfg(feature = "_grpc")]
+const fn insecure(name: &'static str) -> Variable {
+    Variable {
+        name,
+        with: &[
+            ("OTEL_TRACES_EXPORTER", "otlp"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "host:5555"),
+        ],
+        shown: endpoint,
+        default: "http://host:5555",
+        valid: &[
+            ("true", "http://host:5555"),
+            #[cfg(feature = "otlp-tls")]
+            ("false", "https://host:5555"),
+        ],
+        invalid: &["1", "0", "yes", "off", "true,false"],
     }
 }
 
@@ -174,18 +233,24 @@ const fn grpc_endpoint(name: &'static str) -> Variable {
     Variable {
         name,
         with: &[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
-        shown: |plan| otlp(plan).endpoint.clone(),
+        shown: endpoint,
         default: "http://localhost:4317",
         valid: &[
             ("http://localhost:4317", "http://localhost:4317"),
             ("localhost:4317", "http://localhost:4317"),
-            ("collector", "http://collector"),
+            ("localhost", "http://localhost:4317"),
+            ("collector", "http://collector:4317"),
+            ("http://[::1]/", "http://[::1]:4317"),
             ("HTTP://Collector.example:5555/", "http://Collector.example:5555"),
             ("http://10.0.0.1:5555", "http://10.0.0.1:5555"),
             ("http://[::1]:5555", "http://[::1]:5555"),
             ("[::1]:5555", "http://[::1]:5555"),
             #[cfg(feature = "otlp-tls")]
             ("https://host:5555", "https://host:5555"),
+            #[cfg(feature = "otlp-tls")]
+            ("https://host", "https://host:4317"),
+            ("off", "off"),
+            ("None", "off"),
         ],
         invalid: not_endpoints!["http://localhost:4318", "localhost:4318", "http://host:5555/v1/traces", "host/prefix"],
     }
@@ -196,7 +261,7 @@ const fn http_endpoint(name: &'static str, valid: &'static [(&'static str, &'sta
     Variable {
         name,
         with: &[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")],
-        shown: |plan| otlp(plan).endpoint.clone(),
+        shown: endpoint,
         default: "http://localhost:4318/v1/traces",
         valid,
         invalid: not_endpoints!["http://localhost:4317", "localhost:4317/v1/traces"],
@@ -213,6 +278,7 @@ const HTTP_BASES: &[(&str, &str)] = &[
     ("[::1]:5555", "http://[::1]:5555/v1/traces"),
     #[cfg(feature = "otlp-tls")]
     ("https://host", "https://host/v1/traces"),
+    ("off", "off"),
 ];
 
 /// The endpoint of a single signal is used unchanged.
@@ -223,6 +289,7 @@ const HTTP_URLS: &[(&str, &str)] = &[
     ("host:5555/spans/", "http://host:5555/spans/"),
     #[cfg(feature = "otlp-tls")]
     ("https://host/spans", "https://host/spans"),
+    ("off", "off"),
 ];
 
 const fn headers(name: &'static str) -> Variable {
@@ -277,7 +344,7 @@ const fn compression(name: &'static str) -> Variable {
         with: OTLP,
         shown: |plan| if otlp(plan).gzip { "gzip" } else { "none" }.to_owned(),
         default: "none",
-        valid: &[("gzip", "gzip"), ("GZIP", "gzip"), ("none", "none")],
+        valid: &[("gzip", "gzip"), ("GZIP", "gzip"), ("none", "none"), ("off", "none")],
         invalid: &["zstd", "deflate", "true", "gzip,none"],
     }
 }
@@ -291,10 +358,12 @@ fn an_endpoint_switches_the_export_on() {
     for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
         let endpoint = (name, "http://jaeger:9999");
         assert!(backend(&plan([endpoint]).expect("valid")).contains("to http://jaeger:9999"));
-        for exporter in [("OTEL_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "none")] {
+        for exporter in [("OTEL_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "off")] {
             assert_eq!(backend(&plan([endpoint, exporter]).expect("valid")), "none");
         }
         assert_eq!(backend(&plan([(name, " ")]).expect("valid")), "none");
+        assert_eq!(backend(&plan([(name, "off")]).expect("valid")), "none");
+        assert_eq!(backend(&plan([(name, "off"), ("OTEL_TRACES_EXPORTER", "otlp,console")]).expect("valid")), "stdout");
         assert_refused(name, plan([(name, "ftp://jaeger")]));
     }
     // The endpoint of the metrics does not turn on the export of spans.
@@ -421,6 +490,135 @@ fn an_http_endpoint_on_port_4317_is_refused() {
             assert_refused("OTEL_EXPORTER_OTLP_ENDPOINT", exported([protocol, ("OTEL_EXPORTER_OTLP_ENDPOINT", value)]));
         assert!(text.contains("4317 is the port of OTLP/gRPC") && text.contains("4318"), "{text}");
     }
+}
+
+#[cfg(feature = "otlp-http")]
+#[test]
+fn an_endpoint_with_the_path_of_a_signal_is_refused_where_one_is_appended() {
+    let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    for url in ["http://c:4318/v1/traces", "c:4318/v1/traces/", "http://c/otlp/v1/metrics", "http://c:4318/v1/logs"] {
+        let text =
+            assert_refused("OTEL_EXPORTER_OTLP_ENDPOINT", exported([http, ("OTEL_EXPORTER_OTLP_ENDPOINT", url)]));
+        assert!(text.contains("is appended") && text.contains("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), "{text}");
+        let coded = Builder::new().with_otlp_endpoint(url).with_otlp_protocol(OtlpProtocol::HttpProtobuf);
+        assert_refused("with_otlp_endpoint", plan_of(&coded, []));
+    }
+    assert!(exported([http, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/v1/traces")]).is_ok());
+}
+
+#[cfg(feature = "otlp-http")]
+#[test]
+fn an_endpoint_of_one_signal_without_a_path_is_told_of() {
+    let told = |name: &'static str, value: &'static str| {
+        let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        let pushed = ("OTEL_METRICS_EXPORTER", if cfg!(feature = "otlp-metrics") { "otlp" } else { "prometheus" });
+        exported([http, pushed, (name, value)]).expect("valid").oddities
+    };
+    let traces = told("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318");
+    assert!(traces[0].contains("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT has no path"), "{traces:?}");
+    assert!(traces[0].ends_with("http://c:4318/v1/traces"), "{traces:?}");
+    if cfg!(feature = "otlp-metrics") {
+        let metrics = told("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "c:4318/");
+        assert!(metrics[0].ends_with("http://c:4318/v1/metrics"), "{metrics:?}");
+    }
+    assert!(told("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/spans").is_empty());
+    assert!(told("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318").is_empty());
+}
+
+/// Returns the proxy of the spans, with its credentials.
+fn proxy(variables: &[(&'static str, &'static str)]) -> Result<Option<String>, InstallError> {
+    let plan = exported(variables.iter().copied())?;
+    Ok(otlp(&plan).proxy.as_ref().map(ToString::to_string))
+}
+
+#[test]
+fn a_proxy_is_used_for_endpoints_that_are_not_on_this_machine() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:5555");
+    let is = |variables: &[(&'static str, &'static str)], expected: Option<&str>| {
+        assert_eq!(proxy(&[&[endpoint], variables].concat()).expect("valid").as_deref(), expected, "{variables:?}");
+    };
+    is(&[], None);
+    is(&[("HTTP_PROXY", "http://proxy:3128")], Some("http://proxy:3128"));
+    is(&[("http_proxy", "proxy:3128")], Some("http://proxy:3128"));
+    is(&[("ALL_PROXY", "http://user:pass@proxy/")], Some("http://proxy"));
+    is(&[("all_proxy", "http://all:1"), ("http_proxy", "http://proxy:1")], Some("http://proxy:1"));
+    is(&[("HTTPS_PROXY", "http://proxy:3128")], None);
+    is(&[("HTTP_PROXY", "off"), ("ALL_PROXY", "http://proxy:1")], None);
+    is(&[("HTTP_PROXY", "http://proxy:1"), ("NO_PROXY", "other, collector")], None);
+    is(&[("HTTP_PROXY", "http://proxy:1"), ("no_proxy", "other")], Some("http://proxy:1"));
+    // The header `Proxy` of a request to a CGI program.
+    is(&[("HTTP_PROXY", "http://proxy:1"), ("REQUEST_METHOD", "GET")], None);
+    is(&[("http_proxy", "http://proxy:1"), ("REQUEST_METHOD", "GET")], Some("http://proxy:1"));
+    for endpoint in ["localhost:5555", "http://127.0.0.1:5555", "http://127.9.9.9:5555", "http://[::1]:5555"] {
+        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("HTTP_PROXY", "http://proxy:1")];
+        assert_eq!(proxy(&variables).expect("valid"), None, "{endpoint}");
+        assert!(proxy(&[variables[0], ("HTTP_PROXY", "nonsense://")]).is_ok(), "it is not read");
+    }
+    #[cfg(feature = "otlp-tls")]
+    assert_eq!(
+        proxy(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:1"), ("HTTPS_PROXY", "proxy:1")]).expect("valid").as_deref(),
+        Some("http://proxy:1")
+    );
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_refused_without_its_password() {
+    for value in
+        ["http://u:s3cret@", "socks5://u:s3cret@proxy:1", "https://u:s3cret@proxy:1", "u:s3cret@a b", "http://"]
+    {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:5555");
+        let text = assert_refused("HTTP_PROXY", exported([endpoint, ("HTTP_PROXY", value)]));
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+}
+
+/// Two certificates with their keys, in files that are removed afterwards.
+#[cfg(feature = "otlp-tls")]
+fn with_certificates(check: impl Fn([(&str, &str); 2])) {
+    let folder = std::env::temp_dir().join(format!("botticelli-obs-identity-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("the folder can be made");
+    let write = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(["host".to_owned()]).expect("a certificate");
+        let files = [folder.join(format!("{name}.pem")), folder.join(format!("{name}.key"))];
+        std::fs::write(&files[0], made.cert.pem()).expect("the folder can be written to");
+        std::fs::write(&files[1], made.signing_key.serialize_pem()).expect("the folder can be written to");
+        files.map(|file| file.to_str().expect("a path in Unicode").to_owned())
+    };
+    let (one, other) = (write("one"), write("other"));
+    check([(&one[0], &one[1]), (&other[0], &other[1])]);
+    std::fs::remove_dir_all(&folder).expect("it is there");
+}
+
+#[cfg(feature = "otlp-tls")]
+#[test]
+fn a_client_certificate_needs_its_own_key() {
+    let (certificate, key) = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY");
+    with_certificates(|[one, other]| {
+        let plan = exported([(certificate, one.0), (key, one.1)]).expect("valid");
+        assert!(otlp(&plan).identity.is_some());
+        let of_signal = exported([
+            ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", other.0),
+            ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", other.1),
+            (certificate, one.0),
+            (key, one.1),
+        ]);
+        let shown = std::fs::read(other.0).expect("it is there");
+        assert_eq!(otlp(&of_signal.expect("valid")).identity.as_ref().expect("an identity").certificate, shown);
+        assert!(assert_refused(certificate, exported([(certificate, one.0)])).contains(key));
+        assert!(assert_refused(key, exported([(key, one.1)])).contains(certificate));
+        assert!(assert_refused(certificate, exported([(certificate, one.0), (key, other.1)])).contains(key));
+        assert_refused(certificate, exported([(certificate, one.1), (key, one.1)]));
+        assert_refused(key, exported([(certificate, one.0), (key, one.0)]));
+        assert_refused(key, exported([(certificate, one.0), (key, "/does/not/exist")]));
+    });
+}
+
+#[cfg(not(feature = "otlp-tls"))]
+#[test]
+fn a_client_certificate_needs_its_feature() {
+    let variables =
+        [("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "Cargo.toml"), ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "Cargo.toml")];
+    assert!(assert_refused(variables[0].0, exported(variables)).contains("`otlp-tls`"));
 }
 
 #[test]

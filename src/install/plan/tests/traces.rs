@@ -13,16 +13,23 @@ pub(super) const VARIABLES: &[Variable] = &[
         valid: &[
             ("console", "stdout"),
             ("Console", "stdout"),
+            ("console,", "stdout"),
             ("none", "none"),
+            ("off", "none"),
             #[cfg(feature = "_otlp")]
             ("otlp", super::otlp::DEFAULT),
+            #[cfg(feature = "_otlp")]
+            ("otlp,console", super::otlp::DEFAULT_AND_STDOUT),
+            #[cfg(feature = "_otlp")]
+            ("Console, otlp", super::otlp::DEFAULT_AND_STDOUT),
         ],
         invalid: &[
             "stdout",
             "zipkin",
             "jaeger",
-            "otlp,console",
+            "otlp console",
             "none,otlp",
+            "console,off",
             ",",
             #[cfg(not(feature = "_otlp"))]
             "otlp",
@@ -37,6 +44,7 @@ pub(super) const VARIABLES: &[Variable] = &[
             ("stdout", "stdout"),
             ("none", "none"),
             ("NONE", "none"),
+            ("off", "none"),
             #[cfg(feature = "_otlp")]
             ("otlp", super::otlp::DEFAULT),
         ],
@@ -107,6 +115,38 @@ pub(super) const VARIABLES: &[Variable] = &[
         default: "128",
         valid: &[("7", "7"), ("128", "128"), ("0", "0"), ("4294967295", "4294967295")],
         invalid: &["-1", "+7", "x", "1.5", "4294967296"],
+    },
+    Variable {
+        name: "OTEL_ATTRIBUTE_COUNT_LIMIT",
+        with: CONSOLE,
+        shown: |plan| spans(plan).limits.attributes.to_string(),
+        default: "128",
+        valid: &[("7", "7"), ("128", "128"), ("0", "0")],
+        invalid: &["-1", "+7", "x", "4294967296"],
+    },
+    Variable {
+        name: "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+        with: CONSOLE,
+        shown: |plan| spans(plan).limits.event_attributes.to_string(),
+        default: "128",
+        valid: &[("7", "7"), ("128", "128"), ("0", "0")],
+        invalid: &["-1", "x"],
+    },
+    Variable {
+        name: "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+        with: CONSOLE,
+        shown: |plan| spans(plan).limits.link_attributes.to_string(),
+        default: "128",
+        valid: &[("7", "7"), ("128", "128"), ("0", "0")],
+        invalid: &["-1", "x"],
+    },
+    Variable {
+        name: "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        with: CONSOLE,
+        shown: |plan| spans(plan).limits.value_length.map_or("no limit".to_owned(), |limit| limit.to_string()),
+        default: "no limit",
+        valid: &[("64", "64"), ("0", "0")],
+        invalid: &["-1", "x", "none"],
     },
     Variable {
         name: "OTEL_SPAN_EVENT_COUNT_LIMIT",
@@ -245,4 +285,16 @@ fn export_without_a_transport_is_refused_by_the_name_of_what_asks_for_it() {
         let text = assert_refused(name, plan([(name, value)]));
         assert!(text.contains("`otlp-grpc`") && !text.contains("s3cret"), "{text}");
     }
+}
+
+#[test]
+fn the_limits_of_spans_come_before_those_of_every_signal() {
+    let of = |variables: &[(&'static str, &'static str)]| {
+        spans(&plan(CONSOLE.iter().chain(variables).copied()).expect("valid")).limits
+    };
+    let general = [("OTEL_ATTRIBUTE_COUNT_LIMIT", "5"), ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "6")];
+    let own = [("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "7"), ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "8")];
+    let limits = of(&[general, own].concat());
+    assert_eq!((limits.attributes, limits.value_length), (7, Some(8)));
+    assert_eq!((of(&general).attributes, of(&general).value_length), (5, Some(6)));
 }
