@@ -106,7 +106,10 @@ pub(crate) struct Config {
 
 /// A certificate with its key, as PEM.
 #[derive(Clone)]
-#[cfg_attr(not(feature = "otlp-tls"), expect(dead_code, reason = "refused where TLS is not compiled in"))]
+#[cfg_attr(
+    not(all(feature = "otlp-tls", feature = "_otlp")),
+    expect(dead_code, reason = "refused where TLS is not compiled in, and not used without a transport")
+)]
 pub(crate) struct Identity {
     pub(crate) certificate: Vec<u8>,
     pub(crate) key: Vec<u8>,

@@ -39,11 +39,11 @@ fn installed() -> Result<(), Box<dyn Error>> {
     assert!(has("llm_requests_total{") && page.contains("\"openai\""), "{page}");
     if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
         assert!(has("botticelli_obs_spans_exported_total 2"), "{page}");
+        diagnose();
     }
     if std::env::var("OTEL_METRICS_EXPORTER").is_ok_and(|exporters| exporters.contains("otlp")) {
         assert!(has("botticelli_obs_export_failures_total{signal=\"metrics\"} 0"), "{page}");
     }
-    diagnose();
     telemetry.shutdown(LIMIT)?;
     Ok(())
 }
@@ -53,7 +53,7 @@ fn installed() -> Result<(), Box<dyn Error>> {
 fn diagnose() {
     let diagnosis = botticelli_obs::doctor::doctor();
     let findings: Vec<String> = diagnosis.findings().iter().map(ToString::to_string).collect();
-    let takes = |what: &str| findings.iter().any(|finding| finding.contains(&format!("takes {what}")));
+    let takes = |what: &str| findings.iter().any(|finding| finding.ends_with(&format!(" takes {what}")));
     assert!(takes("traces") && takes("metrics"), "{findings:#?}");
 }
 
