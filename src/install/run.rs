@@ -134,7 +134,7 @@ pub(super) fn start_metrics(
                 let is_taken = error.kind() == io::ErrorKind::AddrInUse;
                 let first = if is_taken { "free the port, which another program uses, or " } else { "" };
                 let named_by = match config.listen_setting {
-                    "PROMETHEUS_ENDPOINT" => String::new(),
+                    "PROMETHEUS_ENDPOINT" | "with_prometheus_endpoint" => String::new(),
                     setting => format!(", which {setting} names"),
                 };
                 format!(
