@@ -3,9 +3,9 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use ::http::StatusCode;
 use ::http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use async_trait::async_trait;
 use opentelemetry_http::{Bytes, Request};
 use prost::Message;
 
