@@ -156,7 +156,7 @@ pub(crate) fn has_run_out(error: &io::Error) -> bool {
 
 /// Checks that a thread can be had, for code that would panic without.
 pub(crate) fn check_threads() -> io::Result<()> {
-    // Two at a time, and a pause after them: for a moment a thread that has been joined still counts against the limit.
+    // Three at a time, and a pause after them: for a moment a thread that has been joined still counts against the limit.
     let start = || {
         let (end, ended) = mpsc::channel::<()>();
         let thread = thread::Builder::new().spawn(move || {
@@ -164,11 +164,11 @@ pub(crate) fn check_threads() -> io::Result<()> {
         })?;
         Ok::<_, io::Error>((end, thread))
     };
-    for (end, thread) in [start()?, start()?] {
+    for (end, thread) in [start()?, start()?, start()?] {
         drop(end);
         let _ = thread.join();
     }
-    thread::sleep(Duration::from_micros(200));
+    thread::sleep(Duration::from_millis(1));
     Ok(())
 }
 
