@@ -29,7 +29,7 @@ impl Origin {
 /// Makes every child count as one, from its first instruction on. Comparing process ids instead would take a system call for each
 /// call that is recorded.
 #[cfg(all(feature = "install", unix))]
-#[expect(unsafe_code, reason = "there is no other way to be told of a fork")]
+#[expect(unsafe_code, reason = "only `pthread_atfork` tells a process that it was forked")]
 fn watch() {
     use std::sync::Once;
 

@@ -108,7 +108,7 @@ impl Pipeline {
         worker.handle().spawn(async move {
             loop {
                 tokio::time::sleep(REPORT_INTERVAL).await;
-                // An added recorder that panics has told of it, and must not end the reports.
+                // The panic hook has reported the panic of the added recorder. Later reports must go on.
                 let _ = panic::catch_unwind(AssertUnwindSafe(|| reporter.report()));
             }
         });

@@ -68,7 +68,7 @@ impl Resolver<'_> {
         let endpoint = endpoint.otlp_endpoint(Target {
             protocol,
             path_of_signal: (endpoint.name != signal.endpoints[0]).then_some(signal.path),
-            // Only gRPC has URLs without a scheme. Where the variable says nothing, they mean what is usual on one's own machine.
+            // Only gRPC has URLs without a scheme. Without `…_INSECURE` they mean `http://`, which local backends use.
             is_secure: protocol == OtlpProtocol::Grpc && insecure == Some(false),
         })?;
         Ok(Some(Config {
