@@ -57,22 +57,13 @@ impl Worker {
         Self::build(name, Builder::new_current_thread())
     }
 
-    /// Starts a thread of this name, with at most 4 threads beside it for blocking tasks such as name look-ups.
+    /// Starts a thread of this name with a runtime of this builder, for code of others that needs its blocking threads. Code of this
+    /// crate that blocks runs [`apart`].
     ///
     /// # Errors
     ///
     /// When the system can't create two threads or an event queue.
-    pub(crate) fn start_blocking(name: &str) -> io::Result<Self> {
-        let mut runtime = Builder::new_current_thread();
-        runtime.max_blocking_threads(4);
-        Self::run(name, runtime)
-    }
-
-    /// Starts a thread of this name with a runtime of this builder, for callers that configure its blocking threads themselves.
-    ///
-    /// # Errors
-    ///
-    /// When the system can't create two threads or an event queue.
+    #[cfg(feature = "exporter")]
     pub(crate) fn run(name: &str, mut runtime: Builder) -> io::Result<Self> {
         // tokio panics if a blocking task comes when it has no thread and can't start one. So one is started now, and kept.
         runtime.thread_keep_alive(FOREVER);
@@ -143,6 +134,7 @@ pub(crate) const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// More than an idle thread needs to end.
 const MOMENT: Duration = Duration::from_millis(50);
 
+#[cfg(feature = "exporter")]
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Whether an error says that the system gives no more threads or descriptors.
@@ -155,7 +147,8 @@ pub(crate) fn has_run_out(error: &io::Error) -> bool {
 }
 
 /// Checks that a thread can be had, for code that would panic without.
-pub(crate) fn check_threads() -> io::Result<()> {
+#[cfg(feature = "exporter")]
+fn check_threads() -> io::Result<()> {
     // Three at a time, and a pause after them: for a moment a thread that has been joined still counts against the limit.
     let start = || {
         let (end, ended) = mpsc::channel::<()>();
@@ -186,32 +179,42 @@ fn check_descriptors() -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `work`, which may hang, on a new thread and waits for its result until the deadline. Without a thread to be had it runs on
-/// this one.
+/// Runs `work`, which may hang, on a thread of its own and waits for its result until the deadline.
 ///
-/// Returns `None` after the deadline, when the thread goes on in the background.
+/// Returns `None` after the deadline, when the thread goes on in the background, or if `work` panics.
 pub(crate) fn wait_for<T: Send + 'static>(
     name: &str,
     deadline: Instant,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (done, finished) = mpsc::channel();
+    start_apart(name, move || drop(done.send(work())));
+    finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+}
+
+/// Runs `work`, which may block, on a thread of its own. Returns `None` if `work` panics.
+///
+/// As tokio's `spawn_blocking`, which panics where the system has no more threads.
+pub(crate) async fn apart<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, finished) = oneshot::channel();
+    start_apart(name, move || drop(done.send(work())));
+    finished.await.ok()
+}
+
+/// Runs `work` on a new thread, or on this one if there is none to be had.
+fn start_apart(name: &str, work: impl FnOnce() + Send + 'static) {
     // Shared, since a thread that can't be started drops what it was given.
     let work = Arc::new(Mutex::new(Some(work)));
-    let shared = Arc::clone(&work);
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        mark_own_thread();
-        let work = unpoisoned(shared.lock()).take();
+    let run = |work: &Mutex<Option<_>>| {
+        let work = unpoisoned(work.lock()).take();
         if let Some(work) = work {
-            // An error means that the deadline has passed and the receiver is gone.
-            let _ = done.send(work());
+            as_own_thread(work);
         }
-    });
-    if thread.is_ok() {
-        return finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+    };
+    let shared = Arc::clone(&work);
+    if thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared)).is_err() {
+        run(&work);
     }
-    let work = unpoisoned(work.lock()).take()?;
-    Some(as_own_thread(work))
 }
 
 /// Runs `work` on this thread as on one of this crate.

@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use tower_service::Service;
 
+use super::resolve::Resolver;
 #[cfg(feature = "otlp-tls")]
 use super::tls::Tls;
 use super::{CONNECT_TIMEOUT, Proxy};
@@ -20,7 +21,7 @@ use super::{CONNECT_TIMEOUT, Proxy};
 /// Opens connections.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     proxy: Option<Proxy>,
     #[cfg(feature = "otlp-tls")]
     tls: Option<Tls>,
@@ -31,7 +32,7 @@ pub(crate) struct Connector {
 impl Connector {
     /// Creates a connector that encrypts nothing.
     pub(super) fn new(proxy: Option<Proxy>) -> Self {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));

@@ -7,6 +7,8 @@ pub(crate) mod grpc;
 #[cfg(feature = "otlp-http")]
 pub(crate) mod http;
 mod proxy;
+#[cfg(feature = "_otlp")]
+mod resolve;
 #[cfg(feature = "otlp-metrics")]
 pub(crate) mod send;
 #[cfg(all(feature = "otlp-tls", feature = "_otlp"))]

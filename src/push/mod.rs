@@ -66,7 +66,7 @@ impl Pipeline {
     ///
     /// When the system can't create a thread, or the certificate or the system's roots can't be read.
     pub(crate) fn start(config: Config, read: Read, health: &dyn Recorder) -> io::Result<Self> {
-        let worker = Worker::start_blocking("botticelli-obs-push")?;
+        let worker = Worker::start("botticelli-obs-push")?;
         let sender = {
             let _entered = worker.handle().enter();
             Sender::new(&config.otlp)?

@@ -149,8 +149,7 @@ impl Pipeline {
     ///
     /// When the system can't start a thread, or the exporter can't be built, such as with a certificate that can't be read.
     pub(crate) fn start(config: &Config, recorder: &dyn Recorder) -> io::Result<Self> {
-        // Standard output may block, and so does the look-up of a name.
-        let worker = Worker::start_blocking("botticelli-obs-traces")?;
+        let worker = Worker::start("botticelli-obs-traces")?;
         let buffer = Arc::new(Buffer::new(config.batch.queue, config.batch.size));
         let counts = Arc::new(SpanCounts::new(recorder));
         let resource = Resource::builder_empty()

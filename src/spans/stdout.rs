@@ -14,6 +14,9 @@ use opentelemetry_sdk::trace::SpanData;
 use super::export::{Answer, Export};
 #[cfg(feature = "_otlp")]
 use crate::lock::unpoisoned;
+use crate::worker::apart;
+
+const THREAD: &str = "botticelli-obs-stdout";
 
 /// Writes one line for each span. Unlike `opentelemetry-stdout` it does not panic when standard output is closed.
 #[derive(Debug)]
@@ -22,11 +25,10 @@ pub(super) struct Exporter;
 impl Export for Exporter {
     async fn export(&self, batch: Vec<SpanData>) -> Answer {
         // Standard output may be a pipe that nobody reads. Then the pipeline ends without this thread.
-        let written = tokio::task::spawn_blocking(move || print(&batch));
-        match written.await {
-            Ok(Ok(())) => Answer::Taken,
-            Ok(Err(error)) => Answer::Refused { why: format!("standard output: {error}") },
-            Err(error) => Answer::Refused { why: error.to_string() },
+        match apart(THREAD, move || print(&batch)).await {
+            Some(Ok(())) => Answer::Taken,
+            Some(Err(error)) => Answer::Refused { why: format!("standard output: {error}") },
+            None => Answer::Refused { why: "standard output: panicked".to_owned() },
         }
     }
 }
@@ -63,7 +65,7 @@ impl<E: Export> Export for Printed<E> {
             new.retain(|span| written.insert(span.span_context.span_id()));
         }
         // A closed standard output is no reason to call spans lost that the other exporter has delivered.
-        let _ = tokio::task::spawn_blocking(move || print(&new)).await;
+        let _ = apart(THREAD, move || print(&new)).await;
         let answer = self.exporter.export(batch).await;
         if !matches!(answer, Answer::Later { .. } | Answer::TooLarge { .. }) {
             let mut written = unpoisoned(self.written.lock());

@@ -1,6 +1,7 @@
 //! Systems that give no more threads or descriptors: an error, or the work is done without, and never a panic.
 
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use botticelli_obs::{LlmCall, Usage};
@@ -40,8 +41,10 @@ fn program() {
 fn under(limit: &str, variables: &[(&str, &str)]) -> Option<Output> {
     let (prlimit, setpriv) = (find_program("prlimit")?, find_program("setpriv")?);
     let scenario = scenario_command(variables);
-    // Limits of processes count those of a user, and don't hold for root.
-    let user = 100_000 + std::process::id() % 1_000_000;
+    // Limits of processes count those of a user, and don't hold for root. A user for each: tests run side by side, and a process that
+    // has ended counts a moment longer.
+    static USERS: AtomicU32 = AtomicU32::new(0);
+    let user = 100_000 + (std::process::id() * 1_000 + USERS.fetch_add(1, Ordering::Relaxed)) % 1_000_000_000;
     let mut command = Command::new(prlimit);
     command.arg(limit).arg(setpriv).arg(format!("--reuid={user}")).arg("--clear-groups");
     command.arg(scenario.get_program()).args(scenario.get_args());
