@@ -55,3 +55,9 @@ pub(crate) fn metadata(config: &Config) -> io::Result<MetadataMap> {
     }
     Ok(MetadataMap::from_headers(headers))
 }
+
+/// Whether a server of gRPC says that a message is too large. They have no code of its own for it.
+pub(crate) fn is_about_size(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["larger than max", "too large", "exceeds maximum", "max message size"].iter().any(|words| message.contains(words))
+}

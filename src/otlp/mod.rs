@@ -28,6 +28,13 @@ pub(crate) use proxy::{is_excluded, is_loopback};
 #[cfg(feature = "_otlp")]
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The most that the items of a message may have, in bytes. Servers of gRPC take 4 MiB unless they are configured otherwise; the rest is
+/// for what a message has beside its items.
+pub(crate) const LARGEST_MESSAGE: usize = 4 * 1024 * 1024 - 32 * 1024;
+
+/// In bytes. No message is made smaller than that for an endpoint that finds messages too large.
+pub(crate) const LEAST_LIMIT: usize = 64 * 1024;
+
 /// Selects the transport of OTLP. Defaults to [`Grpc`](Self::Grpc) where it is compiled in.
 ///
 /// Parsed from the words the OpenTelemetry specification has for `OTEL_EXPORTER_OTLP_PROTOCOL`, `grpc` and `http/protobuf` in any

@@ -30,6 +30,8 @@ pub(crate) enum Refusal {
     UnknownSignal(String),
     /// The endpoint rejected this number of data points. OTLP forbids to send them again.
     Rejected(i64),
+    /// The message was too large.
+    TooLarge(String),
     /// Any other failure, which may be temporary.
     Failed(String),
 }
@@ -37,9 +39,8 @@ pub(crate) enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownSignal(answer) => f.write_str(answer),
+            Self::UnknownSignal(text) | Self::TooLarge(text) | Self::Failed(text) => f.write_str(text),
             Self::Rejected(points) => write!(f, "{points} data points were rejected"),
-            Self::Failed(why) => f.write_str(why),
         }
     }
 }
@@ -105,8 +106,8 @@ impl Sender {
             })
             .await?;
         match answer.partial_success.map_or(0, |partial| partial.rejected_data_points) {
-            0 => Ok(()),
-            rejected => Err(Refusal::Rejected(rejected)),
+            rejected @ 1.. => Err(Refusal::Rejected(rejected)),
+            _ => Ok(()),
         }
     }
 
@@ -124,7 +125,7 @@ mod grpc {
 
     use super::{Config, ExportMetricsServiceRequest, ExportMetricsServiceResponse, Refusal};
     use crate::cause::innermost;
-    use crate::otlp::grpc::metadata;
+    use crate::otlp::grpc::{is_about_size, metadata};
 
     pub(super) async fn metrics(
         config: &Config,
@@ -165,6 +166,9 @@ mod grpc {
                 Refusal::Failed("the endpoint does not speak gRPC; OTLP/HTTP has another port".to_owned())
             }
             Code::Unimplemented if !is_encoding => Refusal::UnknownSignal("gRPC status Unimplemented".to_owned()),
+            code @ (Code::ResourceExhausted | Code::OutOfRange) if is_about_size(status.message()) => {
+                Refusal::TooLarge(format!("gRPC status {code:?}: the message is too large"))
+            }
             // The server's message is not shown: it may repeat secrets. A status without metadata and with a source comes from the
             // transport, whose error is safe and says more.
             code if status.metadata().is_empty() && std::error::Error::source(status).is_some() => {
@@ -211,6 +215,7 @@ mod http {
             status @ (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) => {
                 Err(Refusal::UnknownSignal(format!("HTTP status {status}")))
             }
+            status @ StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::TooLarge(format!("HTTP status {status}"))),
             // The request succeeded even if the body of the answer is no protobuf.
             status if status.is_success() => Ok(T::decode(answer.into_body()).unwrap_or_default()),
             status => Err(Refusal::Failed(format!("HTTP status {status}"))),

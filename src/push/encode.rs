@@ -1,5 +1,6 @@
-//! Encodes a snapshot as an OTLP request.
+//! Encodes a snapshot as OTLP requests.
 
+use std::mem;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -9,6 +10,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
     ResourceMetrics, ScopeMetrics, Sum, exemplar, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message;
 
 use super::Temporality;
 use crate::catalog;
@@ -25,6 +27,13 @@ pub(super) struct Encoder {
     accepted: u64,
     /// The time of the last export.
     encoded: u64,
+}
+
+/// One message of an export.
+pub(super) struct Part {
+    pub(super) request: ExportMetricsServiceRequest,
+    /// How many families of the snapshot are whole with this message and those before it.
+    pub(super) families: usize,
 }
 
 /// The times of a family's data points.
@@ -56,9 +65,9 @@ impl Encoder {
 
     /// Encodes a snapshot with the names of the page. A backend that converts names for Prometheus has nothing to change.
     ///
-    /// `target_info` is left out, since backends generate it from the resource. `accepted` is the snapshot that the endpoint has accepted
-    /// last.
-    pub(super) fn encode(&mut self, snapshot: &Snapshot, accepted: Option<&Snapshot>) -> ExportMetricsServiceRequest {
+    /// The metrics of a message have about `limit` bytes at most. `target_info` is left out, since backends generate it from the
+    /// resource. `accepted` is the snapshot that the endpoint has accepted last.
+    pub(super) fn encode(&mut self, snapshot: &Snapshot, accepted: Option<&Snapshot>, limit: usize) -> Vec<Part> {
         self.encoded = now();
         let total = Span { temporality: AggregationTemporality::Cumulative, start: self.start, end: self.encoded };
         let delta = Span { temporality: AggregationTemporality::Delta, start: self.accepted, end: self.encoded };
@@ -66,17 +75,24 @@ impl Encoder {
             Some(accepted) if self.temporality != Temporality::Cumulative => Some(snapshot.since(accepted)),
             _ => None,
         };
-        let metrics = snapshot.families.iter().enumerate().filter_map(|(at, family)| {
+        let mut parts = Parts { limit, done: Vec::new(), metrics: Vec::new(), bytes: 0 };
+        for (at, family) in snapshot.families.iter().enumerate() {
             if *family.about.name == *catalog::TARGET_INFO.prometheus {
-                return None;
+                continue;
             }
-            Some(match &differences {
+            let metric = match &differences {
                 Some(differences) if self.temporality.is_delta_of(family) => metric(&differences.families[at], delta),
                 None if self.temporality.is_delta_of(family) => metric(family, delta),
                 _ => metric(family, total),
-            })
-        });
-        let metrics = metrics.collect();
+            };
+            parts.add(metric, at);
+        }
+        parts.end(snapshot.families.len());
+        let request = |(metrics, families)| Part { request: self.request(metrics), families };
+        parts.done.into_iter().map(request).collect()
+    }
+
+    fn request(&self, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
         let scope = InstrumentationScope {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -90,12 +106,71 @@ impl Encoder {
     }
 }
 
+/// The metrics of an export, message by message.
+struct Parts {
+    /// In bytes.
+    limit: usize,
+    /// The metrics of each message, and how many families are whole with it.
+    done: Vec<(Vec<Metric>, usize)>,
+    /// Those of the next message, and their size in bytes.
+    metrics: Vec<Metric>,
+    bytes: usize,
+}
+
+impl Parts {
+    /// Adds the metric of the family at this index. What is too large for a message is halved.
+    fn add(&mut self, mut metric: Metric, family: usize) {
+        let bytes = metric.encoded_len();
+        if bytes > self.limit
+            && let Some(rest) = split(&mut metric)
+        {
+            self.add(metric, family);
+            return self.add(rest, family);
+        }
+        if self.bytes + bytes > self.limit && !self.metrics.is_empty() {
+            self.end(family);
+        }
+        self.bytes += bytes;
+        self.metrics.push(metric);
+    }
+
+    /// Ends a message, with which so many families are whole.
+    fn end(&mut self, families: usize) {
+        self.done.push((mem::take(&mut self.metrics), families));
+        self.bytes = 0;
+    }
+}
+
+/// Splits the second half of the data points off; `None` of a single one.
+fn split(metric: &mut Metric) -> Option<Metric> {
+    fn half<T>(points: &mut Vec<T>) -> Option<Vec<T>> {
+        (points.len() > 1).then(|| points.split_off(points.len() / 2))
+    }
+    let data = match metric.data.as_mut()? {
+        metric::Data::Sum(sum) => metric::Data::Sum(Sum { data_points: half(&mut sum.data_points)?, ..*sum }),
+        metric::Data::Gauge(gauge) => metric::Data::Gauge(Gauge { data_points: half(&mut gauge.data_points)? }),
+        metric::Data::Histogram(histogram) => {
+            metric::Data::Histogram(Histogram { data_points: half(&mut histogram.data_points)?, ..*histogram })
+        }
+        _ => return None,
+    };
+    Some(Metric {
+        name: metric.name.clone(),
+        description: metric.description.clone(),
+        unit: metric.unit.clone(),
+        data: Some(data),
+        ..Metric::default()
+    })
+}
+
 fn metric(family: &Family, span: Span) -> Metric {
     let series = family.series();
     let data = match &family.values {
         Values::Counters { exemplars, .. } => {
+            // In the order of the series.
+            let mut exemplars = exemplars.iter().peekable();
             let points = series.enumerate().map(|(at, (labels, value))| NumberDataPoint {
-                exemplars: exemplars.iter().filter(|(of, _)| *of == at).map(|(_, of)| exemplar(of)).collect(),
+                exemplars: exemplars.next_if(|(of, _)| *of == at).map(|(_, of)| exemplar(of)).into_iter().collect(),
                 ..number(labels, value, (family.about.decimals, span))
             });
             metric::Data::Sum(Sum {

@@ -17,9 +17,9 @@ use metrics::Recorder;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use tokio::sync::mpsc;
 
-use crate::otlp;
 use crate::otlp::send::{Refusal, Sender};
-use crate::snapshot::Snapshot;
+use crate::otlp::{self, LARGEST_MESSAGE, LEAST_LIMIT};
+use crate::snapshot::{Family, Snapshot};
 use crate::worker::Worker;
 use encode::Encoder;
 use health::Health;
@@ -80,6 +80,7 @@ impl Pipeline {
             health: Health::new(health),
             refusals: Refusals::default(),
             accepted: None,
+            limit: LARGEST_MESSAGE,
         };
         worker.handle().spawn(exporter.run(received));
         Ok(Self { config, requests, worker })
@@ -127,6 +128,8 @@ struct Exporter {
     refusals: Refusals,
     /// The values that the endpoint accepted last.
     accepted: Option<Snapshot>,
+    /// The most that a message may have, in bytes.
+    limit: usize,
 }
 
 impl Exporter {
@@ -171,8 +174,12 @@ impl Exporter {
     }
 
     async fn export(&mut self, snapshot: Snapshot) -> Result<(), Refusal> {
-        let request = self.encoder.encode(&snapshot, self.accepted.as_ref());
-        match self.sender.metrics(request).await {
+        let mut result = self.send(&snapshot).await;
+        while matches!(result, Err(Refusal::TooLarge(_))) && self.limit > LEAST_LIMIT {
+            self.limit = (self.limit / 2).max(LEAST_LIMIT);
+            result = self.send(&snapshot).await;
+        }
+        match result {
             Ok(()) => {
                 self.accept(snapshot);
                 self.health.report_success(&self.config, self.refusals.clear());
@@ -202,9 +209,39 @@ impl Exporter {
         }
     }
 
+    /// Sends the values in as many messages as they need, one after the other. When one fails, the families before it count as accepted;
+    /// one that is larger than a message and was accepted in part does not.
+    async fn send(&mut self, snapshot: &Snapshot) -> Result<(), Refusal> {
+        let mut rejected = 0;
+        let mut whole = 0;
+        for part in self.encoder.encode(snapshot, self.accepted.as_ref(), self.limit) {
+            match self.sender.metrics(part.request).await {
+                Ok(()) => {}
+                Err(Refusal::Rejected(points)) => rejected += points,
+                Err(refusal) => {
+                    self.accept_some(&snapshot.families[..whole]);
+                    return Err(refusal);
+                }
+            }
+            whole = part.families;
+        }
+        if rejected > 0 { Err(Refusal::Rejected(rejected)) } else { Ok(()) }
+    }
+
     fn accept(&mut self, snapshot: Snapshot) {
         self.encoder.accept();
         self.accepted = Some(snapshot);
+    }
+
+    /// Notes that only these families were accepted.
+    fn accept_some(&mut self, families: &[Family]) {
+        for family in families {
+            let known = &mut self.accepted.get_or_insert_default().families;
+            match known.iter_mut().find(|known| known.about.name == family.about.name) {
+                Some(known) => *known = family.clone(),
+                None => known.push(family.clone()),
+            }
+        }
     }
 }
 

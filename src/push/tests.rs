@@ -1,12 +1,20 @@
-//! What happens after a minute of refusals. In a test of the whole program that minute would have to pass.
+//! What a whole program can't show: what happens after a minute of refusals, and when a push fails midway.
 
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::routing::post;
 use metrics::NoopRecorder;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
+use prost::Message;
+use tokio::net::TcpListener;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
@@ -35,44 +43,58 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
+/// An exporter to this address, which has refused metrics before.
+fn exporter(addr: SocketAddr, temporality: Temporality) -> Exporter {
+    let otlp = otlp::Config {
+        transport: Transport::Http,
+        endpoint: format!("http://{addr}/v1/metrics"),
+        headers: Vec::new(),
+        timeout: Duration::from_secs(10),
+        gzip: false,
+        certificate: None,
+        identity: None,
+        proxy: None,
+    };
+    let config = Config {
+        otlp,
+        interval: Duration::from_secs(60),
+        temporality,
+        resource: Vec::new(),
+        listen: Some("127.0.0.1:4711".to_owned()),
+    };
+    Exporter {
+        read: Box::new(Snapshot::default),
+        encoder: Encoder::new(&[], temporality),
+        sender: Sender::new(&config.otlp).expect("it needs no files"),
+        config,
+        health: Health::new(&NoopRecorder),
+        refusals: Refusals::since(Instant::now() - Duration::from_secs(61)),
+        accepted: None,
+        limit: LARGEST_MESSAGE,
+    }
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// Serves this until the runtime ends; returns where.
+async fn serve(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+    let addr = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    addr
+}
+
 /// Exports to an endpoint that answers so to traces, and to metrics with the status 404, for the fourth time in a minute. Returns the
 /// exporter and what it has logged.
 fn refused(traces: StatusCode) -> (Exporter, String) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let exporter = tracing::subscriber::with_default(subscriber, || {
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-            let addr = listener.local_addr().expect("it is bound");
+        run(async {
             let router = Router::new().route("/v1/traces", post(async move || traces));
-            tokio::spawn(async move { axum::serve(listener, router).await });
-            let otlp = otlp::Config {
-                transport: Transport::Http,
-                endpoint: format!("http://{addr}/v1/metrics"),
-                headers: Vec::new(),
-                timeout: Duration::from_secs(10),
-                gzip: false,
-                certificate: None,
-                identity: None,
-                proxy: None,
-            };
-            let config = Config {
-                otlp,
-                interval: Duration::from_secs(60),
-                temporality: Temporality::Cumulative,
-                resource: Vec::new(),
-                listen: Some("127.0.0.1:4711".to_owned()),
-            };
-            let mut exporter = Exporter {
-                read: Box::new(Snapshot::default),
-                encoder: Encoder::new(&[], Temporality::Cumulative),
-                sender: Sender::new(&config.otlp).expect("it needs no files"),
-                config,
-                health: Health::new(&NoopRecorder),
-                refusals: Refusals::since(Instant::now() - Duration::from_secs(61)),
-                accepted: None,
-            };
+            let mut exporter = exporter(serve(router).await, Temporality::Cumulative);
             exporter.export(Snapshot::default()).await.expect_err("there is no such path");
             exporter
         })
@@ -99,4 +121,59 @@ fn an_endpoint_that_refuses_traces_too_is_asked_again() {
     let (exporter, log) = refused(StatusCode::NOT_FOUND);
     assert!(!exporter.refusals.is_paused(Instant::now()));
     assert!(log.contains("takes no metrics: HTTP status 404 Not Found") && !log.contains("Jaeger"), "{log}");
+}
+
+/// Adds up the counters of a message.
+fn add(sums: &mut BTreeMap<String, i64>, message: &Bytes) {
+    let message = ExportMetricsServiceRequest::decode(&message[..]).expect("it is a message of OTLP");
+    let scopes = message.resource_metrics.into_iter().flat_map(|of| of.scope_metrics);
+    for found in scopes.flat_map(|scope| scope.metrics) {
+        let Some(metric::Data::Sum(sum)) = found.data else { panic!("{} is no counter", found.name) };
+        for point in sum.data_points {
+            let Some(number_data_point::Value::AsInt(value)) = point.value else { panic!("no whole number") };
+            *sums.entry(found.name.clone()).or_default() += value;
+        }
+    }
+}
+
+#[test]
+fn deltas_of_a_push_that_fails_midway_are_counted_once() {
+    #[derive(Default)]
+    struct Endpoint {
+        asked: u32,
+        sums: BTreeMap<String, i64>,
+    }
+    /// Counters with two series each.
+    fn counted(count: u64) -> Snapshot {
+        let families = (0..40).map(|n| {
+            let (a, b) = (count, 2 * count);
+            format!("# TYPE c{n:02}_total counter\nc{n:02}_total{{of=\"a\"}} {a}\nc{n:02}_total{{of=\"b\"}} {b}\n")
+        });
+        Snapshot::parse(&families.collect::<String>()).expect("it is a page")
+    }
+    let endpoint = Arc::new(Mutex::new(Endpoint::default()));
+    let shared = Arc::clone(&endpoint);
+    let take = async move |message: Bytes| {
+        let mut endpoint = shared.lock().expect("no panic");
+        endpoint.asked += 1;
+        // A message in the middle of each of the first pushes is refused, a later one each time.
+        if [2, 5, 9].contains(&endpoint.asked) {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
+        add(&mut endpoint.sums, &message);
+        StatusCode::OK
+    };
+    run(async {
+        let mut exporter = exporter(serve(Router::new().route("/v1/metrics", post(take))).await, Temporality::Delta);
+        // For one or two families.
+        exporter.limit = 300;
+        for count in [10, 20, 30] {
+            exporter.export(counted(count)).await.expect_err("a part is refused");
+        }
+        exporter.export(counted(40)).await.expect("everything is taken");
+    });
+    let endpoint = endpoint.lock().expect("no panic");
+    assert!(endpoint.asked > 20, "{}", endpoint.asked);
+    assert_eq!(endpoint.sums.len(), 40);
+    assert!(endpoint.sums.values().all(|sum| *sum == 120), "{:?}", endpoint.sums);
 }

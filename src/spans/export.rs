@@ -12,6 +12,7 @@ use super::buffer::{Buffer, Numbered, Pause};
 use super::counts::{Reason, SpanCounts};
 use super::report::{Delay, Loss, Report};
 use super::size::{cut, encoded_size};
+use crate::otlp::LEAST_LIMIT;
 
 /// Sends batches to a backend.
 pub(super) trait Export: Send + Sync + 'static {
@@ -43,9 +44,6 @@ pub(super) enum Answer {
         pause: Option<Duration>,
     },
 }
-
-/// In bytes. No batch is made smaller than that for a backend that finds messages too large.
-const LEAST_LIMIT: usize = 64 * 1024;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -39,6 +39,7 @@ use tracing::Subscriber;
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::otlp::LARGEST_MESSAGE;
 use crate::worker::Worker;
 use buffer::Buffer;
 use counts::{Reason, SpanCounts};
@@ -294,7 +295,7 @@ impl Start<'_> {
         let (buffer, counts) = (Arc::clone(self.buffer), Arc::clone(self.counts));
         let resource =
             self.resource.iter().map(|(key, value)| size::attribute(&KeyValue::new(key.clone(), value.clone())));
-        let limit = size::LARGEST_MESSAGE.saturating_sub(resource.sum());
+        let limit = LARGEST_MESSAGE.saturating_sub(resource.sum());
         let sender =
             Sender::new(exporter, Arc::clone(&buffer), Arc::clone(&counts), self.config.backend.to_string(), limit);
         self.worker.handle().spawn(sender.run(self.config.batch.delay));

@@ -7,10 +7,6 @@ use opentelemetry::trace::{SpanContext, Status};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 
-/// The most that a message may have, in bytes. Servers of gRPC take 4 MiB unless they are configured otherwise; the rest is for what
-/// a message has beside its spans.
-pub(super) const LARGEST_MESSAGE: usize = 4 * 1024 * 1024 - 32 * 1024;
-
 /// The tag and the length of a field; a length below 4 GiB takes at most 5 bytes.
 const FIELD: usize = 6;
 /// A number with its tag.

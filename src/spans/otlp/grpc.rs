@@ -18,7 +18,8 @@ use tonic::{Code, Status};
 use super::answer::{RpcStatus, Words, of_taken, of_transport_error};
 use super::{Answer, Connection};
 use crate::cause::innermost;
-use crate::otlp::{Config, grpc};
+use crate::otlp::Config;
+use crate::otlp::grpc::{self, is_about_size};
 use crate::worker::Worker;
 
 /// Sends the body of each request as one message of OTLP/gRPC.
@@ -145,10 +146,4 @@ fn status_of(headers: &HeaderMap) -> Option<Status> {
     headers.remove(DETAILS);
     let status = Status::from_header_map(&headers)?;
     Some(Status::with_details(status.code(), status.message(), details.unwrap_or_default()))
-}
-
-/// Whether a server of gRPC says that a message is too large. They have no code of its own for it.
-fn is_about_size(message: &str) -> bool {
-    let message = message.to_ascii_lowercase();
-    ["larger than max", "too large", "exceeds maximum", "max message size"].iter().any(|words| message.contains(words))
 }

@@ -1,5 +1,6 @@
 //! Metrics pushed by OTLP.
 
 mod delivery;
+mod large;
 mod temporality;
 mod trouble;
