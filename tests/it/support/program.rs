@@ -12,11 +12,12 @@ use super::{get, in_own_process};
 
 pub const CALLS: u64 = 1_000;
 
-/// What a thousand calls may take when the backend is in trouble: nothing that a person could measure.
-pub const CALLS_LIMIT: Duration = Duration::from_secs(2);
+/// What thousands of calls may take when the backend is in trouble: on a busy machine a second or two, while a single call that waits
+/// for the backend takes longer than this.
+pub const CALLS_LIMIT: Duration = Duration::from_secs(10);
 
 /// What waiting may take beyond the time it was given, on a busy machine: less than the 5 s that the SDK's own limit would add.
-pub const SLACK: Duration = Duration::from_secs(2);
+pub const SLACK: Duration = Duration::from_secs(4);
 
 /// A program under observation.
 pub struct Program {
