@@ -4,8 +4,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use tracing::Span;
 use tracing::span::Entered;
+use tracing::{Span, record_all};
 
 use super::Facts;
 use crate::finish::FinishReasons;
@@ -73,32 +73,41 @@ pub(super) fn contained<T>(code: impl FnOnce() -> T) -> Option<T> {
 }
 
 fn record(span: &Span, facts: &Facts) {
-    if let Some(model) = &facts.response_model {
-        span.record("gen_ai.response.model", &**model);
-    }
-    if let Some(id) = &facts.response_id {
-        span.record("gen_ai.response.id", &**id);
+    // What is usually known together goes to the subscriber at once: each time is a walk through all of its layers. What is `None` is
+    // not recorded.
+    if facts.response_model.is_some() || facts.response_id.is_some() {
+        record_all!(
+            span,
+            gen_ai.response.model = facts.response_model.as_deref(),
+            gen_ai.response.id = facts.response_id.as_deref(),
+        );
     }
     record_finish_reasons(span, &facts.finish_reasons);
     if let Some(usage) = facts.usage {
-        let parts = [
-            ("gen_ai.usage.input_tokens", Some(usage.prompt())),
-            ("gen_ai.usage.output_tokens", Some(usage.completion())),
-            ("gen_ai.usage.cache_read.input_tokens", positive(usage.cache_read())),
-            ("gen_ai.usage.cache_creation.input_tokens", positive(usage.cache_write())),
-            ("gen_ai.usage.reasoning.output_tokens", positive(usage.reasoning())),
-        ];
-        for (attribute, tokens) in parts {
-            if let Some(tokens) = tokens {
-                // Signed: OpenTelemetry knows no unsigned attribute, and the layer would make a string of one.
-                span.record(attribute, i64::try_from(tokens).unwrap_or(i64::MAX));
-            }
+        record_all!(
+            span,
+            gen_ai.usage.input_tokens = signed(usage.prompt()),
+            gen_ai.usage.output_tokens = signed(usage.completion()),
+        );
+        let parts = [usage.cache_read(), usage.cache_write(), usage.reasoning()];
+        if parts != [0; 3] {
+            let [cache_read, cache_write, reasoning] = parts.map(|tokens| (tokens > 0).then(|| signed(tokens)));
+            record_all!(
+                span,
+                gen_ai.usage.cache_read.input_tokens = cache_read,
+                gen_ai.usage.cache_creation.input_tokens = cache_write,
+                gen_ai.usage.reasoning.output_tokens = reasoning,
+            );
         }
     }
     if let Some(error) = facts.error {
-        span.record("error.type", error.as_str());
-        span.record("otel.status_code", "ERROR");
+        record_all!(span, error.type = error.as_str(), otel.status_code = "ERROR");
     }
+}
+
+/// OpenTelemetry knows no unsigned attribute, and the layer would make a string of one.
+fn signed(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
 /// As a list where the OpenTelemetry layer is compiled in: `tracing` knows no lists.
@@ -119,10 +128,6 @@ fn record_finish_reasons(span: &Span, reasons: &FinishReasons) {
         let reasons: Vec<&str> = reasons.iter().map(|(_, reason)| reason).collect();
         span.record("gen_ai.response.finish_reasons", reasons.join(","));
     }
-}
-
-fn positive(tokens: u64) -> Option<u64> {
-    (tokens > 0).then_some(tokens)
 }
 
 /// Returns the ids of a span that is sampled, where a layer of OpenTelemetry has made one of it.
