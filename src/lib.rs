@@ -121,6 +121,7 @@ mod otlp;
 mod outcome;
 #[cfg(feature = "http")]
 pub mod propagation;
+mod provider;
 #[cfg(feature = "otlp-metrics")]
 mod push;
 mod record;

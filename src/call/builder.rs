@@ -10,7 +10,7 @@ use tracing::{Span, field};
 use super::nesting::{Frame, Identity};
 use super::{Live, LlmCall, TARGET, span};
 use crate::series::Series;
-use crate::{current, record};
+use crate::{current, provider, record};
 
 /// The operation of a call that is told no other: the conventions' word for a conversation with a model.
 pub(super) const CHAT: &str = "chat";
@@ -194,7 +194,7 @@ impl<'a> LlmCallBuilder<'a> {
             otel.kind = "client",
             otel.status_code = field::Empty,
             gen_ai.operation.name = operation,
-            gen_ai.provider.name = convention_name(self.provider),
+            gen_ai.provider.name = provider::convention_name(self.provider),
             gen_ai.request.model = model,
             gen_ai.request.max_tokens = self.max_tokens.map(|tokens| i64::try_from(tokens).unwrap_or(i64::MAX)),
             gen_ai.request.temperature = self.temperature,
@@ -234,18 +234,4 @@ fn spans_are_off() -> bool {
 #[inline]
 pub(super) fn is_inert() -> bool {
     current::is_none() && spans_are_off() && !Frame::is_inside_a_call()
-}
-
-/// Maps a provider to its `gen_ai.provider.name`, by the well-known values of the GenAI conventions v1.41.1.
-fn convention_name(provider: &str) -> &str {
-    match provider {
-        "gemini" | "google" => "gcp.gemini",
-        "vertex" | "vertex_ai" | "vertexai" => "gcp.vertex_ai",
-        "bedrock" => "aws.bedrock",
-        "azure" | "azure_openai" => "azure.ai.openai",
-        "mistral" => "mistral_ai",
-        "grok" | "xai" => "x_ai",
-        "watsonx" => "ibm.watsonx.ai",
-        other => other,
-    }
 }

@@ -97,6 +97,7 @@ pub struct Builder {
     pub(super) log_filter: Option<String>,
     pub(super) span_filter: Option<String>,
     pub(super) message_content: bool,
+    pub(super) span_aliases: bool,
     pub(super) log_format: Option<LogFormat>,
     pub(super) buckets: Vec<(String, Vec<f64>)>,
     pub(super) max_series: Option<usize>,
@@ -193,6 +194,15 @@ impl Builder {
     /// `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true`, then such attributes and events are removed.
     pub fn with_message_content(mut self) -> Self {
         self.message_content = true;
+        self
+    }
+
+    /// Adds attributes under older names to exported spans, for backends that ask for those: `gen_ai.system`, which is the provider as on
+    /// labels, `gen_ai.usage.total_tokens`, `gen_ai.usage.reasoning_tokens` and `llm.token_count.completion_details.reasoning`. Defaults
+    /// to `BOTTICELLI_OBS_SPAN_ALIASES` (`on`, `off`), then to none. They are not for Langfuse, which
+    /// takes each number under `gen_ai.usage` for tokens of their own.
+    pub fn with_span_aliases(mut self) -> Self {
+        self.span_aliases = true;
         self
     }
 

@@ -4,6 +4,7 @@
 //! (`buffer`). From there a task on the pipeline's own thread sends it (`export`) to a backend such as Jaeger (`otlp`) or to standard
 //! output (`stdout`).
 
+mod aliases;
 mod buffer;
 mod content;
 mod counts;
@@ -62,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) propagators: Vec<Propagator>,
     /// Whether spans keep what people and models say.
     pub(crate) captures_content: bool,
+    /// Whether spans get attributes under older names, too.
+    pub(crate) aliases: bool,
     /// Resource attributes, including `service.name`.
     pub(crate) resource: Vec<(String, String)>,
 }

@@ -8,7 +8,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use super::buffer::Buffer;
-use super::content;
+use super::{aliases, content};
 use crate::fork::Origin;
 
 /// Adds the sampled spans to the buffer. The pipeline itself flushes and closes the buffer, since the SDK has no deadline for it.
@@ -17,13 +17,20 @@ pub(super) struct BoundedProcessor {
     buffer: Arc<Buffer>,
     value_length: Option<usize>,
     captures_content: bool,
+    /// The most attributes of a span with aliases; `None` if spans get none.
+    aliases: Option<usize>,
     origin: Origin,
 }
 
 impl BoundedProcessor {
     pub(super) fn new(buffer: Arc<Buffer>, config: &super::Config) -> Self {
-        let value_length = config.limits.value_length;
-        Self { buffer, value_length, captures_content: config.captures_content, origin: Origin::here() }
+        Self {
+            buffer,
+            value_length: config.limits.value_length,
+            captures_content: config.captures_content,
+            aliases: config.aliases.then_some(config.limits.attributes as usize),
+            origin: Origin::here(),
+        }
     }
 }
 
@@ -37,6 +44,9 @@ impl SpanProcessor for BoundedProcessor {
         }
         if !self.captures_content {
             content::remove(&mut span);
+        }
+        if let Some(most) = self.aliases {
+            aliases::add(&mut span, most);
         }
         if let Some(length) = self.value_length {
             let events = span.events.events.iter_mut().flat_map(|event| &mut event.attributes);

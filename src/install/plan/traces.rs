@@ -18,7 +18,7 @@ impl Resolver<'_> {
         };
         let sampler = self.sampler()?;
         let (limits, batch, propagators) = (self.limits()?, self.batch()?, self.propagators()?);
-        let captures_content = self.captures_content()?;
+        let (captures_content, aliases) = (self.captures_content()?, self.span_aliases()?);
         let otlp = if exporters.contains(&TraceExporter::Otlp) { self.otlp(requested_by)? } else { None };
         let backend = match (otlp, exporters.contains(&TraceExporter::Stdout)) {
             (None, false) => return Ok(None),
@@ -27,7 +27,17 @@ impl Resolver<'_> {
             (Some(otlp), true) => Backend::OtlpAndStdout(otlp),
         };
         let resource = shared.resource.clone();
-        Ok(Some(spans::Config { backend, filter, sampler, limits, batch, propagators, captures_content, resource }))
+        Ok(Some(spans::Config {
+            backend,
+            filter,
+            sampler,
+            limits,
+            batch,
+            propagators,
+            captures_content,
+            aliases,
+            resource,
+        }))
     }
 
     /// Resolves the exporters, of which there may be none. Returns them with the name of the setting that selects them.
@@ -128,6 +138,12 @@ impl Resolver<'_> {
         let variable =
             self.variable("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", |setting| setting.word(WORDS))?;
         Ok(self.builder.message_content || variable.unwrap_or(false))
+    }
+
+    fn span_aliases(&self) -> Result<bool, InstallError> {
+        const WORDS: &[(&str, bool)] = &[("on", true), ("off", false)];
+        let variable = self.variable("BOTTICELLI_OBS_SPAN_ALIASES", |setting| setting.word(WORDS))?;
+        Ok(self.builder.span_aliases || variable.unwrap_or(false))
     }
 
     fn propagators(&self) -> Result<Vec<Propagator>, InstallError> {

@@ -1,5 +1,7 @@
 //! The traces pipeline.
 
+#[cfg(feature = "otlp-grpc")]
+mod aliases;
 #[cfg(all(feature = "macros", feature = "otlp-grpc"))]
 mod call_end;
 #[cfg(feature = "otlp-grpc")]

@@ -222,6 +222,14 @@ pub(super) const VARIABLES: &[Variable] = &[
         invalid: &["1", "yes", "on", "true,false", "content"],
     },
     Variable {
+        name: "BOTTICELLI_OBS_SPAN_ALIASES",
+        with: CONSOLE,
+        shown: |plan| spans(plan).aliases.to_string(),
+        default: "false",
+        valid: &[("on", "true"), ("ON", "true"), ("off", "false")],
+        invalid: &["true", "1", "yes", "on,off"],
+    },
+    Variable {
         name: "OTEL_PROPAGATORS",
         with: CONSOLE,
         shown: |plan| format!("{:?}", spans(plan).propagators),
