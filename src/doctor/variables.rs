@@ -5,24 +5,14 @@ use std::ffi::OsStr;
 use super::{Finding, Mistake};
 use crate::install::Environment;
 
-/// The variables of version 1.60 of the OpenTelemetry specification
-/// (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>), those of earlier versions, and two of the
-/// semantic conventions. Such a name is never a misspelling, whether this crate reads the variable or not.
+/// The other variables of version 1.60 of the OpenTelemetry specification
+/// (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>), of earlier versions and of the semantic
+/// conventions: those that neither [`Environment::READ`] nor [`Environment::UNREAD`] has. Such a name is never a misspelling.
 const SPECIFIED: &[&str] = &[
-    "OTEL_ATTRIBUTE_COUNT_LIMIT",
-    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     "OTEL_BLRP_EXPORT_TIMEOUT",
     "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
     "OTEL_BLRP_MAX_QUEUE_SIZE",
     "OTEL_BLRP_SCHEDULE_DELAY",
-    "OTEL_BSP_EXPORT_TIMEOUT",
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-    "OTEL_BSP_MAX_QUEUE_SIZE",
-    "OTEL_BSP_SCHEDULE_DELAY",
-    "OTEL_CONFIG_FILE",
-    "OTEL_ENTITIES",
-    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
-    "OTEL_EXPERIMENTAL_CONFIG_FILE",
     "OTEL_EXPORTER_JAEGER_AGENT_HOST",
     "OTEL_EXPORTER_JAEGER_AGENT_PORT",
     "OTEL_EXPORTER_JAEGER_ENDPOINT",
@@ -30,41 +20,18 @@ const SPECIFIED: &[&str] = &[
     "OTEL_EXPORTER_JAEGER_PROTOCOL",
     "OTEL_EXPORTER_JAEGER_TIMEOUT",
     "OTEL_EXPORTER_JAEGER_USER",
-    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
-    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-    "OTEL_EXPORTER_OTLP_METRIC_INSECURE",
-    "OTEL_EXPORTER_OTLP_SPAN_INSECURE",
-    "OTEL_EXPORTER_PROMETHEUS_HOST",
-    "OTEL_EXPORTER_PROMETHEUS_PORT",
     "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
     "OTEL_EXPORTER_ZIPKIN_PROTOCOL",
     "OTEL_EXPORTER_ZIPKIN_TIMEOUT",
-    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
-    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
     "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
     "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     "OTEL_LOGS_EXPORTER",
     "OTEL_LOG_LEVEL",
-    "OTEL_METRICS_EXEMPLAR_FILTER",
-    "OTEL_METRICS_EXPORTER",
-    "OTEL_METRIC_EXPORT_INTERVAL",
-    "OTEL_METRIC_EXPORT_TIMEOUT",
     "OTEL_PROFILES_EXPORTER",
-    "OTEL_PROPAGATORS",
-    "OTEL_RESOURCE_ATTRIBUTES",
-    "OTEL_SDK_DISABLED",
     "OTEL_SEMCONV_STABILITY_OPT_IN",
-    "OTEL_SERVICE_NAME",
-    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
-    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-    "OTEL_SPAN_EVENT_COUNT_LIMIT",
-    "OTEL_SPAN_LINK_COUNT_LIMIT",
-    "OTEL_TRACES_EXPORTER",
-    "OTEL_TRACES_SAMPLER",
-    "OTEL_TRACES_SAMPLER_ARG",
 ];
 
-/// The variables of the OTLP exporter, each of which also exists for a single signal.
+/// The endings of the variables of the OTLP exporter.
 const SPECIFIED_OTLP: &[&str] = &[
     "CERTIFICATE",
     "CLIENT_CERTIFICATE",
@@ -77,7 +44,8 @@ const SPECIFIED_OTLP: &[&str] = &[
     "TIMEOUT",
 ];
 
-const SIGNALS: &[&str] = &["", "TRACES_", "METRICS_", "LOGS_", "PROFILES_"];
+/// The signals that this crate does not export.
+const OTHER_SIGNALS: &[&str] = &["LOGS", "PROFILES"];
 
 /// Finds variables that this crate does not read although their names look like it: misspelt ones, and others of OpenTelemetry.
 pub(super) fn unread(environment: &Environment) -> Vec<Finding> {
@@ -86,16 +54,17 @@ pub(super) fn unread(environment: &Environment) -> Vec<Finding> {
         .variables()
         .filter(|(name, value)| !value.is_empty() && !is_service_link(name, value))
         .map(|(name, _)| name)
-        .filter(|name| !Environment::READ.contains(name))
+        // `install` tells of the second kind, and so does the check of the settings.
+        .filter(|name| !Environment::READ.contains(name) && !Environment::UNREAD.contains(name))
         .collect();
     names.sort_unstable();
     names.into_iter().filter_map(|name| judge(name, &specified)).collect()
 }
 
 fn specified() -> impl Iterator<Item = String> {
-    let otlp = SIGNALS
+    let otlp = OTHER_SIGNALS
         .iter()
-        .flat_map(|signal| SPECIFIED_OTLP.iter().map(move |setting| format!("OTEL_EXPORTER_OTLP_{signal}{setting}")));
+        .flat_map(|signal| SPECIFIED_OTLP.iter().map(move |setting| format!("OTEL_EXPORTER_OTLP_{signal}_{setting}")));
     SPECIFIED.iter().map(|&name| name.to_owned()).chain(otlp)
 }
 

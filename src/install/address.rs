@@ -56,7 +56,7 @@ impl Setting<'_> {
 
     /// Parses the port of `OTEL_EXPORTER_PROMETHEUS_PORT`, or returns `None` for `off`.
     pub(super) fn listen_port(self) -> Parsed<Option<u16>> {
-        if self.is_off() { Ok(None) } else { self.count().map(Some) }
+        if self.is_off() { Ok(None) } else { self.number(0..=u16::MAX.into()).map(Some) }
     }
 
     /// Parses a network in CIDR notation, or a single address.

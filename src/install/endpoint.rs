@@ -55,9 +55,9 @@ impl Setting<'_> {
         // `http::Uri` accepts any text as a port, and then returns no port.
         let port = match authority.strip_prefix(host).unwrap_or_default().strip_prefix(':') {
             None => None,
-            Some(port) => match Setting::new(name, port).count::<u16>() {
-                Ok(port) if port > 0 => Some(port),
-                Ok(_) | Err(_) => return Err(self.invalid("the port is not a number from 1 to 65535")),
+            Some(port) => match Setting::new(name, port).number::<u16>(1..=u16::MAX.into()) {
+                Ok(port) => Some(port),
+                Err(_) => return Err(self.invalid("the port is not a number from 1 to 65535")),
             },
         };
         let path = uri.path().trim_end_matches('/');

@@ -49,6 +49,7 @@ impl Environment {
         "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
         "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
         "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
         "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
         "OTEL_EXPORTER_OTLP_METRICS_INSECURE",
@@ -70,8 +71,10 @@ impl Environment {
         "OTEL_EXPORTER_PROMETHEUS_PORT",
         "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
         "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+        "OTEL_METRICS_EXEMPLAR_FILTER",
         "OTEL_METRICS_EXPORTER",
         "OTEL_METRIC_EXPORT_INTERVAL",
+        "OTEL_METRIC_EXPORT_TIMEOUT",
         "OTEL_PROPAGATORS",
         "OTEL_RESOURCE_ATTRIBUTES",
         "OTEL_SDK_DISABLED",
@@ -92,6 +95,20 @@ impl Environment {
         "https_proxy",
         "no_proxy",
     ];
+
+    /// Variables of the OpenTelemetry specification for spans and metrics that this crate does not read. `install` tells of them.
+    pub(crate) const UNREAD: &[&str] = &[
+        "OTEL_CONFIG_FILE",
+        "OTEL_ENTITIES",
+        "OTEL_EXPERIMENTAL_CONFIG_FILE",
+        "OTEL_EXPORTER_OTLP_METRIC_INSECURE",
+        "OTEL_EXPORTER_OTLP_SPAN_INSECURE",
+    ];
+
+    /// Returns the names of [`UNREAD`](Self::UNREAD) that are set.
+    pub(super) fn unread(&self) -> impl Iterator<Item = &'static str> {
+        Self::UNREAD.iter().copied().filter(|name| self.variables.get(*name).is_some_and(|value| !value.is_empty()))
+    }
 
     /// Returns all variables that are set.
     #[cfg(feature = "cli")]

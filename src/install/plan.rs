@@ -64,6 +64,8 @@ impl Plan {
         self.traces = faults.keep_pipeline("traces", resolver.traces(&shared));
         self.textfile = faults.keep_pipeline("textfile", resolver.textfile(&shared));
         self.push = faults.keep_pipeline("push", resolver.push(&shared));
+        let unread = resolver.environment.unread();
+        self.oddities.extend(unread.map(|name| format!("{name} is set, but not read by this crate")));
         let endpoint = self.traces.as_ref().and_then(|traces| traces.backend.endpoint());
         self.oddities.extend(endpoint.and_then(|otlp| resolver.oddity_of_traces(otlp)));
         self.oddities.extend(self.push.as_ref().and_then(|push| resolver.oddity_of_push(push)));

@@ -1,6 +1,7 @@
 //! The text of a setting from a variable or from code, and its parsers.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -78,30 +79,32 @@ impl<'a> Setting<'a> {
         Ok(listed.into_iter().flatten().collect())
     }
 
-    /// Parses a whole number that is written in digits only.
-    pub(super) fn count<T: FromStr>(self) -> Parsed<T> {
-        let digits = Some(self.value).filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
-        let parsed = digits.and_then(|digits| digits.parse().ok());
-        parsed.ok_or_else(|| self.invalid("not a whole number of the allowed size"))
+    /// Parses a whole number in this range that is written in digits only.
+    pub(super) fn number<T: TryFrom<u64>>(self, range: RangeInclusive<u64>) -> Parsed<T> {
+        self.number_of("", range)
     }
 
-    /// Parses a number of spans from 1 to 1,000,000.
-    pub(super) fn positive(self) -> Parsed<usize> {
-        match self.count()? {
-            0 => Err(self.invalid("must be at least 1")),
-            // The queue is allocated at the start, and a million spans take more than a gigabyte.
-            number if number > 1_000_000 => Err(self.invalid("must be at most 1000000")),
-            number => Ok(number),
-        }
+    /// `of` is what is counted, for errors.
+    fn number_of<T: TryFrom<u64>>(self, of: &str, range: RangeInclusive<u64>) -> Parsed<T> {
+        let digits = Some(self.value).filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+        let number = digits.and_then(|digits| digits.parse().ok()).filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| self.invalid(format!("not a whole number{of} from {} to {}", range.start(), range.end())))
+    }
+
+    /// Parses a limit of a span, which may be 0.
+    pub(super) fn limit(self) -> Parsed<u32> {
+        self.number(0..=u32::MAX.into())
+    }
+
+    /// Parses a number of spans from 1 to 1,000,000: the queue is allocated at the start, and more take over a gigabyte.
+    pub(super) fn spans(self) -> Parsed<usize> {
+        self.number_of(" of spans", 1..=1_000_000)
     }
 
     /// Parses a time in milliseconds, from 1 to 86,400,000 (one day).
     pub(super) fn milliseconds(self) -> Parsed<Duration> {
-        match self.count()? {
-            0 => Err(self.invalid("must be at least 1 millisecond")),
-            number if number > 86_400_000 => Err(self.invalid("must be at most a day (86400000 ms)")),
-            number => Ok(Duration::from_millis(number)),
-        }
+        self.number_of(" of milliseconds", 1..=86_400_000).map(Duration::from_millis)
     }
 
     /// Parses a number from 0.0 to 1.0.

@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) otlp: otlp::Config,
     /// The time between two exports.
     pub(crate) interval: Duration,
+    /// The limit for an export; that of the endpoint may be shorter.
+    pub(crate) limit: Duration,
     pub(crate) temporality: Temporality,
     /// Resource attributes, `service.name` among them.
     pub(crate) resource: Vec<(String, String)>,
@@ -69,7 +71,8 @@ impl Pipeline {
         let worker = Worker::start("botticelli-obs-push")?;
         let sender = {
             let _entered = worker.handle().enter();
-            Sender::new(&config.otlp)?
+            let timeout = config.otlp.timeout.min(config.limit);
+            Sender::new(&otlp::Config { timeout, ..config.otlp.clone() })?
         };
         let (requests, received) = mpsc::unbounded_channel();
         let exporter = Exporter {

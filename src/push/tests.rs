@@ -58,6 +58,7 @@ fn exporter(addr: SocketAddr, temporality: Temporality) -> Exporter {
     let config = Config {
         otlp,
         interval: Duration::from_secs(60),
+        limit: Duration::from_secs(30),
         temporality,
         resource: Vec::new(),
         listen: Some("127.0.0.1:4711".to_owned()),

@@ -61,11 +61,19 @@ pub(crate) struct Config {
     pub(crate) max_series: usize,
     /// Excluded metrics, which no reader gets.
     pub(crate) exclude: Vec<Pattern>,
+    /// Whether calls with a trace are kept as exemplars.
+    pub(crate) has_exemplars: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { buckets: Vec::new(), global_labels: Vec::new(), max_series: MAX_SERIES, exclude: Vec::new() }
+        Self {
+            buckets: Vec::new(),
+            global_labels: Vec::new(),
+            max_series: MAX_SERIES,
+            exclude: Vec::new(),
+            has_exemplars: true,
+        }
     }
 }
 
@@ -128,6 +136,7 @@ impl Store {
             chunk_gaps: about(&catalog::CHUNK_GAP),
             invalid_tokens: Arc::clone(&admitted.families[catalog::place(&catalog::TOKENS)].invalid),
             extras: extras.clone(),
+            has_exemplars: config.has_exemplars,
         };
         Self {
             pairs: Pairs::new(config.max_series),

@@ -35,6 +35,7 @@ pub(super) struct Shared {
     /// The number of implausible usages.
     pub(super) invalid_tokens: Arc<AtomicU64>,
     pub(super) extras: Extras,
+    pub(super) has_exemplars: bool,
 }
 
 /// A histogram that every pair has.
@@ -199,7 +200,7 @@ impl Pair {
 
     /// Keeps a sample as an exemplar, unless another thread holds the lock of the exemplars.
     fn keep(&self, trace: Option<TraceIds>, value: f64, of: impl FnOnce() -> Of) {
-        if let Some(ids) = trace
+        if let Some(ids) = trace.filter(|_| self.shared.has_exemplars)
             && let Ok(mut exemplars) = self.exemplars.try_lock()
         {
             exemplars.keep(of(), ids, value);

@@ -73,6 +73,7 @@ impl Resolver<'_> {
                     .collect::<Result<_, InstallError>>()?,
                 max_series: self.max_series()?,
                 exclude: self.exclude()?,
+                has_exemplars: self.variable("OTEL_METRICS_EXEMPLAR_FILTER", Setting::exemplar_filter)?.unwrap_or(true),
             },
             models: builder.models.clone(),
             target: resource.clone(),
@@ -174,6 +175,14 @@ impl Setting<'_> {
             Listener::Exporter => check_exporter().map_err(|why| self.invalid(why))?,
         }
         Ok(listener)
+    }
+
+    /// Parses whether calls in sampled traces are exemplars.
+    fn exemplar_filter(self) -> Result<bool, InstallError> {
+        let words = [("trace_based", Some(true)), ("always_off", Some(false)), ("always_on", None)];
+        self.word(&words)?.ok_or_else(|| {
+            self.invalid("an exemplar is the trace of a call that was sampled: use trace_based, or always_off for none")
+        })
     }
 
     fn token(self) -> Result<Token, InstallError> {

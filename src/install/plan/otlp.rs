@@ -15,7 +15,17 @@ impl Resolver<'_> {
     pub(super) fn push(&self, shared: &Shared) -> Result<Option<push::Config>, InstallError> {
         // Checked even if nothing is pushed, so that an error shows before someone turns the push on.
         let interval = self.variable("OTEL_METRIC_EXPORT_INTERVAL", Setting::milliseconds)?;
+        let limit = self.variable("OTEL_METRIC_EXPORT_TIMEOUT", Setting::milliseconds)?;
         let temporality = self.variable("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", Setting::parse)?;
+        self.variable("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", |setting| {
+            match setting.word(&[("explicit_bucket_histogram", true), ("base2_exponential_bucket_histogram", false)])? {
+                // It is about pushes alone, and may be set for other programs too.
+                false if shared.exporters.otlp => Err(setting.invalid(
+                    "histograms are pushed with the buckets of the page: use explicit_bucket_histogram, or unset it",
+                )),
+                _ => Ok(()),
+            }
+        })?;
         if !shared.exporters.otlp {
             return Ok(None);
         }
@@ -23,6 +33,7 @@ impl Resolver<'_> {
         Ok(Some(push::Config {
             otlp,
             interval: interval.unwrap_or(Duration::from_secs(60)),
+            limit: limit.unwrap_or(Duration::from_secs(30)),
             temporality: temporality.unwrap_or_default(),
             resource: shared.resource.clone(),
             listen: None,

@@ -137,6 +137,30 @@ fn invalid_values_are_refused_by_name_and_with_a_reason() {
     }
 }
 
+/// A unit, a sign or a decimal point is a frequent mistake: the error says which numbers there are.
+#[test]
+fn a_number_that_is_refused_is_told_with_the_range() {
+    for (name, value, range) in [
+        ("OTEL_BSP_SCHEDULE_DELAY", "5s", "of milliseconds from 1 to 86400000"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1e4", "of spans from 1 to 1000000"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "-1", "from 0 to 4294967295"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "99999", "from 0 to 65535"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "0", "of milliseconds from 1 to 86400000"),
+    ] {
+        let text = assert_refused(name, plan([(name, value)]));
+        assert!(text.ends_with(&format!("not a whole number {range}")), "{text}");
+    }
+}
+
+#[test]
+fn variables_of_the_specification_that_are_not_read_are_told_of() {
+    for name in Environment::UNREAD {
+        let plan = plan([(*name, "file.yaml")]).expect("it is no error");
+        assert_eq!(plan.oddities, [format!("{name} is set, but not read by this crate")]);
+    }
+    assert!(plan([(Environment::UNREAD[0], "")]).expect("valid").oddities.is_empty());
+}
+
 #[test]
 fn a_blank_variable_is_an_unset_one() {
     for variable in variables() {

@@ -90,7 +90,7 @@ impl Resolver<'_> {
 
     fn limits(&self) -> Result<Limits, InstallError> {
         let default = Limits::default();
-        let limit = |names: &[&'static str], default| Ok(self.first(names, Setting::count)?.unwrap_or(default));
+        let limit = |names: &[&'static str], default| Ok(self.first(names, Setting::limit)?.unwrap_or(default));
         let lengths = ["OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"];
         Ok(Limits {
             attributes: limit(&["OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"], default.attributes)?,
@@ -98,15 +98,15 @@ impl Resolver<'_> {
             event_attributes: limit(&["OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"], default.event_attributes)?,
             links: limit(&["OTEL_SPAN_LINK_COUNT_LIMIT"], default.links)?,
             link_attributes: limit(&["OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"], default.link_attributes)?,
-            value_length: self.first(&lengths, Setting::count)?,
+            value_length: self.first(&lengths, |setting| setting.number(0..=usize::MAX as u64))?,
         })
     }
 
     fn batch(&self) -> Result<Batch, InstallError> {
         let default = Batch::default();
         let size_name = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
-        let queue = self.variable("OTEL_BSP_MAX_QUEUE_SIZE", Setting::positive)?.unwrap_or(default.queue);
-        let size = match self.variable(size_name, Setting::positive)? {
+        let queue = self.variable("OTEL_BSP_MAX_QUEUE_SIZE", Setting::spans)?.unwrap_or(default.queue);
+        let size = match self.variable(size_name, Setting::spans)? {
             Some(size) if size > queue => {
                 let why = format!("larger than the queue of {queue} spans (OTEL_BSP_MAX_QUEUE_SIZE)");
                 return Err(Setting::new(size_name, &size.to_string()).invalid(why));

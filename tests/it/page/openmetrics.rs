@@ -115,10 +115,11 @@ fn exemplars_in_prometheus_3_name_the_spans_of_their_calls() {
 }
 
 #[test]
-fn calls_that_are_not_sampled_and_programs_without_traces_have_no_exemplars() {
+fn there_are_no_exemplars_without_traces_or_samples_or_where_they_are_off() {
     for traces in [
         &[("OTEL_TRACES_EXPORTER", "none")][..],
         &[("OTEL_TRACES_EXPORTER", "console"), ("OTEL_TRACES_SAMPLER", "always_off")],
+        &[("OTEL_TRACES_EXPORTER", "console"), ("OTEL_METRICS_EXEMPLAR_FILTER", "always_off")],
     ] {
         let variables = [&[("PROMETHEUS_ENDPOINT", "127.0.0.1:0")], traces].concat();
         let output = in_own_process(&variables, || {

@@ -103,6 +103,14 @@ pub(super) const VARIABLES: &[Variable] = &[
         invalid: &["x", "-1", "+80", "65536", "80.0", "0x50", "8 0", ":80", "99999999999999999999"],
     },
     Variable {
+        name: "OTEL_METRICS_EXEMPLAR_FILTER",
+        with: &[],
+        shown: |plan| page(plan).store.has_exemplars.to_string(),
+        default: "true",
+        valid: &[("trace_based", "true"), ("always_off", "false"), ("ALWAYS_OFF", "false")],
+        invalid: &["always_on", "none", "off", "true", "trace_based,always_off"],
+    },
+    Variable {
         name: "OTEL_METRICS_EXPORTER",
         with: &[],
         shown: |plan| match &plan.metrics {

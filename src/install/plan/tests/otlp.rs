@@ -87,6 +87,24 @@ pub(super) const VARIABLES: &[Variable] = &[
         valid: &[("1000", "1s"), ("1", "1ms")],
         invalid: &["0", "-1", "60s", "86400001"],
     },
+    #[cfg(feature = "otlp-metrics")]
+    Variable {
+        name: "OTEL_METRIC_EXPORT_TIMEOUT",
+        with: PUSH,
+        shown: |plan| format!("{:?}", push(plan).expect("metrics are pushed").limit),
+        default: "30s",
+        valid: &[("1000", "1s"), ("1", "1ms")],
+        invalid: &["0", "-1", "30s", "86400001"],
+    },
+    #[cfg(feature = "otlp-metrics")]
+    Variable {
+        name: "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        with: PUSH,
+        shown: |plan| push(plan).map_or("nothing", |_| "buckets of the page").to_owned(),
+        default: "buckets of the page",
+        valid: &[("explicit_bucket_histogram", "buckets of the page")],
+        invalid: &["base2_exponential_bucket_histogram", "explicit", "none"],
+    },
 ];
 
 #[cfg(feature = "otlp-metrics")]
@@ -414,6 +432,14 @@ fn metrics_go_where_everything_goes_unless_their_own_variable_says_otherwise() {
     assert!(endpoint(&coded, &own).starts_with("http://own:5555"));
     let traces = plan_of(&coded, by_grpc.into_iter().chain(own)).expect("valid");
     assert!(backend(&traces).contains("http://coded:5555"), "the endpoint of the metrics does not affect the spans");
+}
+
+#[cfg(feature = "otlp-metrics")]
+#[test]
+fn exponential_histograms_are_refused_only_where_metrics_are_pushed() {
+    let name = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+    plan([(name, "base2_exponential_bucket_histogram")]).expect("nothing is pushed");
+    assert_refused(name, plan([(name, "exponential")]));
 }
 
 #[cfg(feature = "otlp-metrics")]
