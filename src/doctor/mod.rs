@@ -187,7 +187,7 @@ pub fn doctor() -> Diagnosis {
         let findings = runtime.block_on(examine(settings, deadline));
         // Does not wait for a name look-up that hangs.
         runtime.shutdown_background();
-        findings
+        Some(findings)
     });
     match examined.flatten() {
         Some(more) => findings.extend(more),
@@ -201,8 +201,13 @@ pub fn doctor() -> Diagnosis {
 }
 
 /// Runs the checks concurrently. Those of Prometheus and Jaeger start after that of the page, whose facts they need.
-async fn examine(settings: settings::Settings, deadline: Instant) -> Option<Vec<Finding>> {
-    let web = Web::new()?;
+async fn examine(settings: settings::Settings, deadline: Instant) -> Vec<Finding> {
+    let web = match Web::new() {
+        Ok(web) => web,
+        Err(error) => {
+            return vec![Finding::broken("settings", error.to_string(), "correct or unset it: nothing could be asked")];
+        }
+    };
     let settings = Arc::new(settings);
     let traces = tokio::spawn(endpoint::check_traces(Arc::clone(&settings)));
     let metrics = tokio::spawn(endpoint::check_metrics(Arc::clone(&settings)));
@@ -218,7 +223,7 @@ async fn examine(settings: settings::Settings, deadline: Instant) -> Option<Vec<
     all.extend(until_deadline("prometheus", deadline, prometheus).await);
     all.extend(until_deadline("jaeger", deadline, jaeger).await);
     all.extend(until_deadline("grafana", deadline, grafana).await);
-    Some(all)
+    all
 }
 
 /// Waits for the findings of a check until the deadline.

@@ -1,5 +1,6 @@
 //! HTTP requests to servers, whose URLs are shown without secrets.
 
+use std::io;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, header};
@@ -28,8 +29,11 @@ pub(super) struct Answer {
 }
 
 impl Web {
-    pub(super) fn new() -> Option<Self> {
-        Client::direct(TIMEOUT).ok().map(Self)
+    /// # Errors
+    ///
+    /// When the system's root certificates can't be read.
+    pub(super) fn new() -> io::Result<Self> {
+        Client::direct(TIMEOUT).map(Self)
     }
 
     /// Requests a URL.

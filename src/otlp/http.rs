@@ -52,7 +52,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the TLS configuration can't be built.
+    /// When the system's root certificates can't be read.
     #[cfg(feature = "cli")]
     pub(crate) fn direct(timeout: Duration) -> io::Result<Self> {
         Ok(Self::of(Connector::new(None).with_tls(Tls::of_system()?), timeout))

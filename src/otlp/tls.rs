@@ -3,7 +3,9 @@
 //! Both transports use it. The provider of the cryptography is passed explicitly, because the process may have installed another default
 //! one, or none; nothing is installed for the process.
 
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::Uri;
@@ -16,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::connect::Io;
 use super::{Config, Identity};
+use crate::file;
 
 /// The protocol of ALPN for gRPC.
 const HTTP2: &[u8] = b"h2";
@@ -31,7 +34,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// When a certificate is invalid, or none is configured and the system has none. Without that check every export would fail later,
+    /// When a certificate is invalid, or none is configured and the system's can't be read or it has none. Without that check every export would fail later,
     /// with an error that does not name the cause.
     pub(super) fn of(config: &Config) -> io::Result<Option<Self>> {
         if !config.endpoint.starts_with("https:") {
@@ -39,11 +42,16 @@ impl Tls {
         }
         let roots = match &config.certificate {
             Some(pem) => given(pem)?,
-            None => system(),
+            None => system()?,
         };
         if roots.is_empty() {
-            let message =
-                "the system has no root certificates: install them, or name yours by OTEL_EXPORTER_OTLP_CERTIFICATE";
+            let none = match Named::of_process() {
+                Named { file: None, folders } if folders.is_empty() => {
+                    "the system has no root certificates: install them"
+                }
+                _ => "SSL_CERT_FILE and SSL_CERT_DIR name no root certificates: correct or unset them",
+            };
+            let message = format!("{none}, or name yours by OTEL_EXPORTER_OTLP_CERTIFICATE");
             return Err(io::Error::new(io::ErrorKind::NotFound, message));
         }
         let builder = builder(roots)?;
@@ -68,10 +76,10 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// When the configuration can't be built.
+    /// When the system's roots can't be read.
     #[cfg(feature = "cli")]
     pub(super) fn of_system() -> io::Result<Self> {
-        Ok(Self { config: Arc::new(builder(system())?.with_no_client_auth()) })
+        Ok(Self { config: Arc::new(builder(system()?)?.with_no_client_auth()) })
     }
 
     pub(super) fn is_for_grpc(&self) -> bool {
@@ -120,11 +128,60 @@ fn given(pem: &[u8]) -> io::Result<RootCertStore> {
     Ok(roots)
 }
 
-fn system() -> RootCertStore {
+/// Returns the roots of the system, or those that are named instead.
+fn system() -> io::Result<RootCertStore> {
+    Named::of_process().check()?;
     let mut roots = RootCertStore::empty();
     // Unreadable certificates are skipped: many systems have some.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
+    Ok(roots)
+}
+
+/// Where `rustls-native-certs` looks instead of the system's places.
+struct Named {
+    file: Option<PathBuf>,
+    folders: Vec<PathBuf>,
+}
+
+impl Named {
+    fn of_process() -> Self {
+        let folders = std::env::var_os("SSL_CERT_DIR").unwrap_or_default();
+        Self {
+            file: std::env::var_os("SSL_CERT_FILE").map(PathBuf::from),
+            folders: std::env::split_paths(&folders).filter(|folder| !folder.as_os_str().is_empty()).collect(),
+        }
+    }
+
+    /// Checks what `rustls-native-certs` does not: it would read a file that is no regular one, or has no end. In folders it reads
+    /// regular files alone.
+    fn check(&self) -> io::Result<()> {
+        let wrong = |variable: &str, path: &Path, why: String| {
+            let message = format!("{variable}={}: {why}", path.display());
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        };
+        let too_large = format!("it has more than {LARGEST_ROOTS} bytes");
+        if let Some(file) = &self.file {
+            file::check(file).map_err(|error| wrong("SSL_CERT_FILE", file, error.to_string()))?;
+            if length(file) > LARGEST_ROOTS {
+                return Err(wrong("SSL_CERT_FILE", file, too_large));
+            }
+        }
+        for folder in &self.folders {
+            let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| length(&file.path()));
+            if files.fold(0, u64::saturating_add) > LARGEST_ROOTS {
+                return Err(wrong("SSL_CERT_DIR", folder, too_large));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// In bytes; over a hundred times what systems have.
+const LARGEST_ROOTS: u64 = 64 * 1024 * 1024;
+
+/// Returns the length of a file, or 0 if there is none.
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
 fn builder(roots: RootCertStore) -> io::Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>> {

@@ -16,18 +16,24 @@ use crate::support::{in_own_process, in_scenario, skip};
 const LIMIT: Duration = Duration::from_secs(30);
 const FOLDER: &str = "TEST_FOLDER";
 
-/// Runs the scenario in a process of its own with a folder, and then the rest in this one.
+/// Runs the scenario in a process of its own with a folder, in which its text file is to be, and then the rest in this one.
 fn in_folder(scenario: impl FnOnce(&Path), after: impl FnOnce(&Path)) {
+    in_folder_with(|folder| vec![("BOTTICELLI_OBS_TEXTFILE", format!("{folder}/bot.prom"))], scenario, after);
+}
+
+/// The same with these variables.
+fn in_folder_with(
+    variables: impl FnOnce(&str) -> Vec<(&'static str, String)>,
+    scenario: impl FnOnce(&Path),
+    after: impl FnOnce(&Path),
+) {
     if in_scenario() {
         return scenario(Path::new(&std::env::var(FOLDER).expect("the parent has set it")));
     }
     let folder = Folder::new("files");
-    let path = folder.path().to_str().expect("it is UTF-8").to_owned();
-    let variables = [
-        (FOLDER, path.clone()),
-        ("PROMETHEUS_ENDPOINT", "off".to_owned()),
-        ("BOTTICELLI_OBS_TEXTFILE", format!("{path}/bot.prom")),
-    ];
+    let path = folder.path().to_str().expect("it is UTF-8");
+    let mut variables = variables(path);
+    variables.extend([(FOLDER, path.to_owned()), ("PROMETHEUS_ENDPOINT", "off".to_owned())]);
     let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     in_own_process(&variables, || unreachable!("the child does not come here"));
     after(folder.path());
@@ -220,6 +226,53 @@ fn certificate_that_is_no_file_is_an_error() {
         let told = error.to_string();
         assert!(told.contains("OTEL_EXPORTER_OTLP_CERTIFICATE") && told.contains("it is a device"), "{told}");
     });
+}
+
+/// The roots of the system are read only where an endpoint is encrypted, and no other certificate is named.
+#[cfg(feature = "otlp-tls")]
+#[test]
+fn roots_that_are_no_file_or_too_large_are_an_error() {
+    let variables = |folder: &str| {
+        vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4317".to_owned()),
+            ("SSL_CERT_FILE", format!("{folder}/roots.pem")),
+            ("SSL_CERT_DIR", format!("{folder}/roots")),
+        ]
+    };
+    let scenario = |folder: &Path| {
+        let told = || format!("{:?}", botticelli_obs::install().expect_err("there are no roots"));
+        let path = folder.join("roots.pem");
+        with_each_kind(&path, |kind| {
+            let told = told();
+            assert!(told.contains(&format!("SSL_CERT_FILE={}: it is {kind}", path.display())), "{told}");
+        });
+        fs::create_dir(folder.join("roots")).expect("it can be made");
+        let too_large = |variable: &str| {
+            let told = told();
+            assert!(told.contains(variable) && told.contains("more than 67108864 bytes"), "{told}");
+        };
+        fs::File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("the file may have holes");
+        too_large("SSL_CERT_FILE=");
+        let within = folder.join("roots/roots.pem");
+        fs::rename(&path, &within).expect("it can be moved");
+        too_large("SSL_CERT_DIR=");
+        fs::remove_file(&within).expect("it is there");
+        assert!(told().contains("SSL_CERT_FILE and SSL_CERT_DIR name no root certificates"), "{}", told());
+    };
+    in_folder_with(variables, scenario, |_| ());
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn doctor_names_roots_that_are_no_file() {
+    let scenario = |folder: &Path| {
+        let path = folder.join("roots.pem");
+        with_each_kind(&path, |kind| {
+            let told = botticelli_obs::doctor().to_string();
+            assert!(told.contains(&format!("SSL_CERT_FILE={}: it is {kind}", path.display())), "{told}");
+        });
+    };
+    in_folder_with(|folder| vec![("SSL_CERT_FILE", format!("{folder}/roots.pem"))], scenario, |_| ());
 }
 
 #[cfg(feature = "cli")]

@@ -149,10 +149,11 @@ fn http_refuses_a_peer_nobody_vouches_for() {
 /// On a system without roots no peer can be trusted, which is said at the start and not at each export.
 fn needs_roots(protocol: &str) {
     let empty = Folder::new("no-roots");
+    let nothing = empty.path().join("nothing.pem");
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:5555"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-        ("SSL_CERT_FILE", "/dev/null"),
+        ("SSL_CERT_FILE", nothing.to_str().expect("the path is Unicode")),
         ("SSL_CERT_DIR", empty.path().to_str().expect("the path is Unicode")),
     ];
     in_own_process(&variables, || {
