@@ -76,7 +76,7 @@
 //! - `cli`: the program `botticelli-obs`, and the module `doctor`.
 //! - `macros`, default: `#[llm_call]`.
 //! - `json`: tokens, finish reasons and failures from the JSON of OpenAI, Anthropic, Gemini and Ollama.
-//! - `http`: the headers `traceparent` and `baggage` of requests.
+//! - `http`: the headers `traceparent` and `baggage` of requests, and the rate limits in the headers of answers.
 //! - `reqwest`: [`ClassifyError`] for `reqwest::Error`.
 //! - `testing`: a test kit that captures what a piece of code records.
 //!
@@ -124,6 +124,8 @@ pub mod propagation;
 mod provider;
 #[cfg(feature = "otlp-metrics")]
 mod push;
+#[cfg(feature = "http")]
+mod rate_limits;
 mod record;
 #[cfg(feature = "install")]
 mod scrape;
@@ -168,6 +170,8 @@ pub use metrics::{
     describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 pub use outcome::{LlmResponse, Outcome};
+#[cfg(feature = "http")]
+pub use rate_limits::{RateLimit, RateLimits};
 pub use record::declare;
 #[cfg(feature = "install")]
 #[doc(hidden)]

@@ -23,6 +23,8 @@ mod macros;
 mod page;
 #[cfg(all(feature = "otlp-metrics", feature = "otlp-grpc", feature = "otlp-http"))]
 mod push;
+#[cfg(feature = "http")]
+mod rate_limits;
 #[cfg(feature = "install")]
 mod spans;
 mod support;
