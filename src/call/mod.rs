@@ -71,7 +71,9 @@ pub(crate) const TARGET: &str = "botticelli_obs::call";
 /// another version of `tracing-opentelemetry` than 0.34, and in a program that uses this crate without the feature `install`. With a
 /// program's own tracer provider the span ends with the call, but the clock is read again for its end.
 ///
-/// A layer that panics does not affect the call. A call that is started in the destructor of a thread-local, after the subscriber has
+/// A layer that panics does not affect the call. The registry of `tracing-subscriber` does so where more than 4,096 threads that make
+/// spans run at a time, and in some threads that start after such a time: calls there are counted and have no span, and the panics are
+/// printed. A call that is started in the destructor of a thread-local, after the subscriber has
 /// lost its own, is counted and has no span.
 #[must_use = "a call that is dropped is recorded as cancelled: keep it and call `finish` or `fail`"]
 pub struct LlmCall {

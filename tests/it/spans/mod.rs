@@ -16,6 +16,7 @@ mod delivery;
 mod exporters;
 #[cfg(feature = "otlp-grpc")]
 mod large;
+mod many_threads;
 #[cfg(feature = "otlp-grpc")]
 mod otlp;
 #[cfg(all(feature = "otlp-tls", feature = "otlp-grpc"))]
