@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::support::page::Page;
 use crate::support::server::{Collector, Prometheus};
@@ -36,20 +36,6 @@ fn calls() {
     LlmCall::start("gemini", "gemini-2.5-flash").fail(ErrorType::RateLimit);
 }
 
-/// The exemplars of a family, as Prometheus has them: labels of the series and of the exemplar.
-fn exemplars(prometheus: &Prometheus, query: &str) -> Vec<(serde_json::Value, serde_json::Value)> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let path = format!("/api/v1/query_exemplars?query={query}&start={}&end={}", now - 600, now + 600);
-    let answer = get(prometheus.addr(), &path, LIMIT).expect("prometheus answers");
-    let answer: serde_json::Value = serde_json::from_str(&answer.body).expect("prometheus answers in JSON");
-    let series = answer["data"].as_array().cloned().unwrap_or_default();
-    let of_series = |series: serde_json::Value| {
-        let exemplars = series["exemplars"].as_array().cloned().unwrap_or_default();
-        exemplars.into_iter().map(move |exemplar| (series["seriesLabels"].clone(), exemplar["labels"].clone()))
-    };
-    series.into_iter().flat_map(of_series).collect()
-}
-
 /// A real Prometheus scrapes OpenMetrics by itself, and its exemplars name the spans that a real collector has received.
 fn exemplars_name_the_spans(program: &str) {
     if find_program(program).is_none() || find_program("rotel-agent").is_none() {
@@ -68,10 +54,10 @@ fn exemplars_name_the_spans(program: &str) {
             [("llm_duration_bucket", 1), ("llm_time_to_first_chunk_seconds_bucket", 1), ("llm_errors_total", 1)]
         {
             let found = wait_for(query, Duration::from_secs(60), || {
-                Some(exemplars(&prometheus, query)).filter(|found| found.len() >= count)
+                Some(prometheus.exemplars(query)).filter(|found| found.len() >= count)
             });
             for (series, exemplar) in found {
-                let id = |name: &str| exemplar[name].as_str().expect("an id").to_owned();
+                let id = |name: &str| exemplar["labels"][name].as_str().expect("an id").to_owned();
                 let class = series["error_type"].as_str().unwrap_or("-");
                 // Read by the parent, which has the collector.
                 let line = format!("exemplar {query} {class} {} {}\n", id("trace_id"), id("span_id"));

@@ -5,6 +5,7 @@
 pub mod bot;
 pub mod collected;
 pub mod forward;
+pub mod jaeger;
 pub mod observers;
 pub mod page;
 pub mod peer;

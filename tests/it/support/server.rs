@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{find_program, free_port, get, wait_for};
 
@@ -45,10 +45,14 @@ impl Drop for Folder {
 /// The labels and the value of a series.
 pub type Sample = (serde_json::Map<String, serde_json::Value>, f64);
 
+fn encoded(expr: &str) -> String {
+    expr.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 /// Returns the answer to an instant query of a server that speaks Prometheus' API.
 pub fn query(addr: SocketAddr, expr: &str) -> Vec<Sample> {
-    let encoded: String = expr.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let response = get(addr, &format!("/api/v1/query?query={encoded}"), Duration::from_secs(30)).expect("it answers");
+    let path = format!("/api/v1/query?query={}", encoded(expr));
+    let response = get(addr, &path, Duration::from_secs(30)).expect("it answers");
     assert_eq!(response.status, 200, "{expr}: {}", response.body);
     let answer: serde_json::Value = serde_json::from_str(&response.body).expect("it answers in JSON");
     let result = answer["data"]["result"].as_array().cloned().unwrap_or_default();
@@ -94,6 +98,15 @@ impl Prometheus {
         Self::start(program, &["--enable-feature=exemplar-storage"], &config, folder)
     }
 
+    /// Starts this program, a Prometheus 3, which scrapes nothing; with its OTLP receiver, or without. `None` where it is not installed.
+    pub fn of_pushes(program: &str, has_receiver: bool) -> Option<Self> {
+        let folder = Folder::new("prometheus");
+        let config = folder.path().join("prometheus.yml");
+        fs::write(&config, "scrape_configs: []\n").expect("the configuration can be written");
+        let options = if has_receiver { &["--web.enable-otlp-receiver"][..] } else { &[] };
+        Self::start(program, options, &config, folder)
+    }
+
     /// Starts Prometheus with this configuration and its data in a folder; `None` where it is not installed.
     pub fn with_config(config: &Path, folder: Folder) -> Option<Self> {
         Self::start("prometheus", &[], config, folder)
@@ -126,6 +139,21 @@ impl Prometheus {
     /// Returns the answer to an instant query.
     pub fn query(&self, expr: &str) -> Vec<Sample> {
         query(self.addr, expr)
+    }
+
+    /// Returns the exemplars of what a query selects: the labels of the series, and the exemplar.
+    pub fn exemplars(&self, query: &str) -> Vec<(serde_json::Value, serde_json::Value)> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let (query, start, end) = (encoded(query), now - 600, now + 600);
+        let path = format!("/api/v1/query_exemplars?query={query}&start={start}&end={end}");
+        let answer = get(self.addr, &path, Duration::from_secs(30)).expect("prometheus answers");
+        let answer: serde_json::Value = serde_json::from_str(&answer.body).expect("prometheus answers in JSON");
+        let series = answer["data"].as_array().cloned().unwrap_or_default();
+        let of_series = |series: serde_json::Value| {
+            let exemplars = series["exemplars"].as_array().cloned().unwrap_or_default();
+            exemplars.into_iter().map(move |exemplar| (series["seriesLabels"].clone(), exemplar))
+        };
+        series.into_iter().flat_map(of_series).collect()
     }
 
     /// Returns what Prometheus knows of the families: type and help by name, through `/api/v1/metadata`.

@@ -8,7 +8,7 @@ mod files;
 mod live;
 mod panel;
 mod promql;
-mod queries;
+pub(super) mod queries;
 #[cfg(feature = "install")]
 mod servers;
 #[cfg(feature = "install")]
