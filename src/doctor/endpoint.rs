@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
 use super::settings::Settings;
 use super::{Finding, Mistake};
@@ -22,7 +25,7 @@ enum Signal {
 
 pub(super) async fn check_traces(settings: Arc<Settings>) -> Vec<Finding> {
     const CHECK: &str = "traces";
-    let Some(config) = &settings.traces else {
+    let Some(config) = settings.endpoint_of_traces() else {
         return vec![Finding::note(
             CHECK,
             "spans are not exported by OTLP; set OTEL_EXPORTER_OTLP_ENDPOINT to export them",
@@ -30,9 +33,11 @@ pub(super) async fn check_traces(settings: Arc<Settings>) -> Vec<Finding> {
     };
     vec![match send(config, Signal::Traces).await {
         Ok(()) => Finding::good(CHECK, format!("{config} takes traces")),
-        Err(Refusal::UnknownSignal(_)) => {
-            Finding::broken(CHECK, format!("{config} takes no traces"), "point it at Jaeger or at a Collector")
-        }
+        Err(Refusal::UnknownSignal(_)) => Finding::broken(
+            CHECK,
+            format!("{config} takes no traces"),
+            "point it at Jaeger or at a Collector with a pipeline for traces",
+        ),
         Err(refusal) => diagnose_failure(CHECK, config, Signal::Traces, &refusal).await,
     }]
 }
@@ -45,15 +50,16 @@ pub(super) async fn check_metrics(settings: Arc<Settings>) -> Vec<Finding> {
             Ok(()) => Finding::good(CHECK, format!("{config} takes metrics")),
             // One answer is no proof: a wrong path is refused in the same way.
             Err(Refusal::UnknownSignal(_)) if send(&traces_of(config), Signal::Traces).await.is_ok() => {
-                let found = format!("{config} stores traces only, as Jaeger does; metrics sent to it are lost");
+                let found =
+                    format!("{config} takes traces and refuses metrics, as Jaeger does; what is pushed there is lost");
                 let remedy = "let Prometheus scrape the program (OTEL_METRICS_EXPORTER=prometheus), or point \
-                              OTEL_EXPORTER_OTLP_METRICS_ENDPOINT at a Collector";
+                              OTEL_EXPORTER_OTLP_METRICS_ENDPOINT at a Collector with a pipeline for metrics";
                 Finding::broken(CHECK, found, remedy).of(Mistake::MetricsToJaeger)
             }
             Err(refusal) => diagnose_failure(CHECK, config, Signal::Metrics, &refusal).await,
         }];
     }
-    let Some(config) = &settings.traces else {
+    let Some(config) = settings.endpoint_of_traces() else {
         return vec![Finding::note(CHECK, "metrics are not pushed; Prometheus scrapes the page")];
     };
     let endpoint = match config.transport {
@@ -74,13 +80,21 @@ fn traces_of(config: &Config) -> Config {
     Config { endpoint: config.endpoint.replace("/v1/metrics", "/v1/traces"), ..config.clone() }
 }
 
-/// Sends an empty request, which stores nothing at the endpoint.
+/// Sends a request of a resource without spans or metrics, which stores nothing at the endpoint.
+///
+/// A request without any bytes would be no proof: a Zipkin takes it on every path.
 async fn send(config: &Config, signal: Signal) -> Result<(), Refusal> {
     let config = Config { timeout: config.timeout.min(TIMEOUT), ..config.clone() };
     let sender = Sender::new(&config).map_err(|error| Refusal::Failed(error.to_string()))?;
     match signal {
-        Signal::Traces => sender.traces(ExportTraceServiceRequest::default()).await.map(drop),
-        Signal::Metrics => sender.metrics(ExportMetricsServiceRequest::default()).await,
+        Signal::Traces => {
+            let spans = ResourceSpans { resource: Some(Resource::default()), ..ResourceSpans::default() };
+            sender.traces(ExportTraceServiceRequest { resource_spans: vec![spans] }).await.map(drop)
+        }
+        Signal::Metrics => {
+            let metrics = ResourceMetrics { resource: Some(Resource::default()), ..ResourceMetrics::default() };
+            sender.metrics(ExportMetricsServiceRequest { resource_metrics: vec![metrics] }).await
+        }
     }
 }
 
@@ -98,7 +112,12 @@ async fn diagnose_failure(check: &'static str, config: &Config, signal: Signal, 
         let remedy = format!("set OTEL_EXPORTER_OTLP_PROTOCOL={setting}, or use the other port");
         return Finding::broken(check, found, remedy).of(Mistake::WrongOtlpPort);
     }
-    Finding::broken(check, format!("{config}: {refusal}"), "start Jaeger or a Collector there, or correct the endpoint")
+    let remedy = if config.endpoint.contains("/api/v1/otlp/") {
+        "start Prometheus 3 there with --web.enable-otlp-receiver, or correct the endpoint"
+    } else {
+        "start Jaeger or a Collector there, or correct the endpoint"
+    };
+    Finding::broken(check, format!("{config}: {refusal}"), remedy)
 }
 
 /// Returns scheme, host and port of an endpoint.

@@ -17,6 +17,7 @@ mod jaeger;
 mod page;
 mod prometheus;
 mod settings;
+mod specimen;
 mod variables;
 mod web;
 
@@ -166,8 +167,9 @@ impl fmt::Display for Diagnosis {
 ///
 /// It reads the settings from the environment of this process; settings made in code are unknown to it. The servers are those of
 /// `PROMETHEUS_URL` (default: `http://localhost:9090`), `JAEGER_URL` (`http://localhost:16686`) and `GRAFANA_URL`
-/// (`http://localhost:3000`). It changes nothing: the OTLP endpoints get empty requests. It blocks this thread for at most 10
-/// seconds.
+/// (`http://localhost:3000`). It changes nothing but this: if there is a Jaeger, the OTLP endpoint gets the span `chat doctor` of a call
+/// to the provider `botticelli_obs`, which is then looked for in Jaeger. Otherwise the OTLP endpoints get requests without spans or metrics. It blocks this
+/// thread for at most 10 seconds.
 ///
 /// ```no_run
 /// let diagnosis = botticelli_obs::doctor();
@@ -215,7 +217,7 @@ async fn examine(settings: settings::Settings, deadline: Instant) -> Vec<Finding
     let page = Arc::new(page);
     let prometheus = tokio::spawn(prometheus::check(Arc::clone(&settings), Arc::clone(&page), web.clone()));
     let grafana = tokio::spawn(prometheus::check_datasource(Arc::clone(&settings), web.clone()));
-    let jaeger = tokio::spawn(jaeger::check(settings, page, web));
+    let jaeger = tokio::spawn(jaeger::check(settings, page, web, deadline));
 
     let mut all = findings;
     all.extend(until_deadline("traces", deadline, traces).await);

@@ -136,6 +136,9 @@ fn judge(server: &Server, listen: &Address, page: &PageFacts, targets: &[Target]
     if !ours.is_empty() {
         return Finding::note(CHECK, format!("{prometheus} has not scraped this program yet"));
     }
+    if !page.is_there {
+        return Finding::note(CHECK, format!("{prometheus} scrapes nothing on port {port}, where no page was found"));
+    }
     // No target has the port of the page. Only a target that is down and looks like this program's tells more: others may be right.
     let mut down = targets.iter().filter(|target| target.is_down);
     let is_local = |target: &&Target| target.address.is_loopback() || target.address.is_host_of_container();

@@ -7,6 +7,7 @@ use super::web::Server;
 use super::{Finding, Mistake, variables};
 use crate::install::{Builder, Environment, InstallError, Plan};
 use crate::scrape::Token;
+use crate::spans::{self, Backend};
 use crate::textfile::TextFile;
 use crate::{otlp, push};
 
@@ -17,13 +18,21 @@ pub(super) struct Settings {
     pub(super) listen: Option<Address>,
     /// The token that the page wants.
     pub(super) token: Option<Token>,
-    pub(super) traces: Option<otlp::Config>,
+    /// The export of spans, if it goes to an OTLP endpoint, and nothing but that.
+    pub(super) traces: Option<spans::Config>,
     pub(super) push: Option<push::Config>,
     /// The name of the service, if the environment sets it. The default is left out: it would be the name of this executable.
     pub(super) service: Option<String>,
     pub(super) prometheus: Server,
     pub(super) jaeger: Server,
     pub(super) grafana: Server,
+}
+
+impl Settings {
+    /// Returns where spans go.
+    pub(super) fn endpoint_of_traces(&self) -> Option<&otlp::Config> {
+        self.traces.as_ref().and_then(|config| config.backend.endpoint())
+    }
 }
 
 pub(super) fn check() -> (Settings, Vec<Finding>) {
@@ -44,7 +53,10 @@ pub(super) fn check() -> (Settings, Vec<Finding>) {
         Ok(plan) => {
             findings.extend(plan.faults.iter().map(|fault| invalid_setting(&fault.error)));
             findings.extend(plan.oddities.iter().map(|oddity| Finding::note("settings", oddity.clone())));
-            settings.traces = plan.traces.and_then(|config| config.backend.endpoint().cloned());
+            settings.traces = plan.traces.and_then(|config| {
+                let backend = Backend::Otlp(config.backend.endpoint()?.clone());
+                Some(spans::Config { backend, ..config })
+            });
             settings.push = plan.push;
             findings.extend(plan.textfile.map(textfile));
             if let Some(metrics) = plan.metrics {

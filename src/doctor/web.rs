@@ -28,6 +28,20 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
+impl Answer {
+    /// Reads the body.
+    ///
+    /// # Errors
+    ///
+    /// When the answer is an error or no JSON.
+    pub(super) fn json(&self) -> Result<Value, String> {
+        match serde_json::from_str(&self.body) {
+            Ok(json) if self.status < 300 => Ok(json),
+            _ => Err(format!("HTTP status {} without the expected JSON", self.status)),
+        }
+    }
+}
+
 impl Web {
     /// # Errors
     ///
@@ -117,18 +131,23 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// As [`Web::get`]; also if the answer is an error or no JSON, or if the value of the variable is not a URL.
+    /// As [`ask`](Self::ask); also if the answer is an error or no JSON.
     pub(super) async fn get_json(&self, web: &Web, path: &str, query: &[(&str, &str)]) -> Result<Value, String> {
+        self.ask(web, path, query).await?.json()
+    }
+
+    /// Requests a path below the URL.
+    ///
+    /// # Errors
+    ///
+    /// As [`Web::get`]; also if the value of the variable is not a URL.
+    pub(super) async fn ask(&self, web: &Web, path: &str, query: &[(&str, &str)]) -> Result<Answer, String> {
         let mut url = self.url.clone().ok_or("not an http or https URL")?;
         url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let answer = web.get(url).await?;
-        match serde_json::from_str(&answer.body) {
-            Ok(json) if answer.status < 300 => Ok(json),
-            _ => Err(format!("HTTP status {} without the expected JSON", answer.status)),
-        }
+        web.get(url).await
     }
 
     /// Returns the URL without user, password, query and fragment, which may be secret.

@@ -69,6 +69,18 @@ pub(crate) struct Config {
     pub(crate) resource: Vec<(String, String)>,
 }
 
+#[cfg(feature = "cli")]
+impl Config {
+    /// Sets the name of the service, if there is one.
+    pub(crate) fn with_service(mut self, name: Option<&String>) -> Self {
+        let named = self.resource.iter_mut().find(|(key, _)| key == "service.name");
+        if let (Some((_, value)), Some(name)) = (named, name) {
+            value.clone_from(name);
+        }
+        self
+    }
+}
+
 /// Where spans go.
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {

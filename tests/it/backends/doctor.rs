@@ -10,13 +10,14 @@ use botticelli_obs::{Builder, LlmCall};
 use serde_json::Value;
 
 use crate::support::bot::Bot;
-use crate::support::observers::{Grafana, Jaeger, PrometheusElsewhere};
+use crate::support::jaeger::{Between, Jaeger, Ways};
+use crate::support::observers::{Grafana, PrometheusElsewhere};
 use crate::support::server::{Collector, Folder, Prometheus};
 use crate::support::{clear_environment, find_program, free_port, in_own_process, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn loopback(port: u16) -> SocketAddr {
+pub(super) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
@@ -33,17 +34,17 @@ fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
 }
 
 /// What the doctor says under these variables.
-struct Said {
-    status: i32,
-    json: Value,
+pub(super) struct Said {
+    pub(super) status: i32,
+    pub(super) json: Value,
 }
 
 impl Said {
-    fn findings(&self) -> Vec<&Value> {
+    pub(super) fn findings(&self) -> Vec<&Value> {
         self.json["findings"].as_array().expect("there are findings").iter().collect()
     }
 
-    fn of(&self, check: &str) -> &Value {
+    pub(super) fn of(&self, check: &str) -> &Value {
         let found = self.findings().into_iter().find(|finding| finding["check"] == check);
         found.unwrap_or_else(|| panic!("no finding about {check}: {:#}", self.json))
     }
@@ -62,7 +63,7 @@ impl Said {
     }
 }
 
-fn doctor(variables: &[(&str, &str)]) -> Said {
+pub(super) fn doctor(variables: &[(&str, &str)]) -> Said {
     let output = command(&["doctor", "--json"], variables).output().expect("the program runs");
     let json = serde_json::from_slice(&output.stdout);
     let json = json.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)));
@@ -70,19 +71,21 @@ fn doctor(variables: &[(&str, &str)]) -> Said {
 }
 
 /// A bot that has made some calls and keeps its page up.
-fn bot(variables: &[(&str, &str)]) -> Bot {
+pub(super) fn bot(variables: &[(&str, &str)]) -> Bot {
     let bot = Bot::start(&["--calls", "10", "--rate", "200", "--latency-scale", "0.01", "--linger", "600s"], variables);
     bot.tally(PATIENCE);
     bot
 }
 
-fn url(addr: SocketAddr) -> String {
+pub(super) fn url(addr: SocketAddr) -> String {
     format!("http://{addr}")
 }
 
 #[test]
 fn a_healthy_set_up_is_found_good() {
-    let Some(collector) = Collector::of_metrics(loopback(free_port())) else { return };
+    let Some(jaeger) = Jaeger::start() else { return };
+    let ways = Ways { traces: Some(jaeger.grpc), has_page: true, ..Ways::default() };
+    let Some(collector) = Between::start(ways) else { return };
     let endpoint = url(collector.grpc);
     let program = [
         ("OTEL_METRICS_EXPORTER", "prometheus,otlp"),
@@ -93,11 +96,11 @@ fn a_healthy_set_up_is_found_good() {
     let bot = bot(&program);
     let Some(prometheus) = Prometheus::scraping(bot.metrics, "1s") else { return };
     wait_for("prometheus has scraped", PATIENCE, || prometheus.query("llm_requests_total").pop());
-    let (jaeger, grafana) = (Jaeger::knowing(&["jaeger", "bot"]), Grafana::before(prometheus.addr()));
+    let grafana = Grafana::before(prometheus.addr());
     let servers = [
         ("PROMETHEUS_ENDPOINT", bot.metrics.to_string()),
         ("PROMETHEUS_URL", url(prometheus.addr())),
-        ("JAEGER_URL", url(jaeger.addr)),
+        ("JAEGER_URL", url(jaeger.api)),
         ("GRAFANA_URL", url(grafana.addr)),
     ];
     let servers: Vec<(&str, &str)> = servers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -106,6 +109,11 @@ fn a_healthy_set_up_is_found_good() {
     assert_eq!(checks, ["settings", "page", "traces", "metrics", "prometheus", "jaeger", "grafana"]);
     assert!(said.findings().iter().all(|finding| finding["verdict"] == "good"), "{:#}", said.json);
     assert_eq!((said.status, &said.json["healthy"]), (0, &Value::Bool(true)));
+    // The span that it has found is the only one that it sends.
+    let found = said.of("jaeger")["found"].as_str().expect("text").to_owned();
+    assert!(found.contains("has the span of a call that was sent to find it there"), "{found}");
+    let sent = jaeger.spans("bot").into_iter().filter(|span| span.name == "chat doctor").count();
+    assert_eq!(sent, 1);
 }
 
 #[test]
@@ -409,8 +417,8 @@ fn a_page_that_is_not_there_or_not_ours_or_not_for_us_is_told_of() {
 #[test]
 fn a_service_that_jaeger_does_not_know_is_told_of() {
     let bot = bot(&[("OTEL_SERVICE_NAME", "bot")]);
-    let jaeger = Jaeger::knowing(&["another"]);
-    let said = doctor_of(&bot.metrics.to_string(), &[("JAEGER_URL", &url(jaeger.addr))]);
+    let Some(jaeger) = Jaeger::start() else { return };
+    let said = doctor_of(&bot.metrics.to_string(), &[("JAEGER_URL", &url(jaeger.api))]);
     let found = said.of("jaeger")["found"].as_str().expect("text");
     assert!(found.contains("does not know the service bot, which has sent no span yet"), "{found}");
 }

@@ -14,4 +14,6 @@ mod faults;
 mod jaeger;
 #[cfg(feature = "install")]
 mod prometheus;
+#[cfg(feature = "cli")]
+mod set_ups;
 mod stack;

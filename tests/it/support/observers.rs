@@ -1,27 +1,56 @@
-//! The query sides of Jaeger, of Grafana and of a Prometheus in a container, as far as the doctor asks them: none can be had here.
+//! The query sides of Grafana, of other versions of Jaeger, and of a Prometheus in a container, as far as the doctor asks them: none can
+//! be had here.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::RawQuery;
+use axum::extract::{OriginalUri, RawQuery};
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// Answers `/api/services` as Jaeger does.
+/// A real Jaeger without a part of its API, as another version.
 #[derive(Debug)]
-pub struct Jaeger {
+pub struct OtherJaeger {
     _runtime: Runtime,
     pub addr: SocketAddr,
 }
 
-impl Jaeger {
-    pub fn knowing(services: &[&str]) -> Self {
-        let answer = json!({"data": services, "total": services.len(), "limit": 0, "offset": 0, "errors": null});
-        let (runtime, addr) = serve(Router::new().route("/api/services", get(|| async move { Json(answer) })));
+impl OtherJaeger {
+    /// As those of before `/api/v3`, which answer everything else with the page of their user interface.
+    pub fn older(jaeger: SocketAddr) -> Self {
+        let ask = move |OriginalUri(uri): OriginalUri| async move {
+            if uri.path().starts_with("/api/v3/") {
+                return (StatusCode::OK, "<!doctype html>".to_owned());
+            }
+            hand_on(jaeger, uri.to_string()).await
+        };
+        let (runtime, addr) = serve(Router::new().fallback(ask));
         Self { _runtime: runtime, addr }
+    }
+
+    /// As those of since August 2026, which have nothing but `/api/v3`.
+    pub fn newer(jaeger: SocketAddr) -> Self {
+        let ask = move |OriginalUri(uri): OriginalUri| async move {
+            if !uri.path().starts_with("/api/v3/") {
+                return (StatusCode::NOT_FOUND, "404 page not found".to_owned());
+            }
+            hand_on(jaeger, uri.to_string()).await
+        };
+        let (runtime, addr) = serve(Router::new().fallback(ask));
+        Self { _runtime: runtime, addr }
+    }
+}
+
+/// Returns what a server answers.
+async fn hand_on(to: SocketAddr, path: String) -> (StatusCode, String) {
+    let asked = tokio::task::spawn_blocking(move || super::get(to, &path, Duration::from_secs(10)));
+    match asked.await.ok().and_then(Result::ok) {
+        Some(answer) => (StatusCode::from_u16(answer.status).expect("a status"), answer.body),
+        None => (StatusCode::BAD_GATEWAY, String::new()),
     }
 }
 
@@ -36,9 +65,7 @@ impl Grafana {
     pub fn before(prometheus: SocketAddr) -> Self {
         let ask = move |RawQuery(query): RawQuery| async move {
             let path = format!("/api/v1/query?{}", query.unwrap_or_default());
-            let asked = tokio::task::spawn_blocking(move || super::get(prometheus, &path, Duration::from_secs(10)));
-            let answer = asked.await.ok().and_then(Result::ok).ok_or(axum::http::StatusCode::BAD_GATEWAY)?;
-            Ok::<_, axum::http::StatusCode>(answer.body)
+            hand_on(prometheus, path).await
         };
         let path = "/api/datasources/proxy/uid/prometheus/api/v1/query";
         let (runtime, addr) = serve(Router::new().route(path, get(ask)));
