@@ -9,6 +9,8 @@ use super::queries::{self, Purpose, Query};
 use super::servers::{self, Machine, Server};
 use super::unwell;
 use crate::support::bot::Bot;
+#[cfg(feature = "otlp-metrics")]
+use crate::support::jaeger::{Between, Jaeger, Ways};
 use crate::support::page::Page;
 use crate::support::server::{Collector, Process, Sample};
 use crate::support::{free_port, get, role, wait_for};
@@ -51,19 +53,15 @@ fn start_unwell() -> (Process, SocketAddr) {
     (process, addr)
 }
 
-/// Scrapes a healthy bot: every query of the dashboards and rules returns data, but none of the alerts does.
-fn has_data_and_no_alerts(variables: &[(&str, &str)], has_process: bool) {
-    let Some(collector) = Collector::start() else { return };
-    let endpoint = format!("http://{}", collector.grpc);
-    let bot = Bot::start(HEALTHY, &[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())], variables].concat());
-    let Some(prometheus) = servers::prometheus(&[bot.metrics], None) else { return };
+/// Every query of the dashboards and rules that is about what Prometheus has returns data, but none of the alerts does.
+fn has_data_and_no_alerts(prometheus: &Server, has: impl Fn(&Query) -> bool) {
     let (alerting, asking): (Vec<_>, Vec<_>) = queries::of_dashboards()
         .into_iter()
         .chain(queries::of_rules())
-        .filter(|query| has_process || !query.expr.contains("process_"))
+        .filter(has)
         .partition(|query| matches!(query.purpose, Purpose::Alert | Purpose::Annotation));
     assert!(asking.len() > 80 && alerting.len() > 15, "{} and {} queries", asking.len(), alerting.len());
-    wait_for_samples(&prometheus, asking);
+    wait_for_samples(prometheus, asking);
     for query in alerting {
         let answer = prometheus.query(&query.expr);
         assert!(answer.is_empty(), "{} complains about a healthy bot: {answer:?}", query.place);
@@ -71,17 +69,92 @@ fn has_data_and_no_alerts(variables: &[(&str, &str)], has_process: bool) {
     assert!(prometheus.query("sum(botticelli_obs_spans_exported_total)")[0].1 > 0.0);
 }
 
+/// Whether the bot, which is built with the features of this test, has what a query is about.
+fn has_all(query: &Query) -> bool {
+    cfg!(all(feature = "process", target_os = "linux")) || !query.expr.contains("process_")
+}
+
+/// Whether a bot that nobody scrapes has it.
+fn has_pushed(query: &Query) -> bool {
+    has_all(query) && !query.expr.contains("up{") && !query.expr.contains("scrape_")
+}
+
+/// A healthy bot that exports its spans to a Collector; `None` where that is not installed.
+fn start_healthy(variables: &[(&str, &str)]) -> Option<(Collector, Bot)> {
+    let collector = Collector::start()?;
+    let endpoint = format!("http://{}", collector.grpc);
+    let bot = Bot::start(HEALTHY, &[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())], variables].concat());
+    Some((collector, bot))
+}
+
 #[test]
 fn every_query_returns_data_from_a_healthy_bot() {
-    // The bot is built with the features of this test.
-    has_data_and_no_alerts(&[], cfg!(all(feature = "process", target_os = "linux")));
+    let Some((_collector, bot)) = start_healthy(&[]) else { return };
+    let Some(prometheus) = servers::prometheus(&[bot.metrics], None) else { return };
+    has_data_and_no_alerts(&prometheus, has_all);
+}
+
+#[test]
+fn every_query_returns_data_from_a_healthy_bot_in_prometheus_3() {
+    let Some((_collector, bot)) = start_healthy(&[]) else { return };
+    let Some(prometheus) = servers::prometheus_3(&[bot.metrics]) else { return };
+    has_data_and_no_alerts(&prometheus, has_all);
 }
 
 /// That listener has no process metrics.
 #[cfg(feature = "exporter")]
 #[test]
 fn every_query_returns_data_from_a_bot_with_the_exporters_listener() {
-    has_data_and_no_alerts(&[("BOTTICELLI_OBS_LISTENER", "exporter")], false);
+    let Some((_collector, bot)) = start_healthy(&[("BOTTICELLI_OBS_LISTENER", "exporter")]) else { return };
+    let Some(prometheus) = servers::prometheus(&[bot.metrics], None) else { return };
+    has_data_and_no_alerts(&prometheus, |query| !query.expr.contains("process_"));
+}
+
+/// A healthy bot that pushes everything to a Collector.
+#[cfg(feature = "otlp-metrics")]
+fn start_pushing(collector: &Between) -> Bot {
+    let endpoint = format!("http://{}", collector.grpc);
+    let variables = [("OTEL_METRICS_EXPORTER", "prometheus,otlp"), ("OTEL_METRIC_EXPORT_INTERVAL", "5000")];
+    Bot::start(HEALTHY, &[&variables[..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())]].concat())
+}
+
+#[cfg(feature = "otlp-metrics")]
+#[test]
+fn every_query_returns_data_that_a_collector_pushes_to_prometheus_3() {
+    let (Some(jaeger), Some(prometheus)) = (Jaeger::start(), servers::prometheus_3(&[])) else { return };
+    let ways = Ways { traces: Some(jaeger.grpc), metrics: Some(prometheus.addr), has_page: false };
+    let Some(collector) = Between::start(ways) else { return };
+    let _bot = start_pushing(&collector);
+    has_data_and_no_alerts(&prometheus, has_pushed);
+}
+
+#[cfg(feature = "otlp-metrics")]
+#[test]
+fn every_query_returns_data_that_prometheus_3_scrapes_from_a_collector() {
+    let Some(jaeger) = Jaeger::start() else { return };
+    let Some(collector) = Between::start(Ways { traces: Some(jaeger.grpc), metrics: None, has_page: true }) else {
+        return;
+    };
+    let Some(prometheus) = servers::prometheus_3(&[collector.page]) else { return };
+    let _bot = start_pushing(&collector);
+    has_data_and_no_alerts(&prometheus, has_all);
+}
+
+#[cfg(all(feature = "otlp-metrics", feature = "otlp-http"))]
+#[test]
+fn every_query_returns_data_that_is_pushed_straight_to_prometheus_3() {
+    let (Some(jaeger), Some(prometheus)) = (Jaeger::start(), servers::prometheus_3(&[])) else { return };
+    let traces = format!("http://{}", jaeger.grpc);
+    let metrics = format!("http://{}/api/v1/otlp/v1/metrics", prometheus.addr);
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", traces.as_str()),
+        ("OTEL_METRICS_EXPORTER", "prometheus,otlp"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", metrics.as_str()),
+    ];
+    let _bot = Bot::start(HEALTHY, &variables);
+    has_data_and_no_alerts(&prometheus, has_pushed);
 }
 
 #[test]

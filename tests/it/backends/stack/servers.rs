@@ -66,7 +66,17 @@ fn copy(name: &str) -> Folder {
 
 /// Starts Prometheus with the shipped configuration and rules; `None` where it is not installed.
 pub fn prometheus(targets: &[SocketAddr], alertmanager: Option<SocketAddr>) -> Option<Server> {
-    let mut command = Command::new(find_program("prometheus")?);
+    start_prometheus(Command::new(find_program("prometheus")?), targets, alertmanager)
+}
+
+/// Starts Prometheus 3 likewise, with its OTLP receiver; `None` where it is not installed.
+pub fn prometheus_3(targets: &[SocketAddr]) -> Option<Server> {
+    let mut command = Command::new(find_program("prometheus3")?);
+    command.arg("--web.enable-otlp-receiver");
+    start_prometheus(command, targets, None)
+}
+
+fn start_prometheus(mut command: Command, targets: &[SocketAddr], alertmanager: Option<SocketAddr>) -> Option<Server> {
     let folder = copy("prometheus");
     let list = |addrs: &[SocketAddr]| serde_json::json!([{ "targets": addrs }]).to_string();
     fs::write(folder.path().join("targets.yml"), list(targets)).expect("the targets can be written");
