@@ -205,7 +205,7 @@ fn a_standard_output_that_stalls_holds_up_nothing() {
         (0..CALLS).for_each(|_| LlmCall::start("gemini", "gemini-2.5-flash").finish());
         let waiting = telemetry.flush(timeout).expect_err("nobody reads").waiting_spans();
         let lost = telemetry.shutdown(timeout).expect_err("nobody reads").lost_spans();
-        assert!(started.elapsed() < Duration::from_secs(4), "it took {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(15), "it took {:?}", started.elapsed());
         assert_eq!(waiting, lost);
         assert!(lost > 0);
         succeed();

@@ -395,7 +395,7 @@ fn with_bound(mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> 
 /// Waits until both pages are the same: the health counters reach the exporter every half second.
 fn assert_same_pages(telemetry: &Telemetry) {
     let addr = telemetry.metrics_addr().expect("there is a listener");
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + LIMIT;
     loop {
         let theirs = get(addr, "/metrics", LIMIT).expect("it answers").body;
         let differences = Comparable::new(&telemetry.render()).differences(&Comparable::new(&theirs));

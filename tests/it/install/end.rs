@@ -72,7 +72,7 @@ fn without_traces_flush_and_shutdown_return_at_once() {
         telemetry.flush(hour).expect("nothing was lost");
         telemetry.flush(Duration::ZERO).expect("nothing was lost");
         telemetry.shutdown(hour).expect("nothing was lost");
-        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     });
 }
 

@@ -62,7 +62,7 @@ fn long_words_are_cut() {
 
 fn says_that_nobody_listens(protocol: &str) {
     let endpoint = format!("http://127.0.0.1:{}", free_port());
-    if let Some(warning) = warning(protocol, &endpoint, Duration::from_secs(3)) {
+    if let Some(warning) = warning(protocol, &endpoint, Duration::from_secs(10)) {
         assert!(warning.contains("1 wait: Connection refused"), "{warning}");
     }
 }
@@ -82,7 +82,7 @@ fn http_says_that_nobody_listens() {
 #[test]
 fn a_port_of_another_protocol_is_told() {
     let peer = Peer::http(Mood::Takes);
-    if let Some(warning) = warning("grpc", &format!("http://{}", peer.addr), Duration::from_secs(3)) {
+    if let Some(warning) = warning("grpc", &format!("http://{}", peer.addr), Duration::from_secs(10)) {
         assert!(warning.contains("takes no spans"), "{warning}");
     }
 }
