@@ -209,6 +209,18 @@ catalog! {
     FINISH: Stable Counter "llm.finish" = "llm_finish_total" "" &["provider", "model", "finish_reason"], &[];
     /// Unix time of the last call that succeeded.
     LAST_SUCCESS: Stable Gauge "llm.last_success_timestamp" = "llm_last_success_timestamp_seconds" "s" PAIR, &[];
+    /// Requests that were sent for calls, retries included; only of calls that are told of them.
+    ATTEMPTS: Experimental Counter "llm.attempts" = "llm_attempts_total" "" PAIR, &[];
+    /// Requests that did not succeed.
+    ATTEMPT_ERRORS: Experimental Counter "llm.attempt.errors" = "llm_attempt_errors_total" "" &["provider", "model", "error_type"], &[];
+    /// Time of one request, from its first byte out to its last byte in.
+    ATTEMPT_DURATION: Experimental Histogram "llm.attempt.duration" = "llm_attempt_duration_seconds" "s" PAIR, DURATIONS;
+    /// Time that a call waited on this side, such as for a limiter or between retries; one sample for each call that waited.
+    WAIT: Experimental Histogram "llm.wait" = "llm_wait_seconds" "s" PAIR, DURATIONS;
+    /// The most that the provider allows, as its last answer says.
+    RATE_LIMIT: Experimental Gauge "llm.ratelimit.limit" = "llm_ratelimit_limit" "" &["provider", "model", "kind"], &[];
+    /// What is left of it, likewise.
+    RATE_LIMIT_REMAINING: Experimental Gauge "llm.ratelimit.remaining" = "llm_ratelimit_remaining" "" &["provider", "model", "kind"], &[];
     /// Constant 1; who exports this page, as OpenTelemetry's rules for Prometheus have it.
     TARGET_INFO: Stable Gauge "target_info" = "target_info" "" &["service_name", "service_version", "service_instance_id"], &[];
     /// Constant 1; the version of botticelli_obs.

@@ -156,7 +156,8 @@ mod worker;
 #[doc = include_str!("llm_call.md")]
 pub use botticelli_obs_macros::llm_call;
 pub use call::{
-    LlmCall, LlmCallBuilder, Observe, ObserveStream, ObserveStreamWith, ObserveWith, ObservedStream, ObservedStreamWith,
+    Attempt, CurrentCall, LlmCall, LlmCallBuilder, Observe, ObserveAttempt, ObserveStream, ObserveStreamWith,
+    ObserveWith, ObservedStream, ObservedStreamWith, Scope, Wait,
 };
 pub use catalog::{METRICS, Metric, MetricKind, Stability};
 #[cfg(feature = "cli")]

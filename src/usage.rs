@@ -90,6 +90,20 @@ impl Usage {
         self.prompt.saturating_add(self.completion)
     }
 
+    /// Returns this usage with every field that is 0 taken from another one.
+    pub(crate) const fn filled_from(self, other: Self) -> Self {
+        const fn or(own: u64, other: u64) -> u64 {
+            if own == 0 { other } else { own }
+        }
+        Self {
+            prompt: or(self.prompt, other.prompt),
+            completion: or(self.completion, other.completion),
+            cache_read: or(self.cache_read, other.cache_read),
+            cache_write: or(self.cache_write, other.cache_write),
+            reasoning: or(self.reasoning, other.reasoning),
+        }
+    }
+
     /// Returns the bitwise OR of all fields. It has no bit above the highest bit of the largest field.
     #[inline]
     pub(crate) const fn bits(&self) -> u64 {

@@ -154,7 +154,7 @@ impl<'a> LlmCallBuilder<'a> {
     fn start_part(&self, whole: Arc<Frame>) -> LlmCall {
         let mut call = self.live(None, Span::none());
         if let Some(live) = &mut call.live {
-            live.frame();
+            live.frame = Some(Frame::part(self.identity(), &whole));
             live.whole = Some(whole);
         }
         call
@@ -170,7 +170,7 @@ impl<'a> LlmCallBuilder<'a> {
         live.deadline = deadline;
         live.unwinding = unwinding;
         if !(matches!(series, Some(Series::Lasting(_))) && self.operation == CHAT) {
-            live.identity = Some(Identity::new(self.names()));
+            live.identity = Some(self.identity());
         }
         live.series = series;
         if !span.is_none() {
@@ -181,6 +181,11 @@ impl<'a> LlmCallBuilder<'a> {
 
     fn names(&self) -> [&'a str; 3] {
         [self.provider, self.model, self.operation]
+    }
+
+    fn identity(&self) -> Identity {
+        let names = Identity::names(self.names());
+        Identity::new(names.each_ref().map(|name| &**name))
     }
 
     #[cold]

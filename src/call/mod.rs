@@ -1,7 +1,9 @@
 //! One logical call to an LLM.
 
 mod alarm;
+mod attempt;
 mod builder;
+mod inside;
 mod nesting;
 mod observe;
 mod span;
@@ -11,7 +13,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::Span;
 
@@ -20,7 +22,9 @@ use crate::finish::FinishReasons;
 use crate::series::{CallEnd, Series};
 use crate::usage::Usage;
 
+pub use attempt::{Attempt, ObserveAttempt};
 pub use builder::LlmCallBuilder;
+pub use inside::{CurrentCall, Scope, Wait};
 use nesting::{Frame, Identity};
 pub use observe::{Observe, ObserveWith};
 pub use stream::{ObserveStream, ObserveStreamWith, ObservedStream, ObservedStreamWith};
@@ -106,6 +110,8 @@ struct Live {
 struct Facts {
     usage: Option<Usage>,
     error: Option<ErrorType>,
+    /// How long the call has waited on this side.
+    waited: Duration,
     finish_reasons: FinishReasons,
     response_model: Option<Box<str>>,
     response_id: Option<Box<str>>,
@@ -116,6 +122,7 @@ impl Facts {
     fn clear(&mut self) {
         self.usage = None;
         self.error = None;
+        self.waited = Duration::ZERO;
         if !self.finish_reasons.is_empty() {
             self.finish_reasons = FinishReasons::default();
         }
@@ -130,6 +137,7 @@ impl Facts {
             (usage, more) => more.or(usage),
         };
         self.error = later.error;
+        self.waited = self.waited.saturating_add(later.waited);
         if !later.finish_reasons.is_empty() {
             self.finish_reasons = later.finish_reasons;
         }
@@ -139,7 +147,11 @@ impl Facts {
 
     /// Fills what is missing from those of inner calls.
     fn fill_from(&mut self, inner: Self) {
-        self.usage = self.usage.or(inner.usage);
+        self.usage = match (self.usage, inner.usage) {
+            (Some(usage), Some(inner)) => Some(usage.filled_from(inner)),
+            (usage, inner) => usage.or(inner),
+        };
+        self.waited = self.waited.saturating_add(inner.waited);
         if self.error == Some(ErrorType::Unknown) {
             self.error = inner.error.or(self.error);
         }
@@ -350,7 +362,8 @@ impl Live {
                 let [provider, model] = self.series.as_ref().map_or([""; 2], |series| series.names());
                 Identity::new([provider, model, builder::CHAT])
             };
-            Frame::new(self.identity.take().unwrap_or_else(of_series))
+            let identity = self.identity.take().unwrap_or_else(of_series);
+            Frame::new(identity, self.series.clone(), self.span.clone())
         })
     }
 
@@ -375,7 +388,8 @@ impl Live {
         let facts = &self.facts;
         if let Some(series) = &self.series {
             let finished = if facts.finish_reasons.is_empty() { [0; _] } else { facts.finish_reasons.counts() };
-            series.end(&CallEnd { elapsed, error: facts.error, usage: facts.usage, finished, trace });
+            let waited = facts.waited;
+            series.end(&CallEnd { elapsed, error: facts.error, usage: facts.usage, waited, finished, trace });
         }
     }
 

@@ -4,12 +4,21 @@
 //! A call inside another one of the same provider, model and operation is therefore a part of it. Only code in the same task
 //! counts as inside.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::fmt;
 use std::mem::{self, ManuallyDrop};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use super::Facts;
+use tracing::Span;
+
+use super::builder::CHAT;
+use super::{Facts, span};
+use crate::label::clean_pair_name;
 use crate::lock::unpoisoned;
+use crate::series::Series;
 
 thread_local! {
     /// The innermost call whose code is running on this thread. It is empty when the thread ends; without a destructor it can be
@@ -17,7 +26,7 @@ thread_local! {
     static CURRENT: ManuallyDrop<RefCell<Option<Arc<Frame>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
-/// Provider, model and operation of a call.
+/// Provider, model and kind of operation of a call, with the names as they are on labels: what is counted in one place is one call.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     lengths: [usize; 3],
@@ -59,6 +68,14 @@ impl Identity {
         Self { lengths: names.map(str::len), texts: texts.unwrap_or(Texts::Short(short)) }
     }
 
+    /// Returns the names that make up the identity of a call.
+    pub(super) fn names<'a>([provider, model, operation]: [&'a str; 3]) -> [Cow<'a, str>; 3] {
+        let clean = |name: &'a str| clean_pair_name(name).unwrap_or_default();
+        // The words that the conventions have for the same thing of different APIs.
+        let kind = if matches!(operation, "generate_content" | "text_completion") { CHAT } else { operation };
+        [clean(provider), clean(model), Cow::Borrowed(kind)]
+    }
+
     fn is(&self, names: [&str; 3]) -> bool {
         let mut rest = self.texts.all();
         names.map(str::len) == self.lengths
@@ -71,18 +88,72 @@ impl Identity {
 }
 
 /// A call, as seen by the code that runs inside it.
-#[derive(Debug)]
 pub(super) struct Frame {
     identity: Identity,
     parent: Option<Arc<Frame>>,
+    /// The call of which it is a part, with the series and the span.
+    whole: Option<Arc<Frame>>,
+    series: Option<Series>,
+    span: Span,
+    attempts: AtomicU32,
     /// The facts of inner calls; `None` after the call has ended.
     inner_facts: Mutex<Option<Facts>>,
 }
 
 impl Frame {
-    pub(super) fn new(identity: Identity) -> Arc<Self> {
+    /// Makes the frame of a call of its own.
+    pub(super) fn new(identity: Identity, series: Option<Series>, span: Span) -> Arc<Self> {
+        Self::with(identity, None, series, span)
+    }
+
+    /// Makes the frame of a part of another call.
+    pub(super) fn part(identity: Identity, whole: &Arc<Self>) -> Arc<Self> {
+        Self::with(identity, Some(Arc::clone(whole)), None, Span::none())
+    }
+
+    fn with(identity: Identity, whole: Option<Arc<Self>>, series: Option<Series>, span: Span) -> Arc<Self> {
         let parent = CURRENT.with(|current| current.borrow().clone());
-        Arc::new(Self { identity, parent, inner_facts: Mutex::new(Some(Facts::default())) })
+        let (attempts, inner_facts) = (AtomicU32::new(0), Mutex::new(Some(Facts::default())));
+        Arc::new(Self { identity, parent, whole, series, span, attempts, inner_facts })
+    }
+
+    /// Returns the innermost call that has not ended and in which the current code runs.
+    pub(super) fn current() -> Option<Arc<Self>> {
+        CURRENT.with(|current| {
+            let current = current.borrow();
+            let mut frames = std::iter::successors(current.as_ref(), |frame| frame.parent.as_ref());
+            frames.find(|frame| !frame.has_ended()).cloned()
+        })
+    }
+
+    /// Returns the call as which this one is counted: itself, or that of which it is a part.
+    pub(super) fn counted(self: &Arc<Self>) -> Arc<Self> {
+        let wholes = std::iter::successors(Some(self), |frame| frame.whole.as_ref());
+        Arc::clone(wholes.last().unwrap_or(self))
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().is_none()
+    }
+
+    pub(super) fn series(&self) -> Option<&Series> {
+        self.series.as_ref()
+    }
+
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Counts an attempt, and returns how many there were before.
+    pub(super) fn count_attempt(&self) -> u32 {
+        self.attempts.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds to the time that the call has waited.
+    pub(super) fn add_wait(&self, wait: Duration) {
+        if let Some(facts) = &mut *self.lock() {
+            facts.waited = facts.waited.saturating_add(wait);
+        }
     }
 
     /// Whether the current code runs inside any call.
@@ -94,10 +165,12 @@ impl Frame {
     /// Returns the innermost enclosing call of this provider, model and operation that has not ended.
     #[inline(never)]
     pub(super) fn enclosing(names: [&str; 3]) -> Option<Arc<Self>> {
+        let names = Identity::names(names);
+        let names = names.each_ref().map(|name| &**name);
         let find = |current: &ManuallyDrop<RefCell<Option<Arc<Self>>>>| {
             let current = current.borrow();
             let mut frames = std::iter::successors(current.as_ref(), |frame| frame.parent.as_ref());
-            frames.find(|frame| frame.identity.is(names) && frame.lock().is_some()).cloned()
+            frames.find(|frame| frame.identity.is(names) && !frame.has_ended()).cloned()
         };
         CURRENT.with(find)
     }
@@ -126,6 +199,20 @@ impl Frame {
 
     fn lock(&self) -> MutexGuard<'_, Option<Facts>> {
         unpoisoned(self.inner_facts.lock())
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        let span = mem::replace(&mut self.span, Span::none());
+        // It may be the last handle: then layers run.
+        span::contained(|| drop(span));
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 

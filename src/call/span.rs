@@ -7,7 +7,8 @@ use std::time::Duration;
 use tracing::span::Entered;
 use tracing::{Span, record_all};
 
-use super::Facts;
+use super::{Facts, attempt};
+use crate::error_type::ErrorType;
 use crate::finish::FinishReasons;
 use crate::label::clean_pair_name;
 use crate::series::TraceIds;
@@ -67,6 +68,22 @@ pub(super) fn end(span: Span, facts: &Facts, elapsed: Duration) -> Option<TraceI
     contained(end).flatten()
 }
 
+/// Records on the span of an attempt what it has learnt, and ends it.
+pub(super) fn end_attempt(span: Span, facts: &attempt::Facts, elapsed: Duration) {
+    let end = || {
+        record_all!(
+            span,
+            http.response.status_code = facts.status.map(i64::from),
+            botticelli.error.code = facts.code.as_deref(),
+            botticelli.request.id = facts.request_id.as_deref(),
+        );
+        record_error(&span, facts.error);
+        end_after(&span, elapsed);
+        drop(span);
+    };
+    contained(end);
+}
+
 /// Runs code of others; returns nothing if it panics.
 pub(super) fn contained<T>(code: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(code)).ok()
@@ -100,7 +117,11 @@ fn record(span: &Span, facts: &Facts) {
             );
         }
     }
-    if let Some(error) = facts.error {
+    record_error(span, facts.error);
+}
+
+fn record_error(span: &Span, error: Option<ErrorType>) {
+    if let Some(error) = error {
         record_all!(span, error.type = error.as_str(), otel.status_code = "ERROR");
     }
 }

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, NoopRecorder, Recorder, SharedString};
 
-use super::{CallEnd, Fact, Finished, PairCounter, PairSeries, TOKEN_PARTS, TraceIds, is_plausible, unix_time};
+use super::{
+    CallEnd, Fact, Finished, LazyHistogram, PairCounter, PairSeries, RateLimit, TOKEN_PARTS, TraceIds, is_plausible,
+    unix_time,
+};
 use crate::catalog::{self, METADATA, Metric};
+use crate::error_type::ErrorType;
 use crate::usage::Usage;
 
 /// The handles of a provider and model, each registered when it is first needed.
@@ -20,8 +24,8 @@ pub(crate) struct Handles {
     in_flight: OnceLock<Gauge>,
     last_success: OnceLock<Gauge>,
     duration: OnceLock<Histogram>,
-    first_chunk: OnceLock<Histogram>,
-    chunk_gap: OnceLock<Histogram>,
+    lazy: [OnceLock<Histogram>; LazyHistogram::ALL.len()],
+    rate_limits: OnceLock<Box<[OnceLock<Gauge>; RateLimit::COUNT]>>,
 }
 
 impl Handles {
@@ -33,8 +37,8 @@ impl Handles {
             in_flight: OnceLock::new(),
             last_success: OnceLock::new(),
             duration: OnceLock::new(),
-            first_chunk: OnceLock::new(),
-            chunk_gap: OnceLock::new(),
+            lazy: [const { OnceLock::new() }; _],
+            rate_limits: OnceLock::new(),
         }
     }
 
@@ -46,21 +50,21 @@ impl Handles {
         }
         handles.in_flight(recorder);
         handles.last_success(recorder);
-        handles.register_histograms(recorder);
+        handles.durations(recorder);
+        for histogram in LazyHistogram::ALL {
+            handles.lazy(recorder, histogram);
+        }
         handles
     }
 
     pub(crate) fn declare(&self, recorder: &dyn Recorder) {
-        PairCounter::all().for_each(|counter| self.counter(recorder, counter).increment(0));
+        PairCounter::of_calls().for_each(|counter| self.counter(recorder, counter).increment(0));
         self.in_flight(recorder).increment(0.0);
-        self.register_histograms(recorder);
-    }
-
-    /// Registers every histogram: one without samples is on a page with 0 in each bucket.
-    fn register_histograms(&self, recorder: &dyn Recorder) {
+        // A histogram without samples is on a page with 0 in each bucket.
         self.durations(recorder);
-        self.first_chunks(recorder);
-        self.chunk_gaps(recorder);
+        for histogram in LazyHistogram::OF_STREAMS {
+            self.lazy(recorder, histogram);
+        }
     }
 
     /// Registers what is on the page from a pair's first call.
@@ -94,15 +98,18 @@ impl Handles {
                 }
             }
         }
+        if end.waited > Duration::ZERO {
+            self.lazy(recorder, LazyHistogram::Wait).record(end.waited);
+        }
         self.in_flight(recorder).decrement(1.0);
     }
 
-    pub(crate) fn first_chunk(&self, recorder: &dyn Recorder, elapsed: Duration) {
-        self.first_chunks(recorder).record(elapsed);
-    }
-
-    pub(crate) fn chunk_gap(&self, recorder: &dyn Recorder, gap: Duration) {
-        self.chunk_gaps(recorder).record(gap);
+    pub(crate) fn attempt(&self, recorder: &dyn Recorder, elapsed: Duration, error: Option<ErrorType>) {
+        self.counter(recorder, PairCounter::ATTEMPTS).increment(1);
+        self.lazy(recorder, LazyHistogram::AttemptDuration).record(elapsed);
+        if let Some(error) = error {
+            self.counter(recorder, PairCounter::attempt_error(error)).increment(1);
+        }
     }
 
     pub(crate) fn record(&self, recorder: &dyn Recorder, fact: &Fact) {
@@ -155,12 +162,15 @@ impl Handles {
         self.histogram(recorder, &self.duration, &catalog::DURATION)
     }
 
-    pub(crate) fn first_chunks(&self, recorder: &dyn Recorder) -> &Histogram {
-        self.histogram(recorder, &self.first_chunk, &catalog::FIRST_CHUNK)
+    pub(crate) fn lazy(&self, recorder: &dyn Recorder, histogram: LazyHistogram) -> &Histogram {
+        self.histogram(recorder, &self.lazy[histogram as usize], &histogram.metric())
     }
 
-    pub(crate) fn chunk_gaps(&self, recorder: &dyn Recorder) -> &Histogram {
-        self.histogram(recorder, &self.chunk_gap, &catalog::CHUNK_GAP)
+    pub(crate) fn rate_limit(&self, recorder: &dyn Recorder, limit: RateLimit) -> &Gauge {
+        let cells = self.rate_limits.get_or_init(|| Box::new([const { OnceLock::new() }; _]));
+        get_or_register(&cells[limit.index()], || {
+            recorder.register_gauge(&self.key(&limit.metric(), Some(limit.third().1)), &METADATA)
+        })
     }
 
     fn gauge<'a>(&self, recorder: &dyn Recorder, cell: &'a OnceLock<Gauge>, metric: &Metric) -> &'a Gauge {
@@ -209,11 +219,20 @@ impl PairSeries for Handles {
     }
 
     fn first_chunk(&self, elapsed: Duration, _: Option<TraceIds>) {
-        self.first_chunk(&NoopRecorder, elapsed);
+        self.lazy(&NoopRecorder, LazyHistogram::FirstChunk).record(elapsed);
     }
 
     fn chunk_gap(&self, gap: Duration) {
-        self.chunk_gap(&NoopRecorder, gap);
+        self.lazy(&NoopRecorder, LazyHistogram::ChunkGap).record(gap);
+    }
+
+    fn attempt(&self, elapsed: Duration, error: Option<ErrorType>) {
+        self.attempt(&NoopRecorder, elapsed, error);
+    }
+
+    /// Registered only now, since most programs never have one, with the recorder that is current now.
+    fn rate_limit(&self, limit: RateLimit, value: f64) {
+        metrics::with_recorder(|recorder| self.rate_limit(recorder, limit).set(value));
     }
 
     fn record(&self, fact: &Fact) {

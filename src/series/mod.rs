@@ -36,6 +36,12 @@ pub(crate) trait PairSeries: Send + Sync {
     /// Records the time between two chunks.
     fn chunk_gap(&self, gap: Duration);
 
+    /// Records the end of a request that was sent for a call.
+    fn attempt(&self, elapsed: Duration, error: Option<ErrorType>);
+
+    /// Records a rate limit that an answer has told.
+    fn rate_limit(&self, limit: RateLimit, value: f64);
+
     /// Records something that is known apart from any [`LlmCall`](crate::LlmCall).
     fn record(&self, fact: &Fact);
 
@@ -44,6 +50,7 @@ pub(crate) trait PairSeries: Send + Sync {
 }
 
 /// The series of a call.
+#[derive(Clone)]
 pub(crate) enum Series {
     /// Those of the names that were asked for, with a recorder that is never dropped: nobody counts who refers to them.
     #[cfg_attr(not(feature = "install"), expect(dead_code, reason = "other recorders are not known to be such"))]
@@ -69,6 +76,8 @@ pub(crate) struct CallEnd {
     pub(crate) elapsed: Duration,
     pub(crate) error: Option<ErrorType>,
     pub(crate) usage: Option<Usage>,
+    /// How long it waited on this side; zero if it did not.
+    pub(crate) waited: Duration,
     /// How many choices finished for each of [`FINISH_REASONS`].
     pub(crate) finished: [u8; FINISH_REASONS.len()],
     /// The call's span, where it is sampled and exported.
@@ -103,6 +112,74 @@ impl Finished<'_> {
     #[inline]
     pub(crate) fn is_plausible(&self) -> bool {
         self.prompt | self.completion < MAX_TOKENS
+    }
+}
+
+/// One of the gauges of rate limits that a provider and model has: which number, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RateLimit(u8);
+
+impl RateLimit {
+    /// The kinds of limits, as they are on labels.
+    const KINDS: [&str; 16] = [
+        "requests",
+        "requests_minute",
+        "requests_hour",
+        "requests_day",
+        "tokens",
+        "tokens_minute",
+        "tokens_hour",
+        "tokens_day",
+        "input_tokens",
+        "input_tokens_minute",
+        "input_tokens_hour",
+        "input_tokens_day",
+        "output_tokens",
+        "output_tokens_minute",
+        "output_tokens_hour",
+        "output_tokens_day",
+    ];
+
+    /// How many there are.
+    pub(crate) const COUNT: usize = 2 * Self::KINDS.len();
+
+    /// The gauge of the most that a provider allows of a kind; `None` if there is no such kind.
+    pub(crate) fn limit(kind: &str) -> Option<Self> {
+        Self::KINDS.iter().position(|known| *known == kind).map(|kind| Self(kind as u8))
+    }
+
+    /// The gauge of what is left of a kind.
+    pub(crate) fn remaining(kind: &str) -> Option<Self> {
+        Self::limit(kind).map(|limit| Self(limit.0 + Self::KINDS.len() as u8))
+    }
+
+    #[cfg(feature = "install")]
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT as u8).map(Self)
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    pub(crate) const fn metric(self) -> Metric {
+        if self.index() < Self::KINDS.len() { catalog::RATE_LIMIT } else { catalog::RATE_LIMIT_REMAINING }
+    }
+
+    /// The third label, its name and value.
+    pub(crate) fn third(self) -> &'static (&'static str, &'static str) {
+        static LABELS: [(&str, &str); RateLimit::KINDS.len()] = RateLimit::third_labels();
+        &LABELS[self.index() % LABELS.len()]
+    }
+
+    const fn third_labels<const N: usize>() -> [(&'static str, &'static str); N] {
+        let mut labels = [("", ""); N];
+        let mut at = 0;
+        while at < N {
+            labels[at] = (catalog::RATE_LIMIT.labels[2], Self::KINDS[at]);
+            at += 1;
+        }
+        labels
     }
 }
 
@@ -141,9 +218,14 @@ impl PairCounter {
 
     const ERRORS: usize = Self::PLAIN.len();
     const FINISH: usize = Self::ERRORS + ErrorType::ALL.len();
+    const OF_CALLS: usize = Self::FINISH + FINISH_REASONS.len();
+    const ATTEMPT_ERRORS: usize = Self::OF_CALLS + 1;
+
+    /// The counter of requests that were sent for calls.
+    pub(crate) const ATTEMPTS: Self = Self(Self::OF_CALLS as u8);
 
     /// How many there are.
-    pub(crate) const COUNT: usize = Self::FINISH + FINISH_REASONS.len();
+    pub(crate) const COUNT: usize = Self::ATTEMPT_ERRORS + ErrorType::ALL.len();
 
     /// The counter of failed calls of a class.
     pub(crate) const fn error(error: ErrorType) -> Self {
@@ -155,8 +237,18 @@ impl PairCounter {
         Self((Self::FINISH + reason) as u8)
     }
 
+    /// The counter of failed attempts of a class.
+    pub(crate) const fn attempt_error(error: ErrorType) -> Self {
+        Self((Self::ATTEMPT_ERRORS + error.index()) as u8)
+    }
+
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..Self::COUNT as u8).map(Self)
+    }
+
+    /// The counters of calls: all but those of attempts, of which only some programs tell.
+    pub(crate) fn of_calls() -> impl Iterator<Item = Self> {
+        (0..Self::OF_CALLS as u8).map(Self)
     }
 
     /// The counters that are on the page from a pair's first call: those without a third label.
@@ -171,6 +263,8 @@ impl PairCounter {
 
     pub(crate) const fn metric(self) -> Metric {
         match self.index() {
+            Self::ATTEMPT_ERRORS.. => catalog::ATTEMPT_ERRORS,
+            Self::OF_CALLS => catalog::ATTEMPTS,
             Self::FINISH.. => catalog::FINISH,
             Self::ERRORS.. => catalog::ERRORS,
             plain => Self::PLAIN[plain],
@@ -180,7 +274,7 @@ impl PairCounter {
     /// The third label, its name and value, where there is one.
     pub(crate) fn third(self) -> Option<&'static (&'static str, &'static str)> {
         static LABELS: [(&str, &str); PairCounter::COUNT - PairCounter::ERRORS] = PairCounter::third_labels();
-        self.index().checked_sub(Self::ERRORS).map(|at| &LABELS[at])
+        self.index().checked_sub(Self::ERRORS).map(|at| &LABELS[at]).filter(|_| self != Self::ATTEMPTS)
     }
 
     const fn third_labels<const N: usize>() -> [(&'static str, &'static str); N] {
@@ -189,14 +283,43 @@ impl PairCounter {
         while at < N {
             let counter = Self((Self::ERRORS + at) as u8);
             let value = match counter.index() {
+                error @ Self::ATTEMPT_ERRORS.. => ErrorType::ALL[error - Self::ATTEMPT_ERRORS].as_str(),
+                Self::OF_CALLS => "",
                 finish @ Self::FINISH.. => FINISH_REASONS[finish - Self::FINISH],
                 error => ErrorType::ALL[error - Self::ERRORS].as_str(),
             };
-            labels[at] = (counter.metric().labels[2], value);
+            if !value.is_empty() {
+                labels[at] = (counter.metric().labels[2], value);
+            }
             at += 1;
         }
         labels
     }
+}
+
+/// A histogram that a provider and model has once something is recorded in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LazyHistogram {
+    FirstChunk,
+    ChunkGap,
+    AttemptDuration,
+    Wait,
+}
+
+impl LazyHistogram {
+    pub(crate) const ALL: [Self; 4] = [Self::FirstChunk, Self::ChunkGap, Self::AttemptDuration, Self::Wait];
+
+    pub(crate) const fn metric(self) -> Metric {
+        match self {
+            Self::FirstChunk => catalog::FIRST_CHUNK,
+            Self::ChunkGap => catalog::CHUNK_GAP,
+            Self::AttemptDuration => catalog::ATTEMPT_DURATION,
+            Self::Wait => catalog::WAIT,
+        }
+    }
+
+    /// Those of streams, which are declared with a pair.
+    pub(crate) const OF_STREAMS: [Self; 2] = [Self::FirstChunk, Self::ChunkGap];
 }
 
 /// A number of tokens in a usage.

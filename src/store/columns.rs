@@ -42,9 +42,9 @@ impl Columns {
         });
     }
 
-    pub(super) fn gauge(&mut self, metric: &Metric, labels: &Arc<LabelSet>, value: f64) {
+    pub(super) fn gauge(&mut self, metric: &Metric, labels: Labels, value: f64) {
         if let Some(Family { labels: all, values: Values::Gauges(values), .. }) = &mut self.families[place(metric)] {
-            all.push(Labels::new(Arc::clone(labels)));
+            all.push(labels);
             values.push(value);
         }
     }

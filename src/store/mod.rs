@@ -34,6 +34,7 @@ use crate::catalog::{self, METRICS, Metric, MetricKind};
 use crate::fork::Origin;
 use crate::label::clean_value;
 use crate::lock::unpoisoned;
+use crate::series::LazyHistogram;
 use crate::snapshot::{Family, LabelSet, Labels, Snapshot, Values};
 use admitted::{Admitted, Found};
 use columns::Columns;
@@ -132,8 +133,7 @@ impl Store {
         };
         let shared = Shared {
             durations: about(&catalog::DURATION),
-            first_chunks: about(&catalog::FIRST_CHUNK),
-            chunk_gaps: about(&catalog::CHUNK_GAP),
+            lazy: LazyHistogram::ALL.map(|histogram| about(&histogram.metric())),
             invalid_tokens: Arc::clone(&admitted.families[catalog::place(&catalog::TOKENS)].invalid),
             extras: extras.clone(),
             has_exemplars: config.has_exemplars,

@@ -7,7 +7,7 @@
 mod by_name;
 
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -21,8 +21,12 @@ use super::fanout::Extras;
 use super::halves::{Halves, Totals, Update};
 use super::histogram::Histogram;
 use crate::catalog;
+use crate::error_type::ErrorType;
 use crate::finish::FINISH_REASONS;
-use crate::series::{CallEnd, Fact, Finished, Handles, PairCounter, PairSeries, TraceIds, is_plausible, unix_time};
+use crate::series::{
+    CallEnd, Fact, Finished, Handles, LazyHistogram, PairCounter, PairSeries, RateLimit, TraceIds, is_plausible,
+    unix_time,
+};
 use crate::snapshot::{LabelSet, Labels};
 use crate::usage::Usage;
 pub(super) use by_name::ByName;
@@ -30,8 +34,7 @@ pub(super) use by_name::ByName;
 /// The data that all pairs of a store share.
 pub(super) struct Shared {
     pub(super) durations: About,
-    pub(super) first_chunks: About,
-    pub(super) chunk_gaps: About,
+    pub(super) lazy: [About; LazyHistogram::ALL.len()],
     /// The number of implausible usages.
     pub(super) invalid_tokens: Arc<AtomicU64>,
     pub(super) extras: Extras,
@@ -58,6 +61,14 @@ const COUNTS: usize = SINGLE_DURATIONS + 1;
 /// A bit of `shown` besides those of the counters.
 const LAST_SUCCESS_IS_SET: u64 = 1 << 62;
 
+/// The rate limits that answers have told.
+#[derive(Default)]
+struct RateLimits {
+    gauges: [Number; RateLimit::COUNT],
+    /// A bit for each gauge that readers get.
+    shown: AtomicU32,
+}
+
 pub(crate) struct Pair {
     pub(super) provider: Arc<str>,
     pub(super) model: Arc<str>,
@@ -67,8 +78,8 @@ pub(crate) struct Pair {
     calls: Halves<COUNTS>,
     in_flight: Number,
     last_success: Number,
-    first_chunks: OnceLock<Histogram>,
-    chunk_gaps: OnceLock<Histogram>,
+    lazy: [OnceLock<Histogram>; LazyHistogram::ALL.len()],
+    rate_limits: OnceLock<Box<RateLimits>>,
     /// A bit for each counter that readers get even if it is 0.
     shown: AtomicU64,
     exemplars: Mutex<Exemplars>,
@@ -88,8 +99,8 @@ impl Pair {
             calls: Halves::new(shared.durations.bounds.len() + 1),
             in_flight: Number::default(),
             last_success: Number::default(),
-            first_chunks: OnceLock::new(),
-            chunk_gaps: OnceLock::new(),
+            lazy: [const { OnceLock::new() }; _],
+            rate_limits: OnceLock::new(),
             lasting: OnceLock::new(),
             shown: AtomicU64::new(PairCounter::plain().map(bit).sum()),
             exemplars: Mutex::default(),
@@ -190,12 +201,27 @@ impl Pair {
         }
     }
 
-    fn first_chunks(&self) -> Option<&Histogram> {
-        lazy(&self.first_chunks, &self.shared.first_chunks)
+    /// Returns a histogram, and makes it first if need be; `None` if it is excluded.
+    fn lazy(&self, histogram: LazyHistogram) -> Option<&Histogram> {
+        let about = &self.shared.lazy[histogram as usize];
+        if about.is_excluded {
+            return None;
+        }
+        let make = || Histogram::new(about.bounds.clone(), 0.0, Arc::clone(&about.invalid));
+        Some(self.lazy[histogram as usize].get_or_init(make))
     }
 
-    fn chunk_gaps(&self) -> Option<&Histogram> {
-        lazy(&self.chunk_gaps, &self.shared.chunk_gaps)
+    fn add_lazy(&self, histogram: LazyHistogram, value: Duration) {
+        if let Some(samples) = self.lazy(histogram) {
+            samples.add(value.as_secs_f64(), 1);
+        }
+    }
+
+    /// Returns the gauge of a rate limit, which readers get from now on.
+    fn rate_limit_gauge(&self, limit: RateLimit) -> &Number {
+        let limits = self.rate_limits.get_or_init(Box::default);
+        limits.shown.fetch_or(1 << limit.index(), Ordering::Relaxed);
+        &limits.gauges[limit.index()]
     }
 
     /// Keeps a sample as an exemplar, unless another thread holds the lock of the exemplars.
@@ -247,18 +273,27 @@ impl Pair {
                 self.count_invalid_durations(mem::take(&mut totals.overflows));
             }
         });
-        columns.gauge(&catalog::IN_FLIGHT, &self.labels, self.in_flight.get());
+        columns.gauge(&catalog::IN_FLIGHT, Labels::new(Arc::clone(&self.labels)), self.in_flight.get());
         if shown & LAST_SUCCESS_IS_SET != 0 {
-            columns.gauge(&catalog::LAST_SUCCESS, &self.labels, self.last_success.get());
+            columns.gauge(&catalog::LAST_SUCCESS, Labels::new(Arc::clone(&self.labels)), self.last_success.get());
         }
-        if let Some(first_chunks) = self.first_chunks.get() {
-            columns.histogram(&catalog::FIRST_CHUNK, &self.labels, |family| {
-                first_chunks.read(family);
-                exemplars.of_first_chunks().for_each(|(bucket, exemplar)| family.push_exemplar(bucket, exemplar));
-            });
+        for histogram in LazyHistogram::ALL {
+            if let Some(samples) = self.lazy[histogram as usize].get() {
+                columns.histogram(&histogram.metric(), &self.labels, |family| {
+                    samples.read(family);
+                    if histogram == LazyHistogram::FirstChunk {
+                        let exemplars = exemplars.of_first_chunks();
+                        exemplars.for_each(|(bucket, exemplar)| family.push_exemplar(bucket, exemplar));
+                    }
+                });
+            }
         }
-        if let Some(chunk_gaps) = self.chunk_gaps.get() {
-            columns.histogram(&catalog::CHUNK_GAP, &self.labels, |family| chunk_gaps.read(family));
+        if let Some(limits) = self.rate_limits.get() {
+            let shown = limits.shown.load(Ordering::Relaxed);
+            for limit in RateLimit::all().filter(|limit| shown & 1 << limit.index() != 0) {
+                let labels = Labels::with(Arc::clone(&self.labels), limit.third());
+                columns.gauge(&limit.metric(), labels, limits.gauges[limit.index()].get());
+            }
         }
     }
 
@@ -280,9 +315,10 @@ impl PairSeries for Pair {
     }
 
     fn declare(&self) {
-        self.shown.fetch_or(PairCounter::all().map(bit).sum(), Ordering::Relaxed);
-        self.first_chunks();
-        self.chunk_gaps();
+        self.shown.fetch_or(PairCounter::of_calls().map(bit).sum(), Ordering::Relaxed);
+        for histogram in LazyHistogram::OF_STREAMS {
+            self.lazy(histogram);
+        }
         self.each_extra(|handles, recorder| handles.declare(recorder));
     }
 
@@ -311,6 +347,9 @@ impl PairSeries for Pair {
             }
             self.add_duration(&update, self.bucket(seconds), seconds);
         }
+        if end.waited > Duration::ZERO {
+            self.add_lazy(LazyHistogram::Wait, end.waited);
+        }
         let now = unix_time();
         if end.error.is_none() {
             self.set_last_success(now);
@@ -329,18 +368,33 @@ impl PairSeries for Pair {
 
     fn first_chunk(&self, elapsed: Duration, trace: Option<TraceIds>) {
         let seconds = elapsed.as_secs_f64();
-        if let Some(first_chunks) = self.first_chunks() {
+        if let Some(first_chunks) = self.lazy(LazyHistogram::FirstChunk) {
             first_chunks.add(seconds, 1);
             self.keep(trace, seconds, || Of::FirstChunk(first_chunks.bucket(seconds)));
         }
-        self.each_extra(|handles, recorder| handles.first_chunk(recorder, elapsed));
+        self.each_extra(|handles, recorder| handles.lazy(recorder, LazyHistogram::FirstChunk).record(elapsed));
     }
 
     fn chunk_gap(&self, gap: Duration) {
-        if let Some(chunk_gaps) = self.chunk_gaps() {
-            chunk_gaps.add(gap.as_secs_f64(), 1);
+        self.add_lazy(LazyHistogram::ChunkGap, gap);
+        self.each_extra(|handles, recorder| handles.lazy(recorder, LazyHistogram::ChunkGap).record(gap));
+    }
+
+    fn attempt(&self, elapsed: Duration, error: Option<ErrorType>) {
+        {
+            let update = self.calls.update();
+            update.add(PairCounter::ATTEMPTS.index(), 1);
+            if let Some(error) = error {
+                update.add(PairCounter::attempt_error(error).index(), 1);
+            }
         }
-        self.each_extra(|handles, recorder| handles.chunk_gap(recorder, gap));
+        self.add_lazy(LazyHistogram::AttemptDuration, elapsed);
+        self.each_extra(|handles, recorder| handles.attempt(recorder, elapsed, error));
+    }
+
+    fn rate_limit(&self, limit: RateLimit, value: f64) {
+        self.rate_limit_gauge(limit).set(value);
+        self.each_extra(|handles, recorder| handles.rate_limit(recorder, limit).set(value));
     }
 
     fn record(&self, fact: &Fact) {
@@ -380,13 +434,6 @@ fn is_duration(seconds: f64) -> bool {
 
 const fn bit(counter: PairCounter) -> u64 {
     1 << counter.index()
-}
-
-fn lazy<'a>(cell: &'a OnceLock<Histogram>, about: &About) -> Option<&'a Histogram> {
-    if about.is_excluded {
-        return None;
-    }
-    Some(cell.get_or_init(|| Histogram::new(about.bounds.clone(), 0.0, Arc::clone(&about.invalid))))
 }
 
 /// Returns what readers get of a counter.

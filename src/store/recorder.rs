@@ -186,7 +186,10 @@ impl Recorder for Store {
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        let of_pair = |pair, metric: &Metric, _: Option<&str>| ByName { pair, series: metric.pair_gauge() }.open();
+        let of_pair = |pair, metric: &Metric, third: Option<&str>| match metric.pair_gauge(third) {
+            Some(series) => ByName { pair, series }.open(),
+            None => Gauge::noop(),
+        };
         self.register(key, MetricKind::Gauge, Gauge::noop, of_pair, |found| match found {
             Found::Series(series) => series.gauge(&self.extras),
             Found::Rejected(records) => Gauge::from_arc(Arc::new(Rejected(records))),

@@ -149,4 +149,24 @@ impl<'a> Llm<'a> {
     pub fn chunk_gaps(&self) -> Vec<f64> {
         self.samples(&catalog::CHUNK_GAP)
     }
+
+    /// Returns how many requests were sent for calls, as far as attempts were recorded.
+    pub fn attempts(&self) -> Count<'a> {
+        self.count(&catalog::ATTEMPTS)
+    }
+
+    /// Returns how many attempts failed with this class of error.
+    pub fn attempt_errors_of(&self, error: ErrorType) -> Count<'a> {
+        self.count_of(&catalog::ATTEMPT_ERRORS, error.as_str())
+    }
+
+    /// Returns the duration of each attempt in seconds, in ascending order.
+    pub fn attempt_durations(&self) -> Vec<f64> {
+        self.samples(&catalog::ATTEMPT_DURATION)
+    }
+
+    /// Returns how long each call that waited has waited in seconds, in ascending order.
+    pub fn waits(&self) -> Vec<f64> {
+        self.samples(&catalog::WAIT)
+    }
 }

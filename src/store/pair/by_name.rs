@@ -7,10 +7,9 @@ use metrics::{Counter, CounterFn, Gauge, GaugeFn, HistogramFn, Recorder};
 
 use super::{LAST_SUCCESS_IS_SET, Pair, is_duration, value};
 use crate::catalog::{self, Metric};
-use crate::series::{Handles, PairCounter};
+use crate::series::{Handles, LazyHistogram, PairCounter, RateLimit};
 use crate::store::count::{Number, add_saturating};
 use crate::store::fanout::MOST_SAMPLES;
-use crate::store::histogram::Histogram;
 
 /// A series of a pair, registered by its name in code.
 pub(in crate::store) struct ByName<S> {
@@ -23,14 +22,14 @@ pub(in crate::store) struct ByName<S> {
 pub(in crate::store) enum PairGauge {
     InFlight,
     LastSuccess,
+    RateLimit(RateLimit),
 }
 
 /// The histograms of a pair.
 #[derive(Clone, Copy)]
 pub(in crate::store) enum PairHistogram {
     Duration,
-    FirstChunk,
-    ChunkGap,
+    Lazy(LazyHistogram),
 }
 
 impl ByName<PairCounter> {
@@ -75,6 +74,10 @@ impl ByName<PairGauge> {
                 self.pair.shown.fetch_or(LAST_SUCCESS_IS_SET, Ordering::Release);
                 self.pair.each_extra(|handles, recorder| extra(handles.last_success(recorder)));
             }
+            PairGauge::RateLimit(limit) => {
+                own(self.pair.rate_limit_gauge(limit));
+                self.pair.each_extra(|handles, recorder| extra(handles.rate_limit(recorder, limit)));
+            }
         }
     }
 }
@@ -96,10 +99,8 @@ impl GaugeFn for ByName<PairGauge> {
 impl ByName<PairHistogram> {
     pub(in crate::store) fn open(self) -> metrics::Histogram {
         let pair = &self.pair;
-        match self.series {
-            PairHistogram::Duration => {}
-            PairHistogram::FirstChunk => _ = pair.first_chunks(),
-            PairHistogram::ChunkGap => _ = pair.chunk_gaps(),
+        if let PairHistogram::Lazy(histogram) = self.series {
+            pair.lazy(histogram);
         }
         pair.each_extra(|handles, recorder| _ = self.handle(handles, recorder));
         metrics::Histogram::from_arc(Arc::new(self))
@@ -108,8 +109,7 @@ impl ByName<PairHistogram> {
     fn handle<'a>(&self, handles: &'a Handles, recorder: &dyn Recorder) -> &'a metrics::Histogram {
         match self.series {
             PairHistogram::Duration => handles.durations(recorder),
-            PairHistogram::FirstChunk => handles.first_chunks(recorder),
-            PairHistogram::ChunkGap => handles.chunk_gaps(recorder),
+            PairHistogram::Lazy(histogram) => handles.lazy(recorder, histogram),
         }
     }
 }
@@ -121,43 +121,42 @@ impl HistogramFn for ByName<PairHistogram> {
 
     fn record_many(&self, value: f64, count: usize) {
         let pair = &self.pair;
-        let many = |histogram: Option<&Histogram>| {
-            if let Some(histogram) = histogram {
-                histogram.add(value, count as u64);
-            }
-        };
         match self.series {
             PairHistogram::Duration => pair.single_durations(value, count as u64),
-            PairHistogram::FirstChunk => many(pair.first_chunks()),
-            PairHistogram::ChunkGap => many(pair.chunk_gaps()),
+            PairHistogram::Lazy(histogram) => {
+                if let Some(samples) = pair.lazy(histogram) {
+                    samples.add(value, count as u64);
+                }
+            }
         }
         if is_duration(value) && !pair.extras.is_empty() {
             pair.each_extra(|handles, recorder| {
                 self.handle(handles, recorder).record_many(value, count.min(MOST_SAMPLES));
             });
-            let invalid = match self.series {
-                PairHistogram::Duration => &pair.shared.durations.invalid,
-                PairHistogram::FirstChunk => &pair.shared.first_chunks.invalid,
-                PairHistogram::ChunkGap => &pair.shared.chunk_gaps.invalid,
+            let about = match self.series {
+                PairHistogram::Duration => &pair.shared.durations,
+                PairHistogram::Lazy(histogram) => &pair.shared.lazy[histogram as usize],
             };
-            add_saturating(invalid, count.saturating_sub(MOST_SAMPLES) as u64);
+            add_saturating(&about.invalid, count.saturating_sub(MOST_SAMPLES) as u64);
         }
     }
 }
 
 impl Metric {
-    /// Returns the gauge of a pair for this metric.
-    pub(in crate::store) fn pair_gauge(&self) -> PairGauge {
-        if self.name == catalog::IN_FLIGHT.name { PairGauge::InFlight } else { PairGauge::LastSuccess }
+    /// Returns the gauge of a pair for this metric and the value of its third label, if it has one; `None` for an unknown value.
+    pub(in crate::store) fn pair_gauge(&self, third: Option<&str>) -> Option<PairGauge> {
+        match self.name {
+            name if name == catalog::IN_FLIGHT.name => Some(PairGauge::InFlight),
+            name if name == catalog::LAST_SUCCESS.name => Some(PairGauge::LastSuccess),
+            name if name == catalog::RATE_LIMIT.name => RateLimit::limit(third?).map(PairGauge::RateLimit),
+            _ => RateLimit::remaining(third?).map(PairGauge::RateLimit),
+        }
     }
 
     /// Returns the histogram of a pair for this metric.
     pub(in crate::store) fn pair_histogram(&self) -> PairHistogram {
-        match self.name {
-            name if name == catalog::DURATION.name => PairHistogram::Duration,
-            name if name == catalog::FIRST_CHUNK.name => PairHistogram::FirstChunk,
-            _ => PairHistogram::ChunkGap,
-        }
+        let lazy = LazyHistogram::ALL.into_iter().find(|histogram| histogram.metric().name == self.name);
+        lazy.map_or(PairHistogram::Duration, PairHistogram::Lazy)
     }
 
     /// Returns the counter of a pair for this metric and the value of its third label, if it has one. For an unknown value it is

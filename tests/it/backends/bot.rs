@@ -27,7 +27,7 @@ fn ends_in_order_by(signal: &str) {
     bot.signal(signal);
     let status = bot.wait(Duration::from_secs(60));
     assert!(status.success(), "{status}: {}", bot.stderr());
-    let tally = bot.tally(Duration::from_secs(1));
+    let tally = bot.tally(Duration::from_secs(30));
     let calls: u64 = tally.iter().map(|pair| pair.requests).sum();
     let spans = collector.spans(2 * calls as usize);
     let (calls_seen, messages): (Vec<_>, Vec<_>) =
@@ -75,7 +75,7 @@ fn a_bot_whose_server_is_away_counts_network_errors_and_exits_with_0() {
     let mut bot = Bot::start(&options, &[("OPENAI_BASE_URL", address.as_str()), ("OPENAI_API_KEY", "none")]);
     let status = bot.wait(Duration::from_secs(60));
     assert!(status.success(), "{status}: {}", bot.stderr());
-    let tally = bot.tally(Duration::from_secs(1));
+    let tally = bot.tally(Duration::from_secs(30));
     let [pair] = tally.as_slice() else { panic!("one pair: {tally:?}") };
     assert_eq!((pair.requests, pair.errors.get("network").copied()), (10, Some(10)), "{pair:?}");
 }

@@ -1,5 +1,7 @@
 //! Calls: what is recorded of one, however it is made and however it ends.
 
+#[cfg(feature = "testing")]
+mod attempts;
 mod client_error;
 #[cfg(feature = "testing")]
 mod finish;

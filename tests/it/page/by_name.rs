@@ -3,6 +3,7 @@
 
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 use crate::support::page::Page;
 use botticelli_obs::metrics::{self, Key, KeyName, Label, Level, Metadata, Recorder, SharedString};
@@ -116,7 +117,23 @@ fn a_pair_costs_the_series_that_the_readme_says() {
     let (recorder, page) = Builder::new().recorder().expect("a recorder");
     metrics::with_local_recorder(&recorder, || {
         declare(PAIR[0].1, PAIR[1].1);
-        LlmCall::start(PAIR[0].1, PAIR[1].1).finish();
+        let mut call = LlmCall::start(PAIR[0].1, PAIR[1].1);
+        call.scope_sync(|| {
+            let call = LlmCall::current().expect("the code runs inside a call");
+            call.record_wait(Duration::from_secs(1));
+            ErrorType::ALL.iter().for_each(|error| call.attempt().fail(*error));
+        });
+        call.finish();
+        for number in ["requests", "tokens", "input_tokens", "output_tokens"] {
+            for kind in ["", "_minute", "_hour", "_day"].map(|window| format!("{number}{window}")) {
+                for metric in ["llm.ratelimit.limit", "llm.ratelimit.remaining"] {
+                    let labels = [PAIR[0], PAIR[1], ("kind", kind.as_str())];
+                    gauge!(metric, labels.map(|(name, value)| Label::new(name, value.to_owned())).to_vec()).set(1.0);
+                }
+            }
+        }
+        // Not a kind.
+        gauge!("llm.ratelimit.limit", "provider" => PAIR[0].1, "model" => PAIR[1].1, "kind" => "sheep").set(1.0);
     });
     let text = page.render();
     let lines = |names: &[&str]| {
