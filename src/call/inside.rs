@@ -46,6 +46,27 @@ impl CurrentCall {
         Wait { future, waiting: Waiting { call: self.clone(), since: None } }
     }
 
+    /// Records the rate limits that the headers of an answer state, as `llm_ratelimit_limit` and `llm_ratelimit_remaining`.
+    #[cfg(feature = "http")]
+    pub fn record_rate_limits(&self, headers: &http::HeaderMap) {
+        use crate::rate_limits::RateLimits;
+        use crate::series::LimitGauge;
+
+        let call = self.frame.counted();
+        let Some(series) = call.series().filter(|_| !call.has_ended()) else { return };
+        for stated in RateLimits::from_headers(headers).iter() {
+            let gauges = [
+                (LimitGauge::limit(stated.kind()), stated.limit()),
+                (LimitGauge::remaining(stated.kind()), stated.remaining()),
+            ];
+            for (gauge, value) in gauges {
+                if let (Some(gauge), Some(value)) = (gauge, value) {
+                    series.rate_limit(gauge, value);
+                }
+            }
+        }
+    }
+
     /// Starts an attempt: one request that is sent for the call. A call whose requests are retried has several.
     pub fn attempt(&self) -> Attempt {
         Attempt::start(&self.frame)

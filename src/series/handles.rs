@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, NoopRecorder, Recorder, SharedString};
 
 use super::{
-    CallEnd, Fact, Finished, LazyHistogram, PairCounter, PairSeries, RateLimit, TOKEN_PARTS, TraceIds, is_plausible,
+    CallEnd, Fact, Finished, LazyHistogram, LimitGauge, PairCounter, PairSeries, TOKEN_PARTS, TraceIds, is_plausible,
     unix_time,
 };
 use crate::catalog::{self, METADATA, Metric};
@@ -25,7 +25,7 @@ pub(crate) struct Handles {
     last_success: OnceLock<Gauge>,
     duration: OnceLock<Histogram>,
     lazy: [OnceLock<Histogram>; LazyHistogram::ALL.len()],
-    rate_limits: OnceLock<Box<[OnceLock<Gauge>; RateLimit::COUNT]>>,
+    rate_limits: OnceLock<Box<[OnceLock<Gauge>; LimitGauge::COUNT]>>,
 }
 
 impl Handles {
@@ -166,7 +166,7 @@ impl Handles {
         self.histogram(recorder, &self.lazy[histogram as usize], &histogram.metric())
     }
 
-    pub(crate) fn rate_limit(&self, recorder: &dyn Recorder, limit: RateLimit) -> &Gauge {
+    pub(crate) fn rate_limit(&self, recorder: &dyn Recorder, limit: LimitGauge) -> &Gauge {
         let cells = self.rate_limits.get_or_init(|| Box::new([const { OnceLock::new() }; _]));
         get_or_register(&cells[limit.index()], || {
             recorder.register_gauge(&self.key(&limit.metric(), Some(limit.third().1)), &METADATA)
@@ -231,7 +231,7 @@ impl PairSeries for Handles {
     }
 
     /// Registered only now, since most programs never have one, with the recorder that is current now.
-    fn rate_limit(&self, limit: RateLimit, value: f64) {
+    fn rate_limit(&self, limit: LimitGauge, value: f64) {
         metrics::with_recorder(|recorder| self.rate_limit(recorder, limit).set(value));
     }
 

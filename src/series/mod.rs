@@ -40,7 +40,8 @@ pub(crate) trait PairSeries: Send + Sync {
     fn attempt(&self, elapsed: Duration, error: Option<ErrorType>);
 
     /// Records a rate limit that an answer has told.
-    fn rate_limit(&self, limit: RateLimit, value: f64);
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "without headers nobody tells limits"))]
+    fn rate_limit(&self, limit: LimitGauge, value: f64);
 
     /// Records something that is known apart from any [`LlmCall`](crate::LlmCall).
     fn record(&self, fact: &Fact);
@@ -117,9 +118,9 @@ impl Finished<'_> {
 
 /// One of the gauges of rate limits that a provider and model has: which number, and of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RateLimit(u8);
+pub(crate) struct LimitGauge(u8);
 
-impl RateLimit {
+impl LimitGauge {
     /// The kinds of limits, as they are on labels.
     const KINDS: [&str; 16] = [
         "requests",
@@ -144,11 +145,13 @@ impl RateLimit {
     pub(crate) const COUNT: usize = 2 * Self::KINDS.len();
 
     /// The gauge of the most that a provider allows of a kind; `None` if there is no such kind.
+    #[cfg(any(feature = "http", feature = "install"))]
     pub(crate) fn limit(kind: &str) -> Option<Self> {
         Self::KINDS.iter().position(|known| *known == kind).map(|kind| Self(kind as u8))
     }
 
     /// The gauge of what is left of a kind.
+    #[cfg(any(feature = "http", feature = "install"))]
     pub(crate) fn remaining(kind: &str) -> Option<Self> {
         Self::limit(kind).map(|limit| Self(limit.0 + Self::KINDS.len() as u8))
     }
@@ -168,7 +171,7 @@ impl RateLimit {
 
     /// The third label, its name and value.
     pub(crate) fn third(self) -> &'static (&'static str, &'static str) {
-        static LABELS: [(&str, &str); RateLimit::KINDS.len()] = RateLimit::third_labels();
+        static LABELS: [(&str, &str); LimitGauge::KINDS.len()] = LimitGauge::third_labels();
         &LABELS[self.index() % LABELS.len()]
     }
 

@@ -24,7 +24,7 @@ use crate::catalog;
 use crate::error_type::ErrorType;
 use crate::finish::FINISH_REASONS;
 use crate::series::{
-    CallEnd, Fact, Finished, Handles, LazyHistogram, PairCounter, PairSeries, RateLimit, TraceIds, is_plausible,
+    CallEnd, Fact, Finished, Handles, LazyHistogram, LimitGauge, PairCounter, PairSeries, TraceIds, is_plausible,
     unix_time,
 };
 use crate::snapshot::{LabelSet, Labels};
@@ -64,7 +64,7 @@ const LAST_SUCCESS_IS_SET: u64 = 1 << 62;
 /// The rate limits that answers have told.
 #[derive(Default)]
 struct RateLimits {
-    gauges: [Number; RateLimit::COUNT],
+    gauges: [Number; LimitGauge::COUNT],
     /// A bit for each gauge that readers get.
     shown: AtomicU32,
 }
@@ -218,7 +218,7 @@ impl Pair {
     }
 
     /// Returns the gauge of a rate limit, which readers get from now on.
-    fn rate_limit_gauge(&self, limit: RateLimit) -> &Number {
+    fn rate_limit_gauge(&self, limit: LimitGauge) -> &Number {
         let limits = self.rate_limits.get_or_init(Box::default);
         limits.shown.fetch_or(1 << limit.index(), Ordering::Relaxed);
         &limits.gauges[limit.index()]
@@ -290,7 +290,7 @@ impl Pair {
         }
         if let Some(limits) = self.rate_limits.get() {
             let shown = limits.shown.load(Ordering::Relaxed);
-            for limit in RateLimit::all().filter(|limit| shown & 1 << limit.index() != 0) {
+            for limit in LimitGauge::all().filter(|limit| shown & 1 << limit.index() != 0) {
                 let labels = Labels::with(Arc::clone(&self.labels), limit.third());
                 columns.gauge(&limit.metric(), labels, limits.gauges[limit.index()].get());
             }
@@ -392,7 +392,7 @@ impl PairSeries for Pair {
         self.each_extra(|handles, recorder| handles.attempt(recorder, elapsed, error));
     }
 
-    fn rate_limit(&self, limit: RateLimit, value: f64) {
+    fn rate_limit(&self, limit: LimitGauge, value: f64) {
         self.rate_limit_gauge(limit).set(value);
         self.each_extra(|handles, recorder| handles.rate_limit(recorder, limit).set(value));
     }

@@ -7,7 +7,7 @@ use metrics::{Counter, CounterFn, Gauge, GaugeFn, HistogramFn, Recorder};
 
 use super::{LAST_SUCCESS_IS_SET, Pair, is_duration, value};
 use crate::catalog::{self, Metric};
-use crate::series::{Handles, LazyHistogram, PairCounter, RateLimit};
+use crate::series::{Handles, LazyHistogram, LimitGauge, PairCounter};
 use crate::store::count::{Number, add_saturating};
 use crate::store::fanout::MOST_SAMPLES;
 
@@ -22,7 +22,7 @@ pub(in crate::store) struct ByName<S> {
 pub(in crate::store) enum PairGauge {
     InFlight,
     LastSuccess,
-    RateLimit(RateLimit),
+    RateLimit(LimitGauge),
 }
 
 /// The histograms of a pair.
@@ -148,8 +148,8 @@ impl Metric {
         match self.name {
             name if name == catalog::IN_FLIGHT.name => Some(PairGauge::InFlight),
             name if name == catalog::LAST_SUCCESS.name => Some(PairGauge::LastSuccess),
-            name if name == catalog::RATE_LIMIT.name => RateLimit::limit(third?).map(PairGauge::RateLimit),
-            _ => RateLimit::remaining(third?).map(PairGauge::RateLimit),
+            name if name == catalog::RATE_LIMIT.name => LimitGauge::limit(third?).map(PairGauge::RateLimit),
+            _ => LimitGauge::remaining(third?).map(PairGauge::RateLimit),
         }
     }
 

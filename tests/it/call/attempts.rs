@@ -66,7 +66,7 @@ fn attempts_are_spans_inside_the_call_that_no_backend_takes_for_calls() {
         assert_eq!(attempt.parent_id(), Some(call.id()));
         assert!(attempt.is_client());
         let resent = attempt.attribute("http.request.resend_count");
-        assert_eq!(resent, (number > 0).then(|| Attribute::Int(number as i64)));
+        assert_eq!(resent, (number > 0).then_some(Attribute::Int(number as i64)));
         assert_eq!(attempt.is_error(), number < 2);
         assert!(["gen_ai.operation.name", "gen_ai.request.model"].iter().all(|name| attempt.attribute(name).is_none()));
     }
@@ -79,18 +79,17 @@ fn attempts_are_spans_inside_the_call_that_no_backend_takes_for_calls() {
 #[test]
 fn what_an_attempt_has_learnt_is_on_its_span_and_messages_are_not() {
     let capture = capture(async {
-        start()
-            .observe_sync(|| -> Result<Silent, ErrorType> {
-                let mut attempt = current().attempt();
-                attempt.record_status(429);
-                attempt.record_error_code("insufficient_quota");
-                attempt.record_error_code("You have exceeded your quota, dear jane@example.org");
-                attempt.record_request_id("req_011CS.a-b");
-                attempt.record_request_id(&"x".repeat(65));
-                attempt.fail(ErrorType::RateLimit);
-                Err(ErrorType::RateLimit)
-            })
-            .unwrap_err();
+        let refused = start().observe_sync(|| -> Result<Silent, ErrorType> {
+            let mut attempt = current().attempt();
+            attempt.record_status(429);
+            attempt.record_error_code("insufficient_quota");
+            attempt.record_error_code("You have exceeded your quota, dear jane@example.org");
+            attempt.record_request_id("req_011CS.a-b");
+            attempt.record_request_id(&"x".repeat(65));
+            attempt.fail(ErrorType::RateLimit);
+            Err(ErrorType::RateLimit)
+        });
+        assert!(refused.is_err());
     });
     let spans = capture.spans();
     let attempt = spans.iter().find(|span| span.name() == "attempt").expect("there is an attempt");
@@ -118,7 +117,7 @@ fn however_an_attempt_ends_it_is_recorded_once() {
                 panic!("on purpose");
             })
             .join()
-            .unwrap_err();
+            .expect_err("it panics");
         });
         call.finish();
     });
@@ -287,4 +286,34 @@ fn usage_is_handed_up_field_by_field() {
         (llm.prompt_tokens().get(), llm.completion_tokens().get(), llm.cache_read_tokens().get()),
         (1_000, 50, 800)
     );
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn rate_limits_of_an_answer_are_gauges_and_nonsense_is_none() {
+    use botticelli_obs::propagation::HeaderMap;
+
+    let headers = |headers: &[(&'static str, &'static str)]| -> HeaderMap {
+        headers.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect()
+    };
+    let capture = Capture::new();
+    let gauge =
+        |name: &str, kind: &str| capture.gauge(name, &[("provider", PROVIDER), ("model", MODEL), ("kind", kind)]);
+    capture.run(|| {
+        let mut call = start();
+        call.scope_sync(|| {
+            current().record_rate_limits(&headers(&[
+                ("x-ratelimit-limit-requests", "14400"),
+                ("x-ratelimit-remaining-requests", "14399"),
+                ("x-ratelimit-limit-tokens", "-1"),
+                ("x-ratelimit-remaining-tokens", "many"),
+            ]));
+            current().record_rate_limits(&headers(&[("x-ratelimit-remaining-requests", "14398")]));
+        });
+        call.finish();
+    });
+    assert_eq!(gauge("llm.ratelimit.limit", "requests"), Some(14_400.0));
+    assert_eq!(gauge("llm.ratelimit.remaining", "requests"), Some(14_398.0));
+    assert_eq!(gauge("llm.ratelimit.limit", "tokens"), None);
+    assert_eq!(gauge("llm.ratelimit.remaining", "tokens"), None);
 }
