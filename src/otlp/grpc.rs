@@ -1,5 +1,8 @@
 //! The channel and the metadata of OTLP/gRPC.
 
+#[cfg(feature = "otlp-metrics")]
+pub(crate) use answers::Answers;
+
 use std::io;
 
 #[cfg(feature = "otlp-metrics")]
@@ -60,4 +63,49 @@ pub(crate) fn metadata(config: &Config) -> io::Result<MetadataMap> {
 pub(crate) fn is_about_size(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     ["larger than max", "too large", "exceeds maximum", "max message size"].iter().any(|words| message.contains(words))
+}
+
+#[cfg(feature = "otlp-metrics")]
+mod answers {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http::{Request, Response};
+    use http_body_util::BodyExt;
+    use tonic::body::Body;
+    use tonic::transport::{Channel, Error};
+    use tower_service::Service;
+
+    /// A channel whose answers have no details of their status. The clients of tonic 0.14 panic if the details are no base64.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Answers(pub(crate) Channel);
+
+    const DETAILS: &str = "grpc-status-details-bin";
+
+    impl Service<Request<Body>> for Answers {
+        type Response = Response<Body>;
+        type Error = Error;
+        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            Service::poll_ready(&mut self.0, cx)
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let answer = Service::call(&mut self.0, request);
+            Box::pin(async move {
+                let mut answer = answer.await?;
+                answer.headers_mut().remove(DETAILS);
+                Ok(answer.map(|body| {
+                    Body::new(body.map_frame(|mut frame| {
+                        if let Some(trailers) = frame.trailers_mut() {
+                            trailers.remove(DETAILS);
+                        }
+                        frame
+                    }))
+                }))
+            })
+        }
+    }
 }

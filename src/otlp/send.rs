@@ -7,6 +7,7 @@ use std::io;
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 
+use super::grpc::Answers;
 use super::{Config, Transport};
 
 /// A client of one endpoint, which connects on first use. It must be used on the runtime on which it was created.
@@ -18,7 +19,7 @@ pub(crate) struct Sender {
 
 #[derive(Clone, Debug)]
 enum Connection {
-    Grpc(tonic::transport::Channel),
+    Grpc(Answers),
     #[cfg(feature = "otlp-http")]
     Http(Box<super::http::Client>),
 }
@@ -53,7 +54,7 @@ impl Sender {
     /// When a certificate can't be used, or the system has no root certificates.
     pub(crate) fn new(config: &Config) -> io::Result<Self> {
         let connection = match config.transport {
-            Transport::Grpc => Connection::Grpc(super::grpc::channel(config)?),
+            Transport::Grpc => Connection::Grpc(Answers(super::grpc::channel(config)?)),
             #[cfg(feature = "otlp-http")]
             Transport::Http => Connection::Http(Box::new(super::http::Client::new(config)?)),
         };
@@ -120,16 +121,15 @@ impl Sender {
 mod grpc {
     use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
     use tonic::codec::CompressionEncoding::Gzip;
-    use tonic::transport::Channel;
     use tonic::{Code, Request, Status};
 
-    use super::{Config, ExportMetricsServiceRequest, ExportMetricsServiceResponse, Refusal};
+    use super::{Answers, Config, ExportMetricsServiceRequest, ExportMetricsServiceResponse, Refusal};
     use crate::cause::innermost;
     use crate::otlp::grpc::{is_about_size, metadata};
 
     pub(super) async fn metrics(
         config: &Config,
-        channel: Channel,
+        channel: Answers,
         request: ExportMetricsServiceRequest,
     ) -> Result<ExportMetricsServiceResponse, Refusal> {
         let client = MetricsServiceClient::new(channel);
@@ -140,7 +140,7 @@ mod grpc {
 
     pub(super) async fn traces(
         config: &Config,
-        channel: Channel,
+        channel: Answers,
         request: super::ExportTraceServiceRequest,
     ) -> Result<super::ExportTraceServiceResponse, Refusal> {
         use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;

@@ -14,8 +14,11 @@ mod decoupling_end;
 mod delivery;
 #[cfg(feature = "otlp-grpc")]
 mod exporters;
+#[cfg(all(feature = "otlp-grpc", feature = "otlp-http", feature = "otlp-metrics"))]
+mod hostile;
 #[cfg(feature = "otlp-grpc")]
 mod large;
+#[cfg(feature = "otlp-grpc")]
 mod many_threads;
 #[cfg(feature = "otlp-grpc")]
 mod otlp;

@@ -12,6 +12,7 @@ pub mod peer;
 pub mod process;
 #[cfg(feature = "install")]
 pub mod program;
+pub mod raw;
 pub mod role;
 pub mod server;
 #[cfg(feature = "testing")]
