@@ -7,6 +7,8 @@ mod files;
 #[cfg(feature = "install")]
 mod live;
 mod panel;
+#[cfg(all(target_os = "linux", target_endian = "little"))]
+mod ports;
 mod promql;
 pub(super) mod queries;
 #[cfg(feature = "install")]
