@@ -72,6 +72,16 @@ pub fn usage<T>(call: &mut LlmCall, response: &T, usage: impl FnOnce(&T) -> Opti
     }
 }
 
+/// Records what a closure says of an output, or of an item of a stream.
+pub fn report<T>(call: &mut LlmCall, value: &T, report: impl FnOnce(&mut LlmCall, &T)) {
+    report(call, value);
+}
+
+/// Classifies an error of which nothing is known; the closure of [`report`] may know better.
+pub fn unknown<E>(_: &E) -> ErrorType {
+    ErrorType::Unknown
+}
+
 /// Classifies an error by its trait.
 pub fn classify<E: IsError>() -> fn(&E) -> ErrorType {
     E::error_type

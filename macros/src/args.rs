@@ -14,6 +14,8 @@ enum Kind {
     Duration,
     /// A closure of one parameter, or the path of a function.
     Function,
+    /// The same of two parameters.
+    Report,
     Path,
     /// No value.
     Flag,
@@ -31,12 +33,13 @@ const fn spec(name: &'static str, kind: Kind, example: &'static str) -> Spec {
 }
 
 /// All arguments. The two required ones come first.
-const SPECS: [Spec; 8] = [
+const SPECS: [Spec; 9] = [
     spec("provider", Kind::Text, "provider = \"gemini\""),
     spec("model", Kind::Text, "model = request.model()"),
     spec("operation", Kind::Text, "operation = \"embeddings\""),
     spec("usage", Kind::Function, "usage = |reply| Some(Usage::new(reply.prompt, reply.completion))"),
     spec("error_type", Kind::Function, "error_type = |error| ErrorType::from_http_status(error.status)"),
+    spec("report", Kind::Report, "report = |call, reply| call.record_finish_reason(&reply.stop)"),
     spec("timeout", Kind::Duration, "timeout = Duration::from_secs(30)"),
     spec("stream", Kind::Flag, "stream"),
     spec("crate", Kind::Path, "crate = my_crate::botticelli_obs"),
@@ -51,13 +54,15 @@ impl Spec {
             (Kind::Text, Expr::Closure(_)) | (Kind::Duration, Expr::Lit(_) | Expr::Closure(_)) => false,
             (Kind::Text | Kind::Duration, _) => true,
             (Kind::Function, Expr::Closure(closure)) => closure.inputs.len() == 1 && closure.asyncness.is_none(),
-            (Kind::Function | Kind::Path, Expr::Path(_)) => true,
-            (Kind::Function | Kind::Path | Kind::Flag, _) => false,
+            (Kind::Report, Expr::Closure(closure)) => closure.inputs.len() == 2 && closure.asyncness.is_none(),
+            (Kind::Function | Kind::Report | Kind::Path, Expr::Path(_)) => true,
+            (Kind::Function | Kind::Report | Kind::Path | Kind::Flag, _) => false,
         };
         let takes = match self.kind {
             Kind::Text => "a string, or an expression that is `AsRef<str>`",
             Kind::Duration => "a `Duration`",
             Kind::Function => "a closure of one parameter, or a function",
+            Kind::Report => "a closure of two parameters, or a function",
             Kind::Path => "a path",
             Kind::Flag => return Some(format!("`{name}` takes no value: write `{example}` alone")),
         };
@@ -72,6 +77,7 @@ pub(crate) struct Args {
     pub(crate) operation: Option<Expr>,
     pub(crate) usage: Option<Expr>,
     pub(crate) error_type: Option<Expr>,
+    pub(crate) report: Option<Expr>,
     pub(crate) timeout: Option<Expr>,
     pub(crate) stream: Option<Span>,
     pub(crate) krate: Option<Path>,
@@ -155,7 +161,11 @@ impl Unchecked {
             self.mistakes
                 .push(Error::new(Span::call_site(), format!("`#[llm_call]` needs `{names}`: add `{examples}`")));
         }
-        let [provider, model, operation, usage, error_type, timeout, stream, krate] = self.arguments;
+        let [provider, model, operation, usage, error_type, report, timeout, stream, krate] = self.arguments;
+        if let (Some((name, _)), Some(_)) = (&usage, &report) {
+            let mistake = "`report` records the usage too: remove `usage`, and call `call.record_usage` there";
+            self.mistakes.push(Error::new(name.span(), mistake));
+        }
         let value = |argument: Option<(Ident, Option<Expr>)>| argument.and_then(|(_, value)| value);
         match (value(provider), value(model), self.mistakes.into_iter().reduce(combined)) {
             (Some(provider), Some(model), None) => Ok(Args {
@@ -164,6 +174,7 @@ impl Unchecked {
                 operation: value(operation),
                 usage: value(usage),
                 error_type: value(error_type),
+                report: value(report),
                 timeout: value(timeout),
                 stream: stream.map(|(name, _)| name.span()),
                 krate: value(krate).and_then(into_path),

@@ -152,6 +152,23 @@ impl Expansion<'_> {
     fn report(&self) -> TokenStream {
         let Self { private, args, returns } = self;
         let reported = &returns.reported;
+        if let Some(report) = &args.report {
+            let ty = &reported.ty;
+            let error = reported.result.as_ref().map(|(_, error)| {
+                let classify = self.classify(error);
+                quote_spanned! {Span::mixed_site()=>
+                    if let ::core::result::Result::Err(error) = value {
+                        #private::error_type(call, error, #classify);
+                    }
+                }
+            });
+            return quote_spanned! {Span::mixed_site()=>
+                move |call, value| {
+                    #error
+                    #private::report::<#ty>(call, value, #report);
+                }
+            };
+        }
         if args.usage.is_none() && args.error_type.is_none() {
             let ty = &reported.ty;
             return quote_spanned!(Span::mixed_site()=> #private::outcome::<#ty>());
@@ -177,6 +194,7 @@ impl Expansion<'_> {
         let private = &self.private;
         match &self.args.error_type {
             Some(error_type) => error_type.to_token_stream(),
+            None if self.args.report.is_some() => quote_spanned!(Span::mixed_site()=> #private::unknown),
             None => quote_spanned!(Span::mixed_site()=> #private::classify::<#error>()),
         }
     }

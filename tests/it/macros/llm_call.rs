@@ -606,6 +606,57 @@ mod foreign_types {
         Foreign { tokens: 5 }
     }
 
+    #[llm_call(
+        provider = "gemini",
+        model = MODEL,
+        report = |call, result| {
+            let Ok(reply) = result else { return };
+            call.record_usage(Usage::new(reply.tokens, 2));
+            call.record_finish_reason("stop");
+        },
+    )]
+    async fn reported(result: std::io::Result<Foreign>) -> std::io::Result<Foreign> {
+        result
+    }
+
+    #[llm_call(
+        provider = "gemini",
+        model = MODEL,
+        error_type = |_| ErrorType::Network,
+        report = |call, result| if result.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
+            call.record_error(ErrorType::Timeout);
+        },
+    )]
+    fn reported_and_classified(result: std::io::Result<Foreign>) -> std::io::Result<Foreign> {
+        result
+    }
+
+    fn report(call: &mut LlmCall, reply: &Foreign) {
+        call.record_usage(Usage::new(reply.tokens, 0));
+        call.record_error(ErrorType::ContentFilter);
+    }
+
+    #[llm_call(provider = "gemini", model = MODEL, report = report)]
+    fn reported_without_result() -> Foreign {
+        Foreign { tokens: 5 }
+    }
+
+    #[test]
+    fn a_closure_reports_what_other_arguments_have_no_words_for() {
+        record_async(reported(Ok(Foreign { tokens: 5 }))).1.is_success(5.0, 2.0);
+        record_async(reported(Err(io_error(std::io::ErrorKind::TimedOut)))).1.is_failure(ErrorType::Unknown);
+        record(|| reported_and_classified(Ok(Foreign { tokens: 5 }))).1.is_success(0.0, 0.0);
+        for (kind, class) in [
+            (std::io::ErrorKind::TimedOut, ErrorType::Timeout),
+            (std::io::ErrorKind::ConnectionReset, ErrorType::Network),
+        ] {
+            record(|| reported_and_classified(Err(io_error(kind)))).1.is_failure(class);
+        }
+        let recorded = record(reported_without_result).1;
+        recorded.is_failure(ErrorType::ContentFilter);
+        assert_eq!(recorded.tokens(), (5.0, 0.0));
+    }
+
     fn io_error(kind: std::io::ErrorKind) -> std::io::Error {
         kind.into()
     }
@@ -785,6 +836,34 @@ mod streams {
     #[llm_call(provider = "gemini", model = MODEL, stream, usage = |chunk| Some(Usage::new(chunk.tokens, 0)))]
     fn foreign_chunks() -> impl Stream<Item = Foreign> {
         stream::iter([Foreign { tokens: 1 }, Foreign { tokens: 5 }])
+    }
+
+    #[llm_call(
+        provider = "gemini",
+        model = MODEL,
+        stream,
+        report = |call, chunk| if let Ok(chunk) = chunk {
+            call.record_usage(Usage::new(chunk.tokens, 1));
+        },
+    )]
+    async fn reported(opens: bool) -> Result<impl Stream<Item = Result<Foreign, ForeignError>> + use<>, ForeignError> {
+        if !opens {
+            return Err(ForeignError);
+        }
+        Ok(stream::iter([Ok(Foreign { tokens: 1 }), Ok(Foreign { tokens: 5 })]))
+    }
+
+    #[test]
+    fn a_closure_reports_chunks_too() {
+        let (count, recorded) = record_async(async {
+            match reported(true).await {
+                Ok(stream) => read(stream).await,
+                Err(ForeignError) => 0,
+            }
+        });
+        assert_eq!(count, 2);
+        recorded.is_success(5.0, 1.0);
+        record_async(async { reported(false).await.map(drop) }).1.is_failure(ErrorType::Unknown);
     }
 
     #[test]
