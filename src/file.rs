@@ -93,3 +93,17 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     }
     Err(io::Error::new(io::ErrorKind::InvalidInput, "its links lead in a circle"))
 }
+
+/// Returns a path as text for errors and log lines: without control characters, and not longer than a line.
+pub(crate) fn shown(path: &Path) -> String {
+    const LONGEST: usize = 300;
+
+    let mut shown = String::new();
+    for char in path.to_string_lossy().chars().take(LONGEST) {
+        match char {
+            '\\' | '"' | '\'' => shown.push(char),
+            char => shown.extend(char.escape_debug()),
+        }
+    }
+    shown
+}

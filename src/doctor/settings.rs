@@ -9,7 +9,7 @@ use crate::install::{Builder, Environment, InstallError, Plan};
 use crate::scrape::Token;
 use crate::spans::{self, Backend};
 use crate::textfile::TextFile;
-use crate::{otlp, push};
+use crate::{file, otlp, push};
 
 /// The settings that the other checks need.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ fn invalid_setting(error: &InstallError) -> Finding {
 }
 
 fn textfile(path: PathBuf) -> Finding {
-    let shown = path.display();
+    let shown = file::shown(&path);
     if path.extension().is_none_or(|extension| extension != "prom") {
         let found = format!("{shown} does not end in `.prom`");
         return Finding::broken("textfile", found, "rename it: node_exporter reads only files that end so");

@@ -17,6 +17,7 @@ use super::late;
 use super::plan::Plan;
 use super::push;
 use super::telemetry::Telemetry;
+use crate::file;
 use crate::fork::Origin;
 use crate::scrape;
 use crate::spans::{self, logs};
@@ -165,7 +166,7 @@ fn start_push(config: push::Config, metrics: &scrape::Pipeline) -> Result<push::
 
 fn open_textfile(path: &Path) -> Result<TextFile, InstallError> {
     TextFile::open(path).map_err(|error| {
-        let message = format!("textfile: can't use {}, which BOTTICELLI_OBS_TEXTFILE names", path.display());
+        let message = format!("textfile: can't use {}, which BOTTICELLI_OBS_TEXTFILE names", file::shown(path));
         start_error(message, error)
     })
 }
@@ -269,7 +270,7 @@ impl Failures {
             tracing::info!(target: "botticelli_obs", "push: metrics by {push}");
         }
         if let Some(textfile) = textfile {
-            let path = textfile.path().display();
+            let path = file::shown(textfile.path());
             tracing::info!(target: "botticelli_obs", "textfile: the run's totals are added to {path} at its end");
         }
         if let Some(metrics) = metrics {

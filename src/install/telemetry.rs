@@ -11,7 +11,7 @@ use crate::snapshot::Snapshot;
 use crate::summary::Summary;
 use crate::textfile::TextFile;
 use crate::worker::{DROP_TIMEOUT, deadline, wait_for};
-use crate::{scrape, spans};
+use crate::{file, scrape, spans};
 
 /// Keeps the installed pipelines running. Keep it until the program ends, then call [`shutdown`](Self::shutdown).
 ///
@@ -150,7 +150,7 @@ impl Telemetry {
 
 /// Adds the totals to the file, on a separate thread, since a network disk may hang.
 fn write(textfile: TextFile, run: Snapshot, deadline: Instant) -> Result<(), String> {
-    let path = textfile.path().display().to_string();
+    let path = file::shown(textfile.path());
     // Half of the time is for the lock that other runs may hold, half for the disk.
     let lock_deadline = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
     let written = wait_for("botticelli-obs-textfile", deadline, move || textfile.add(run, lock_deadline));

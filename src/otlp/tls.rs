@@ -156,7 +156,7 @@ impl Named {
     /// regular files alone.
     fn check(&self) -> io::Result<()> {
         let wrong = |variable: &str, path: &Path, why: String| {
-            let message = format!("{variable}={}: {why}", path.display());
+            let message = format!("{variable}={}: {why}", file::shown(path));
             io::Error::new(io::ErrorKind::InvalidInput, message)
         };
         let too_large = format!("it has more than {LARGEST_ROOTS} bytes");

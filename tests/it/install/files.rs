@@ -204,6 +204,26 @@ fn text_file_of_any_size_is_not_read_whole() {
 }
 
 #[test]
+fn path_is_shown_without_control_characters_and_not_longer_than_a_line() {
+    let long = "long".repeat(10_000);
+    for path in ["/missing/\u{1b}[31mred\u{202e}\n/bot.prom", &long] {
+        let run = || {
+            let told = format!("{:?}", botticelli_obs::install().expect_err("there is no such folder"));
+            assert!(!told.contains(['\u{1b}', '\u{202e}', '\n']) && told.len() < 600, "{told}");
+            assert!(told.contains("BOTTICELLI_OBS_TEXTFILE"), "{told}");
+            #[cfg(feature = "cli")]
+            {
+                let told = botticelli_obs::doctor().to_string();
+                assert!(!told.contains(['\u{1b}', '\u{202e}']) && told.len() < 5_000, "{told}");
+            }
+        };
+        if in_own_process(&[("PROMETHEUS_ENDPOINT", "off"), ("BOTTICELLI_OBS_TEXTFILE", path)], run).is_none() {
+            return;
+        }
+    }
+}
+
+#[test]
 fn token_file_that_is_no_file_is_an_error() {
     let variables = [("PROMETHEUS_ENDPOINT", "off"), ("BOTTICELLI_OBS_TOKEN_FILE", "/dev/full")];
     in_own_process(&variables, || {
