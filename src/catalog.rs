@@ -1,8 +1,14 @@
 //! The table of all metrics of this crate. No other file has their names.
 
+#[cfg(feature = "install")]
+pub(crate) mod genai;
+
 use metrics::{Key, Label, Level, Metadata, SharedString};
 #[cfg(feature = "install")]
 use metrics::{KeyName, Recorder, Unit};
+
+#[cfg(feature = "install")]
+pub use genai::GenAiMetrics;
 
 /// The metadata of every metric that this crate registers.
 pub(crate) static METADATA: Metadata<'static> = Metadata::new("botticelli_obs", Level::INFO, Some("botticelli_obs"));

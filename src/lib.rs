@@ -116,6 +116,7 @@ pub mod json;
 mod label;
 mod lock;
 mod macros;
+mod operation;
 #[cfg(feature = "install")]
 mod otlp;
 mod outcome;
@@ -159,6 +160,8 @@ pub use call::{
     Attempt, CurrentCall, LlmCall, LlmCallBuilder, Observe, ObserveAttempt, ObserveStream, ObserveStreamWith,
     ObserveWith, ObservedStream, ObservedStreamWith, Scope, Wait,
 };
+#[cfg(feature = "install")]
+pub use catalog::GenAiMetrics;
 pub use catalog::{METRICS, Metric, MetricKind, Stability};
 #[cfg(feature = "cli")]
 pub use doctor::doctor;

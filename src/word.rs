@@ -90,9 +90,10 @@ mod tests {
     #[cfg(feature = "install")]
     #[test]
     fn enums_of_settings_have_the_words_of_their_variables() {
-        use crate::{FailurePolicy, LogFormat, OtlpProtocol, Sampler, TraceExporter};
+        use crate::{FailurePolicy, GenAiMetrics, LogFormat, OtlpProtocol, Sampler, TraceExporter};
 
         assert_words::<FailurePolicy>(&["fail", "degrade"]);
+        assert_words::<GenAiMetrics>(&["1.41", "genai-0.1"]);
         assert_words::<LogFormat>(&["text", "json", "off"]);
         assert_words::<OtlpProtocol>(&["grpc", "http/protobuf"]);
         assert_words::<TraceExporter>(&["otlp", "console", "none"]);

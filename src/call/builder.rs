@@ -9,6 +9,7 @@ use tracing::{Span, field};
 
 use super::nesting::{Frame, Identity};
 use super::{Live, LlmCall, TARGET, span};
+use crate::operation::Operation;
 use crate::series::Series;
 use crate::{current, provider, record};
 
@@ -169,7 +170,12 @@ impl<'a> LlmCallBuilder<'a> {
         live.started = started;
         live.deadline = deadline;
         live.unwinding = unwinding;
-        if !(matches!(series, Some(Series::Lasting(_))) && self.operation == CHAT) {
+        live.operation = Operation::Chat;
+        let is_chat = self.operation == CHAT;
+        if !is_chat {
+            live.operation = Operation::of(self.operation);
+        }
+        if !(matches!(series, Some(Series::Lasting(_))) && is_chat) {
             live.identity = Some(self.identity());
         }
         live.series = series;

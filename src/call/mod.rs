@@ -19,6 +19,7 @@ use tracing::Span;
 
 use crate::error_type::ErrorType;
 use crate::finish::FinishReasons;
+use crate::operation::Operation;
 use crate::series::{CallEnd, Series};
 use crate::usage::Usage;
 
@@ -92,6 +93,7 @@ struct Live {
     whole: Option<Arc<Frame>>,
     series: Option<Series>,
     span: Span,
+    operation: Operation,
     started: Instant,
     last_chunk: Option<Instant>,
     /// `None` of a chat whose names are those of its lasting series.
@@ -265,10 +267,10 @@ impl LlmCall {
                     let elapsed = now - live.started;
                     let trace = span::first_chunk(&live.span, elapsed);
                     if let Some(series) = series {
-                        series.first_chunk(elapsed, trace);
+                        series.first_chunk(live.operation, elapsed, trace);
                     }
                 }
-                (Some(last), Some(series)) => series.chunk_gap(now - last),
+                (Some(last), Some(series)) => series.chunk_gap(live.operation, now - last),
                 (Some(_), None) => {}
             }
         }
@@ -321,6 +323,7 @@ impl Live {
             whole: None,
             series: None,
             span: Span::none(),
+            operation: Operation::Chat,
             started,
             last_chunk: None,
             identity: None,
@@ -388,8 +391,15 @@ impl Live {
         let facts = &self.facts;
         if let Some(series) = &self.series {
             let finished = if facts.finish_reasons.is_empty() { [0; _] } else { facts.finish_reasons.counts() };
-            let waited = facts.waited;
-            series.end(&CallEnd { elapsed, error: facts.error, usage: facts.usage, waited, finished, trace });
+            series.end(&CallEnd {
+                operation: self.operation,
+                elapsed,
+                error: facts.error,
+                usage: facts.usage,
+                waited: facts.waited,
+                finished,
+                trace,
+            });
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use metrics::Recorder;
 use tracing_subscriber::{Layer, Registry};
 
+use crate::catalog::GenAiMetrics;
 use crate::otlp::OtlpProtocol;
 use crate::spans::Sampler;
 use crate::spans::logs::LogFormat;
@@ -106,6 +107,7 @@ pub struct Builder {
     pub(super) page_token: Option<String>,
     pub(super) exporter_listener: bool,
     pub(super) exclude: Vec<String>,
+    pub(super) genai: Vec<GenAiMetrics>,
     pub(super) global_labels: Vec<(String, String)>,
     pub(super) models: Vec<(String, String)>,
     pub(super) layers: Vec<Box<dyn Layer<Registry> + Send + Sync>>,
@@ -262,6 +264,13 @@ impl Builder {
     /// listener.
     pub fn with_exporter_listener(mut self) -> Self {
         self.exporter_listener = true;
+        self
+    }
+
+    /// Records calls under the names of a version of the GenAI conventions, too, for dashboards made for those; again adds a version.
+    /// Defaults to `BOTTICELLI_OBS_GENAI_METRICS` (`1.41`, `genai-0.1`, or both separated by a comma), then to none.
+    pub fn with_genai_metrics(mut self, version: GenAiMetrics) -> Self {
+        self.genai.push(version);
         self
     }
 

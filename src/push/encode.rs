@@ -13,8 +13,9 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
 use super::Temporality;
-use crate::catalog;
+use crate::catalog::{self, genai};
 use crate::snapshot::{Distribution, Exemplar, Family, Labels, Snapshot, Value, Values};
+use crate::store::sanitized;
 
 /// Encodes snapshots, with the resource and start time that all exports share.
 #[derive(Debug)]
@@ -196,12 +197,36 @@ fn metric(family: &Family, span: Span) -> Metric {
     };
     // Prometheus appends a unit that the name does not end with. So `llm_duration` is sent without one.
     let unit = if family.about.name.ends_with("_seconds") { "s" } else { "" };
-    Metric {
+    let mut metric = Metric {
         name: family.about.name.to_string(),
         description: family.about.help.to_string(),
         unit: unit.to_owned(),
         data: Some(data),
         ..Metric::default()
+    };
+    if let Some(known) = genai::of_page(&family.about.name) {
+        name_by_convention(&mut metric, known);
+    }
+    metric
+}
+
+/// Gives a metric of the GenAI conventions the names and the unit that they have. On the page it has those that Prometheus makes of them.
+fn name_by_convention(metric: &mut Metric, known: &catalog::Metric) {
+    known.name.clone_into(&mut metric.name);
+    known.unit.clone_into(&mut metric.unit);
+    let rename = |attribute: &mut KeyValue| {
+        if let Some(name) = known.labels.iter().find(|name| sanitized(name) == attribute.key) {
+            (*name).clone_into(&mut attribute.key);
+        }
+    };
+    match &mut metric.data {
+        Some(metric::Data::Sum(sum)) => {
+            sum.data_points.iter_mut().flat_map(|point| &mut point.attributes).for_each(rename);
+        }
+        Some(metric::Data::Histogram(histogram)) => {
+            histogram.data_points.iter_mut().flat_map(|point| &mut point.attributes).for_each(rename);
+        }
+        _ => {}
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::catalog::{self, METADATA, Metric};
 use crate::error_type::ErrorType;
+use crate::operation::Operation;
 use crate::usage::Usage;
 
 /// The handles of a provider and model, each registered when it is first needed.
@@ -218,11 +219,11 @@ impl PairSeries for Handles {
         self.end(&NoopRecorder, end, unix_time());
     }
 
-    fn first_chunk(&self, elapsed: Duration, _: Option<TraceIds>) {
+    fn first_chunk(&self, _: Operation, elapsed: Duration, _: Option<TraceIds>) {
         self.lazy(&NoopRecorder, LazyHistogram::FirstChunk).record(elapsed);
     }
 
-    fn chunk_gap(&self, gap: Duration) {
+    fn chunk_gap(&self, _: Operation, gap: Duration) {
         self.lazy(&NoopRecorder, LazyHistogram::ChunkGap).record(gap);
     }
 

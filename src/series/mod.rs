@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::catalog::{self, Metric};
 use crate::error_type::ErrorType;
 use crate::finish::FINISH_REASONS;
+use crate::operation::Operation;
 use crate::usage::Usage;
 
 pub(crate) use handles::Handles;
@@ -31,10 +32,10 @@ pub(crate) trait PairSeries: Send + Sync {
     fn end(&self, end: &CallEnd);
 
     /// Records the time from the start of a streamed call to its first chunk.
-    fn first_chunk(&self, elapsed: Duration, trace: Option<TraceIds>);
+    fn first_chunk(&self, operation: Operation, elapsed: Duration, trace: Option<TraceIds>);
 
     /// Records the time between two chunks.
-    fn chunk_gap(&self, gap: Duration);
+    fn chunk_gap(&self, operation: Operation, gap: Duration);
 
     /// Records the end of a request that was sent for a call.
     fn attempt(&self, elapsed: Duration, error: Option<ErrorType>);
@@ -74,6 +75,8 @@ impl Deref for Series {
 /// Everything that is counted when a call ends.
 #[derive(Debug)]
 pub(crate) struct CallEnd {
+    #[cfg_attr(not(feature = "install"), expect(dead_code, reason = "only the metrics of the conventions tell it"))]
+    pub(crate) operation: Operation,
     pub(crate) elapsed: Duration,
     pub(crate) error: Option<ErrorType>,
     pub(crate) usage: Option<Usage>,

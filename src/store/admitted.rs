@@ -21,6 +21,9 @@ pub(super) const MAX_NAMES: usize = 1_000;
 /// How many metrics a program may describe.
 const MAX_DESCRIPTIONS: usize = 3 * MAX_NAMES;
 
+/// How many label sets a pair may have on average in a metric of the GenAI conventions.
+const SETS_OF_A_PAIR: usize = 16;
+
 /// How many label sets a metric about the crate itself may have. The crate needs a few of them, whatever bound the program sets.
 /// The others are for programs that record under the same name.
 const MAX_HEALTH_SERIES: usize = 1_000;
@@ -196,8 +199,13 @@ impl Admitted {
         let bounds = self.bounds.get(sanitized).cloned().unwrap_or_else(|| Arc::from(DEFAULT_BUCKETS));
         let bounds = Bounds::new(if kind == MetricKind::Histogram { bounds } else { Arc::default() });
         let about = About { name: name.into(), kind, help: (*help).into(), decimals: 0 };
+        let limit = match config.genai_metrics().any(|metric| *metric.prometheus == *about.name) {
+            // Pairs are bounded themselves, and have one label set for each operation and class of errors.
+            true => config.max_series.saturating_mul(SETS_OF_A_PAIR),
+            false => config.max_series,
+        };
         let spelling = KeyName::from(spelling.to_owned());
-        Meaning::Family(self.add(Family::new(Arc::new(about), spelling, bounds, config.max_series)))
+        Meaning::Family(self.add(Family::new(Arc::new(about), spelling, bounds, limit)))
     }
 
     fn reject(&mut self, name: String, first: String, spelling: &str) -> Meaning {

@@ -26,11 +26,11 @@ mod words;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 
 use metrics::Key;
 
-use crate::catalog::{self, METRICS, Metric, MetricKind};
+use crate::catalog::{self, GenAiMetrics, METRICS, Metric, MetricKind};
 use crate::fork::Origin;
 use crate::label::clean_value;
 use crate::lock::unpoisoned;
@@ -64,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) exclude: Vec<Pattern>,
     /// Whether calls with a trace are kept as exemplars.
     pub(crate) has_exemplars: bool,
+    /// The versions of the GenAI conventions whose metrics are recorded, too; each once.
+    pub(crate) genai: Vec<GenAiMetrics>,
 }
 
 impl Default for Config {
@@ -74,6 +76,7 @@ impl Default for Config {
             max_series: MAX_SERIES,
             exclude: Vec::new(),
             has_exemplars: true,
+            genai: Vec::new(),
         }
     }
 }
@@ -81,7 +84,8 @@ impl Default for Config {
 impl Config {
     /// Returns bucket bounds by sanitized name in code. Those of the program take precedence over those of the catalogue.
     pub(crate) fn bounds(&self) -> HashMap<String, Arc<[f64]>> {
-        let catalogue = METRICS.iter().filter(|metric| metric.kind == MetricKind::Histogram);
+        let catalogue = METRICS.iter().chain(self.genai_metrics());
+        let catalogue = catalogue.filter(|metric| metric.kind == MetricKind::Histogram);
         let mut bounds: HashMap<_, _> =
             catalogue.map(|metric| (sanitized(metric.name), Arc::from(metric.buckets))).collect();
         for (metric, own_bounds) in &self.buckets {
@@ -89,6 +93,11 @@ impl Config {
             bounds.insert(sanitized(name), Arc::from(own_bounds.as_slice()));
         }
         bounds
+    }
+
+    /// Returns the metrics of the GenAI conventions.
+    fn genai_metrics(&self) -> impl Iterator<Item = &'static Metric> {
+        self.genai.iter().flat_map(|version| version.metrics())
     }
 
     fn is_excluded(&self, metric: &Metric) -> bool {
@@ -106,13 +115,21 @@ pub(crate) struct Store {
     refused_names: AtomicU64,
     reported: health::Reports,
     is_closed: AtomicBool,
-    /// Whether it is open, and there are no added recorders.
+    /// Whether it is open, and there are neither added recorders nor metrics of the GenAI conventions.
     is_simple: AtomicBool,
     origin: Origin,
 }
 
 impl Store {
-    pub(crate) fn new(config: &Config, extras: Vec<ExtraRecorder>) -> Self {
+    pub(crate) fn new(config: &Config, extras: Vec<ExtraRecorder>) -> Arc<Self> {
+        let store = Arc::new_cyclic(|store| Self::referred_by(store, config, extras));
+        for metric in config.genai_metrics() {
+            metric.describe(&*store);
+        }
+        store
+    }
+
+    fn referred_by(store: &Weak<Self>, config: &Config, extras: Vec<ExtraRecorder>) -> Self {
         let mut global_labels: Vec<(String, String)> = Vec::new();
         for (name, value) in &config.global_labels {
             // Prometheus rejects a page if a series has two labels of one name. The last label is kept.
@@ -137,18 +154,20 @@ impl Store {
             invalid_tokens: Arc::clone(&admitted.families[catalog::place(&catalog::TOKENS)].invalid),
             extras: extras.clone(),
             has_exemplars: config.has_exemplars,
+            genai: config.genai.as_slice().into(),
+            store: Weak::clone(store),
         };
         Self {
             pairs: Pairs::new(config.max_series),
-            config,
             admitted: RwLock::new(admitted),
             shared: Arc::new(shared),
-            is_simple: AtomicBool::new(extras.is_empty()),
+            is_simple: AtomicBool::new(extras.is_empty() && config.genai.is_empty()),
             extras,
             refused_names: AtomicU64::new(0),
             reported: health::Reports::default(),
             is_closed: AtomicBool::new(false),
             origin: Origin::here(),
+            config,
         }
     }
 

@@ -5,14 +5,16 @@
 //! requests and the sum of all tokens. Facts that are recorded without a call have counts of their own.
 
 mod by_name;
+mod genai;
 
 use std::mem;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use metrics::{GaugeFn, Recorder};
 
+use super::Store;
 use super::bounds::Bounds;
 use super::columns::Columns;
 use super::count::{Number, add_saturating};
@@ -20,9 +22,10 @@ use super::exemplars::{Exemplars, Of};
 use super::fanout::Extras;
 use super::halves::{Halves, Totals, Update};
 use super::histogram::Histogram;
-use crate::catalog;
+use crate::catalog::{self, GenAiMetrics};
 use crate::error_type::ErrorType;
 use crate::finish::FINISH_REASONS;
+use crate::operation::Operation;
 use crate::series::{
     CallEnd, Fact, Finished, Handles, LazyHistogram, LimitGauge, PairCounter, PairSeries, TraceIds, is_plausible,
     unix_time,
@@ -30,6 +33,7 @@ use crate::series::{
 use crate::snapshot::{LabelSet, Labels};
 use crate::usage::Usage;
 pub(super) use by_name::ByName;
+use genai::{End, GenAi};
 
 /// The data that all pairs of a store share.
 pub(super) struct Shared {
@@ -39,6 +43,9 @@ pub(super) struct Shared {
     pub(super) invalid_tokens: Arc<AtomicU64>,
     pub(super) extras: Extras,
     pub(super) has_exemplars: bool,
+    pub(super) genai: Box<[GenAiMetrics]>,
+    /// Whose pairs they are.
+    pub(super) store: Weak<Store>,
 }
 
 /// A histogram that every pair has.
@@ -85,6 +92,7 @@ pub(crate) struct Pair {
     exemplars: Mutex<Exemplars>,
     /// The handles of each added recorder.
     extras: Box<[Handles]>,
+    genai: Option<Box<GenAi>>,
     lasting: OnceLock<&'static Self>,
 }
 
@@ -95,6 +103,7 @@ impl Pair {
         let handles = |_| Handles::new(Arc::clone(&provider), Arc::clone(&model));
         Self {
             extras: shared.extras.iter().map(handles).collect(),
+            genai: GenAi::new(&shared.genai, &shared.store, [&provider, &model]),
             labels: Arc::new(labels),
             calls: Halves::new(shared.durations.bounds.len() + 1),
             in_flight: Number::default(),
@@ -364,20 +373,29 @@ impl PairSeries for Pair {
         if !self.extras.is_empty() {
             self.each_extra(|handles, recorder| handles.end(recorder, end, now));
         }
+        if let Some(genai) = &self.genai {
+            genai.end(&End { operation: end.operation, seconds, error: end.error, usage });
+        }
     }
 
-    fn first_chunk(&self, elapsed: Duration, trace: Option<TraceIds>) {
+    fn first_chunk(&self, operation: Operation, elapsed: Duration, trace: Option<TraceIds>) {
         let seconds = elapsed.as_secs_f64();
         if let Some(first_chunks) = self.lazy(LazyHistogram::FirstChunk) {
             first_chunks.add(seconds, 1);
             self.keep(trace, seconds, || Of::FirstChunk(first_chunks.bucket(seconds)));
         }
         self.each_extra(|handles, recorder| handles.lazy(recorder, LazyHistogram::FirstChunk).record(elapsed));
+        if let Some(genai) = &self.genai {
+            genai.first_chunk(operation, elapsed);
+        }
     }
 
-    fn chunk_gap(&self, gap: Duration) {
+    fn chunk_gap(&self, operation: Operation, gap: Duration) {
         self.add_lazy(LazyHistogram::ChunkGap, gap);
         self.each_extra(|handles, recorder| handles.lazy(recorder, LazyHistogram::ChunkGap).record(gap));
+        if let Some(genai) = &self.genai {
+            genai.chunk_gap(operation, gap);
+        }
     }
 
     fn attempt(&self, elapsed: Duration, error: Option<ErrorType>) {
@@ -409,6 +427,13 @@ impl PairSeries for Pair {
             }
         }
         self.each_extra(|handles, recorder| handles.record(recorder, fact));
+        if let Some(genai) = &self.genai {
+            match *fact {
+                Fact::Duration(seconds) if is_duration(seconds) => genai.single_duration(seconds),
+                Fact::Tokens(usage) if is_plausible(&usage) => genai.single_usage(&usage),
+                _ => {}
+            }
+        }
     }
 
     fn finished(&self, call: &Finished<'_>) {
@@ -425,6 +450,9 @@ impl PairSeries for Pair {
         }
         drop(update);
         self.each_extra(|handles, recorder| handles.finished(recorder, call));
+        if let Some(genai) = self.genai.as_ref().filter(|_| is_duration(call.seconds)) {
+            genai.end(&End { operation: Operation::Chat, seconds: call.seconds, error: None, usage });
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub struct MetricsRecorder {
 
 impl MetricsRecorder {
     pub(crate) fn new(config: &Config, extras: Vec<ExtraRecorder>) -> Self {
-        Self { store: Arc::new(Store::new(config, extras)) }
+        Self { store: Store::new(config, extras) }
     }
 
     /// Discards everything that is recorded from now on.

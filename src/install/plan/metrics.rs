@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Resolver, Shared};
+use crate::catalog::GenAiMetrics;
 use crate::install::builder::Listen;
 use crate::install::error::InstallError;
 use crate::install::setting::Setting;
@@ -74,6 +75,7 @@ impl Resolver<'_> {
                 max_series: self.max_series()?,
                 exclude: self.exclude()?,
                 has_exemplars: self.variable("OTEL_METRICS_EXEMPLAR_FILTER", Setting::exemplar_filter)?.unwrap_or(true),
+                genai: self.genai()?,
             },
             models: builder.models.clone(),
             target: resource.clone(),
@@ -93,6 +95,24 @@ impl Resolver<'_> {
             }
             patterns => patterns.iter().map(|pattern| Setting::new("without_metrics", pattern).parse()).collect(),
         }
+    }
+
+    fn genai(&self) -> Result<Vec<GenAiMetrics>, InstallError> {
+        let listed = match self.builder.genai.as_slice() {
+            [] => self
+                .variable("BOTTICELLI_OBS_GENAI_METRICS", |setting| {
+                    setting.words_or_none(&[("1.41", GenAiMetrics::V1_41), ("genai-0.1", GenAiMetrics::GenAi0_1)])
+                })?
+                .unwrap_or_default(),
+            versions => versions.to_vec(),
+        };
+        let mut versions = Vec::new();
+        for version in listed {
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+        Ok(versions)
     }
 
     /// Resolves the listener, and the token that peers must send.

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::store::{Config, Store};
 
-    fn store() -> Store {
+    fn store() -> Arc<Store> {
         Store::new(&Config::default(), Vec::new())
     }
 

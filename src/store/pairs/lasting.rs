@@ -96,7 +96,7 @@ mod tests {
     /// Does something with a store as that of a process, on a thread that has looked for nothing yet.
     fn with_store<T: Send + 'static>(run: impl FnOnce(&'static Store) -> T + Send + 'static) -> T {
         let config = Config { max_series: usize::MAX, ..Config::default() };
-        let store = Box::leak(Box::new(Store::new(&config, Vec::new())));
+        let store: &Store = Box::leak(Box::new(Store::new(&config, Vec::new())));
         thread::spawn(|| run(store)).join().expect("it does not panic")
     }
 

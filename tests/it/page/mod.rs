@@ -6,6 +6,7 @@ mod by_name;
 mod content;
 mod exact;
 mod exclude;
+mod genai;
 mod health;
 mod hostile;
 #[cfg(feature = "otlp-grpc")]

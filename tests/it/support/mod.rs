@@ -4,6 +4,8 @@
 #[cfg(feature = "install")]
 pub mod bot;
 pub mod collected;
+#[cfg(feature = "install")]
+pub mod conventions;
 pub mod forward;
 pub mod jaeger;
 pub mod observers;

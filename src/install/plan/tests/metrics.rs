@@ -223,6 +223,21 @@ pub(super) const VARIABLES: &[Variable] = &[
         ],
     },
     Variable {
+        name: "BOTTICELLI_OBS_GENAI_METRICS",
+        with: &[],
+        shown: |plan| page(plan).store.genai.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        default: "",
+        valid: &[
+            ("1.41", "1.41"),
+            ("genai-0.1", "genai-0.1"),
+            ("GenAI-0.1, 1.41", "genai-0.1 1.41"),
+            ("1.41,1.41", "1.41"),
+            ("off", ""),
+            ("none", ""),
+        ],
+        invalid: &["1.4", "1.41.0", "latest", "on", "true", "1.41,off"],
+    },
+    Variable {
         name: "BOTTICELLI_OBS_ALLOWED_NETWORKS",
         with: &[],
         shown: |plan| match page(plan).allowed.as_slice() {
