@@ -222,7 +222,7 @@ async fn start_calls(
         let pair = pairs[(number % pairs.len() as u64) as usize].clone();
         let streaming = random.f64() < options.stream_ratio;
         let (client, tally) = (Arc::clone(&client), Arc::clone(tally));
-        let message = tracing::info_span!("bot.message", number);
+        let message = tracing::info_span!("bot.message", bot.message.number = number);
         running.spawn(
             async move {
                 tally.start(&pair);
