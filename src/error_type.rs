@@ -41,8 +41,10 @@ macro_rules! error_types {
 }
 
 error_types! {
-    /// The provider refused for quota or rate (HTTP 402, 429).
+    /// There were too many requests or tokens for a limit that resets, such as one per minute (HTTP 429).
     RateLimit = "rate_limit",
+    /// The credit or the plan is exhausted, and waiting does not help (HTTP 402).
+    Quota = "quota",
     /// The key is missing or wrong, or has no permission (HTTP 401, 403).
     Auth = "auth",
     /// The provider could not be reached: DNS, connect, TLS, reset.
@@ -83,7 +85,8 @@ impl ErrorType {
     /// ```
     pub const fn from_http_status(status: u16) -> Self {
         match status {
-            402 | 429 => Self::RateLimit,
+            429 => Self::RateLimit,
+            402 => Self::Quota,
             401 | 403 => Self::Auth,
             404 => Self::NotFound,
             408 | 504 => Self::Timeout,

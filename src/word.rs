@@ -11,7 +11,7 @@ use std::fmt;
 /// use botticelli_obs::ErrorType;
 ///
 /// let error = "ratelimit".parse::<ErrorType>().unwrap_err();
-/// assert!(error.to_string().starts_with("not one of rate_limit, auth, network"));
+/// assert!(error.to_string().starts_with("not one of rate_limit, quota, auth"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {

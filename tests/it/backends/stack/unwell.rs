@@ -12,7 +12,7 @@ pub const PROVIDER: &str = "unwell";
 /// Makes calls of each kind until the test ends.
 pub fn run() {
     let telemetry = Builder::new().with_max_series(16).install().expect("it installs");
-    for model in ["good", "bad", "idle", "limited", "locked out", "cancelled", "forgetful", "slow", "stuck"] {
+    for model in ["good", "bad", "idle", "limited", "broke", "locked out", "cancelled", "forgetful", "slow", "stuck"] {
         declare(PROVIDER, model);
     }
     let stuck = LlmCall::start(PROVIDER, "stuck");
@@ -32,9 +32,13 @@ pub fn run() {
 }
 
 fn make_calls(number: u64) {
-    for (model, error) in
-        [("bad", ErrorType::ServerError), ("limited", ErrorType::RateLimit), ("locked out", ErrorType::Auth)]
-    {
+    let failing = [
+        ("bad", ErrorType::ServerError),
+        ("limited", ErrorType::RateLimit),
+        ("broke", ErrorType::Quota),
+        ("locked out", ErrorType::Auth),
+    ];
+    for (model, error) in failing {
         LlmCall::start(PROVIDER, model).fail(error);
     }
     succeed(LlmCall::start(PROVIDER, "good"));
