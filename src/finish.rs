@@ -5,14 +5,49 @@ pub(crate) const FINISH_REASONS: &[&str] = &["stop", "length", "tool_calls", "co
 
 /// Maps a provider's finish reason to a value of [`FINISH_REASONS`], regardless of case.
 ///
-/// It knows the reasons of OpenAI, Anthropic, Gemini, Ollama, Mistral and Cohere. Any other one is `other`, which bounds the label.
+/// It knows the reasons of OpenAI, Anthropic, Gemini, Ollama, Mistral, Cohere, Bedrock and others. Any other one is `other`, which
+/// bounds the label.
 pub(crate) fn normalise(reason: &str) -> &'static str {
+    // Gemini's OpenAI-compatible API: `function_call_filter: MALFORMED_FUNCTION_CALL`.
+    let reason = reason.rsplit(": ").next().unwrap_or(reason);
     let is = |known: &[&str]| known.iter().any(|known| reason.eq_ignore_ascii_case(known));
-    if is(&["stop", "end_turn", "stop_sequence", "eos", "complete", "completed", "pause_turn"]) {
+    if is(&[
+        "stop",
+        "end_turn",
+        "stop_sequence",
+        "eos",
+        "eos_token",
+        "word",
+        "finish",
+        "finished",
+        "complete",
+        "completed",
+        "pause_turn",
+    ]) {
         "stop"
-    } else if is(&["length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"]) {
+    } else if is(&[
+        "length",
+        "limit",
+        "max_tokens",
+        "max_output_tokens",
+        "max_completion_tokens",
+        "model_length",
+        "model_context_window_exceeded",
+        "compaction",
+    ]) {
         "length"
-    } else if is(&["tool_calls", "tool_call", "tool_use", "function_call", "custom_tool_call"]) {
+    } else if is(&[
+        "tool_calls",
+        "tool_call",
+        "tool_use",
+        "function_call",
+        "custom_tool_call",
+        "computer_call",
+        "local_shell_call",
+        "shell_call",
+        "apply_patch_call",
+        "mcp_approval_request",
+    ]) {
         "tool_calls"
     } else if is(&[
         "content_filter",
@@ -28,12 +63,22 @@ pub(crate) fn normalise(reason: &str) -> &'static str {
         "refusal",
         "language",
         "error_toxic",
+        "sensitive",
+        "content_filtered",
+        "guardrail_intervened",
     ]) {
         "content_filter"
     } else if is(&[
         "error",
         "malformed_function_call",
         "malformed_response",
+        "malformed_model_output",
+        "malformed_tool_use",
+        "missing_thought_signature",
+        "insufficient_system_resource",
+        "network_error",
+        "timeout",
+        "abort",
         "unexpected_tool_call",
         "too_many_tool_calls",
         "failed",

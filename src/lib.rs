@@ -75,7 +75,7 @@
 //! - `process`: CPU time, memory, file descriptors, threads and start time of the process on the page, on Linux.
 //! - `cli`: the program `botticelli-obs`, and the module `doctor`.
 //! - `macros`, default: `#[llm_call]`.
-//! - `json`: tokens, finish reasons and failures from the JSON of OpenAI, Anthropic, Gemini and Ollama.
+//! - `json`: tokens, finish reasons and failures from the answers and streams of OpenAI, Anthropic, Gemini, Ollama and others.
 //! - `http`: the headers `traceparent` and `baggage` of requests, and the rate limits in the headers of answers.
 //! - `reqwest`: [`ClassifyError`] for `reqwest::Error`.
 //! - `testing`: a test kit that captures what a piece of code records.

@@ -238,8 +238,18 @@ impl LlmCall {
         }
     }
 
-    /// Records why one of several choices stopped; again replaces what was recorded for it.
-    pub(crate) fn record_choice(&mut self, choice: usize, reason: &str) {
+    /// Records why the choice with this index stopped, in the provider's words, such as `stop` or `tool_use`. It replaces what was
+    /// recorded for that choice, so that several events of a stream may report it.
+    ///
+    /// ```
+    /// use botticelli_obs::LlmCall;
+    ///
+    /// let mut call = LlmCall::start("openai", "gpt-4o");
+    /// call.record_choice(0, "stop");
+    /// call.record_choice(1, "length");
+    /// call.finish();
+    /// ```
+    pub fn record_choice(&mut self, choice: usize, reason: &str) {
         if let Some(facts) = self.facts() {
             facts.finish_reasons.set(choice, reason);
         }

@@ -5,10 +5,13 @@
 //! - OpenAI's chat completions and embeddings, and the many APIs that are compatible with them;
 //! - OpenAI's responses;
 //! - Anthropic's messages;
-//! - Gemini's `generateContent`;
-//! - Ollama's own API.
+//! - Gemini's `generateContent` and interactions;
+//! - Ollama's own API;
+//! - Cohere's chat, Converse of Amazon Bedrock, llama.cpp, text-generation-inference, watsonx, and Workers AI of Cloudflare.
 //!
-//! It recognises the API by the field names in the JSON. Tokens are converted to the arithmetic of [`Usage`]: the prompt includes
+//! [`StreamReader`] reads these out of the bytes of a stream.
+//!
+//! It recognises the API by the field names in the JSON; [`Api`] names it where they are ambiguous. Tokens are converted to the arithmetic of [`Usage`]: the prompt includes
 //! cached tokens, the completion includes reasoning. In a stream, a field that an event leaves out keeps the value of an earlier
 //! event.
 //!
@@ -29,16 +32,26 @@
 //!
 //! For a response whose HTTP status is an error, use [`ErrorType::from_http_response`], which reads status and body.
 
+mod api;
+mod codes;
 mod failure;
+mod finish;
+mod names;
+mod path;
+mod scan;
+mod stream;
 mod tokens;
 
+pub use api::Api;
 pub use serde_json::Value;
+pub use stream::{Responses, StreamEnd, StreamReader};
 
 use crate::call::LlmCall;
 use crate::error_type::ErrorType;
 use crate::finish::FinishReasons;
 use crate::outcome::Outcome;
 use crate::usage::Usage;
+use finish::Callers;
 use tokens::Tokens;
 
 /// The facts about a call in a provider's JSON. Nothing else of the JSON is kept, in particular no text.
@@ -71,6 +84,7 @@ pub struct Response {
     model: Option<Box<str>>,
     id: Option<Box<str>>,
     finish_reasons: FinishReasons,
+    callers: Callers,
     failure: Option<ErrorType>,
 }
 
@@ -94,26 +108,74 @@ impl Response {
         response
     }
 
-    /// Reads the next event of the same stream. Its values replace those of earlier events; they do not add up.
+    /// Reads a body, an event of a stream, or an array of these, of a known API.
+    ///
+    /// [`read`](Self::read) guesses the API by the names of the fields. It can't know whether `input_tokens` without further counts
+    /// includes cached tokens, for example.
+    ///
+    /// ```
+    /// use botticelli_obs::json::{Api, Response, Value};
+    ///
+    /// let body: Value = r#"{"usage": {"input_tokens": 20, "input_tokens_details": {"cached_tokens": 8}}}"#.parse()?;
+    /// assert_eq!(Response::read_as(Api::OpenAiResponses, &body).usage().map(|usage| usage.cache_read()), Some(8));
+    /// assert_eq!(Response::read_as(Api::Ollama, &body).usage(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read_as(api: Api, json: &Value) -> Self {
+        let mut response = Self::default();
+        response.add_as(Some(api), json);
+        response
+    }
+
+    /// Reads the next event of the same stream. Its values replace those of earlier events; they do not add up. A count that is 0
+    /// replaces none.
     pub fn add(&mut self, json: &Value) {
+        self.add_as(None, json);
+    }
+
+    fn add_as(&mut self, api: Option<Api>, json: &Value) {
         match json {
             // Without server-sent events, Gemini streams one array of events.
-            Value::Array(events) => events.iter().for_each(|event| self.add_event(event)),
-            event => self.add_event(event),
+            Value::Array(events) => events.iter().for_each(|event| self.add_event(api, event)),
+            event => self.add_event(api, event),
         }
     }
 
-    fn add_event(&mut self, event: &Value) {
-        let body = match event["type"].as_str() {
-            Some("message_start") => &event["message"],
-            Some(name) if name.starts_with("response.") => &event["response"],
-            _ => event,
-        };
-        self.tokens = Tokens::read(body).over(self.tokens);
+    fn add_event(&mut self, api: Option<Api>, event: &Value) {
+        let (body, has_status) = body(event);
+        self.tokens = Tokens::read(body, api).over(self.tokens);
         self.model = text(body, "model").or(text(body, "modelVersion")).or(self.model.take());
         self.id = text(body, "id").or(text(body, "responseId")).or(self.id.take());
-        finish_reasons(body).for_each(|(choice, reason)| self.finish_reasons.set(choice, reason));
-        self.failure = failure::of(body).or(self.failure);
+        let reasons = &mut self.finish_reasons;
+        finish::read(body, has_status, &mut self.callers, |choice, reason| reasons.set(choice, reason));
+        self.failure = failure::of(body, has_status).or(self.failure);
+    }
+
+    /// Adds what a later event of the same stream has reported.
+    fn merge(&mut self, later: &Self) {
+        self.tokens = later.tokens.over(self.tokens);
+        for (place, text) in [(&mut self.model, &later.model), (&mut self.id, &later.id)] {
+            if text.is_some() && place != text {
+                place.clone_from(text);
+            }
+        }
+        later.finish_reasons.iter().for_each(|(choice, reason)| self.finish_reasons.set(choice, reason));
+        self.callers = later.callers;
+        self.failure = later.failure.or(self.failure);
+    }
+
+    /// Sets the tokens used, for an API that is not read.
+    #[must_use]
+    pub fn with_usage(mut self, usage: Usage) -> Self {
+        self.tokens = usage.into();
+        self
+    }
+
+    /// Sets the class of the failure, for one that the JSON does not report.
+    #[must_use]
+    pub fn with_failure(mut self, failure: ErrorType) -> Self {
+        self.failure = Some(failure);
+        self
     }
 
     /// Returns the tokens used, if the JSON has any token count. A count that is missing beside another one is 0.
@@ -191,34 +253,20 @@ fn text(json: &Value, name: &str) -> Option<Box<str>> {
     json[name].as_str().filter(|text| !text.is_empty()).map(Box::from)
 }
 
-/// Returns the finish reasons with the index of their choice.
-fn finish_reasons(body: &Value) -> impl Iterator<Item = (usize, &str)> {
-    let of_choices = move |choices: &'static str, reason: &'static str| {
-        let choices = body[choices].as_array().into_iter().flatten().enumerate();
-        choices.filter_map(move |(at, choice)| {
-            let index = choice["index"].as_u64().and_then(|index| usize::try_from(index).ok());
-            Some((index.unwrap_or(at), choice[reason].as_str()?))
-        })
+/// Returns the part of an event that looks like a body, and whether its `status` says how the call ended.
+fn body(event: &Value) -> (&Value, bool) {
+    let name = event["type"].as_str().or(event["event_type"].as_str()).unwrap_or_default();
+    let (inner, has_status) = match name {
+        "message_start" => (&event["message"], false),
+        // Cohere, in its two versions.
+        "message-end" => (&event["delta"], false),
+        "stream-end" => (&event["response"], false),
+        name if name.starts_with("response.") => (&event["response"], true),
+        name if name.starts_with("interaction.") => (&event["interaction"], true),
+        _ => (&Value::Null, false),
     };
-    let chat = of_choices("choices", "finish_reason").chain(of_choices("candidates", "finishReason"));
-    // Anthropic's body, Anthropic's stream, Ollama: they have a single choice.
-    let single = [&body["stop_reason"], &body["delta"]["stop_reason"], &body["done_reason"]];
-    let single = single.into_iter().find_map(Value::as_str).or_else(|| reason_of_responses(body));
-    chat.chain(single.map(|reason| (0, reason)))
-}
-
-/// Returns the finish reason of OpenAI's responses API, which has a status instead. The status of a tool call is `completed` like
-/// that of an answer, so the output decides.
-fn reason_of_responses(body: &Value) -> Option<&str> {
-    if body["object"] != "response" {
-        return None;
+    if inner.is_object() {
+        return (inner, has_status);
     }
-    match body["status"].as_str()? {
-        "completed" => {
-            let mut items = body["output"].as_array().into_iter().flatten().filter_map(|item| item["type"].as_str());
-            Some(items.find(|name| matches!(*name, "function_call" | "custom_tool_call")).unwrap_or("completed"))
-        }
-        "incomplete" => body["incomplete_details"]["reason"].as_str().or(Some("incomplete")),
-        _ => None,
-    }
+    (event, matches!(event["object"].as_str(), Some("response" | "realtime.response" | "interaction")))
 }

@@ -1,5 +1,8 @@
 //! What is read out of providers' JSON: `tests/fixtures` has their answers, and where they come from.
 
+mod reader;
+mod shapes;
+
 use std::fs;
 use std::path::Path;
 
@@ -219,13 +222,13 @@ fn failures_inside_a_response_are_errors() {
 fn body_of_an_error_says_more_than_its_status() {
     let cases = [
         ("openai_chat/error_context_length.json", 400, ErrorType::ContextLength),
-        ("openai_chat/error_insufficient_quota.json", 429, ErrorType::RateLimit),
+        ("openai_chat/error_insufficient_quota.json", 429, ErrorType::Quota),
         ("openai_chat/error_invalid_api_key.json", 401, ErrorType::Auth),
         ("openai_chat/error_model_not_found.json", 404, ErrorType::NotFound),
         ("openai_chat/error_azure_content_filter.json", 400, ErrorType::ContentFilter),
         ("anthropic/error_overloaded.json", 529, ErrorType::Overloaded),
         ("anthropic/error_prompt_too_long.json", 400, ErrorType::ContextLength),
-        ("anthropic/error_credit_balance.json", 400, ErrorType::RateLimit),
+        ("anthropic/error_credit_balance.json", 400, ErrorType::Quota),
         ("anthropic/error_authentication.json", 401, ErrorType::Auth),
         ("gemini/error_api_key.json", 400, ErrorType::Auth),
         ("gemini/error_too_many_tokens.json", 400, ErrorType::ContextLength),
@@ -249,7 +252,7 @@ fn status_counts_where_the_body_is_no_help() {
         br#"{"error": {"type": "server_error", "code": "something_new"}}"#,
     ];
     for body in bodies {
-        for status in [400, 404, 429, 500, 503] {
+        for status in [400, 402, 404, 429, 500, 503] {
             let expected = ErrorType::from_http_status(status);
             assert_eq!(ErrorType::from_http_response(status, body), expected, "{}", String::from_utf8_lossy(body));
         }
