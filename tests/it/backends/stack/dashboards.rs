@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::panel::{Panel, dashboard, variable};
 
 /// The dashboards by file name.
-pub fn all() -> [(&'static str, Value); 3] {
-    [("llm-overview", overview()), ("llm-model", model()), ("llm-telemetry", telemetry())]
+pub fn all() -> [(&'static str, Value); 4] {
+    [("llm-overview", overview()), ("llm-model", model()), ("llm-telemetry", telemetry()), ("llm-genai", genai())]
 }
 
 fn variables() -> [Value; 3] {
@@ -368,5 +368,95 @@ fn telemetry() -> Value {
             ("Programs", programs),
             ("Process", process),
         ],
+    )
+}
+
+/// The metrics of the GenAI conventions, by the names of either version.
+fn genai() -> Value {
+    const FILTER: &str = r#"job=~"$job",gen_ai_provider_name=~"$provider",gen_ai_request_model=~"$model""#;
+    const MODEL: &str = "gen_ai_provider_name, gen_ai_request_model";
+    const BY_MODEL: &str = "{{gen_ai_provider_name}} {{gen_ai_request_model}}";
+    const DURATIONS: [&str; 2] =
+        ["gen_ai_client_operation_duration_seconds", "gen_ai_client_inference_duration_seconds"];
+    const FIRST_CHUNKS: [&str; 2] =
+        ["gen_ai_client_operation_time_to_first_chunk_seconds", "gen_ai_client_inference_time_to_first_chunk_seconds"];
+    const CHUNK_GAPS: [&str; 2] = [
+        "gen_ai_client_operation_time_per_output_chunk_seconds",
+        "gen_ai_client_inference_time_per_output_chunk_seconds",
+    ];
+    // A program may record both: what the second has is shown where the first has nothing.
+    let either = |queries: [String; 2]| queries.join("\nor ");
+    let sum = |by: &str, metric: &str| format!("sum by ({by}) (rate({metric}{{{FILTER}}}[$__rate_interval]))");
+    let counts = |by: &str| either(DURATIONS.map(|metric| sum(by, &format!("{metric}_count"))));
+    let quantile = |names: [&str; 2], of: &str, by: &str| {
+        either(names.map(|name| {
+            format!("(histogram_quantile({of}, {}) >= 0)", sum(&format!("le, {by}"), &format!("{name}_bucket")))
+        }))
+    };
+    let tokens = |kind: &str| {
+        let usage = format!(
+            r#"sum by ({MODEL}) (rate(gen_ai_client_token_usage_sum{{{FILTER},gen_ai_token_type="{kind}"}}[$__rate_interval]))"#
+        );
+        let counter = sum(MODEL, &format!("gen_ai_client_inference_usage_{kind}_tokens_total"));
+        either([format!("({usage} * 60)"), format!("({counter} * 60)")])
+    };
+    let failed = either(DURATIONS.map(|name| {
+        format!(
+            r#"(sum by ({MODEL}) (rate({name}_count{{{FILTER},error_type!=""}}[$__rate_interval]))
+  or 0 * {0}) / ({0} > 0)"#,
+            sum(MODEL, &format!("{name}_count"))
+        )
+    }));
+    let variables = [
+        variable("job", "Job", "label_values(botticelli_obs_build_info, job)"),
+        variable(
+            "provider",
+            "Provider",
+            r#"label_values(gen_ai_client_operation_duration_seconds_count{job=~"$job"} or gen_ai_client_inference_duration_seconds_count{job=~"$job"}, gen_ai_provider_name)"#,
+        ),
+        variable(
+            "model",
+            "Model",
+            r#"label_values(gen_ai_client_operation_duration_seconds_count{job=~"$job"} or gen_ai_client_inference_duration_seconds_count{job=~"$job"}, gen_ai_request_model)"#,
+        ),
+    ];
+    let calls = vec![
+        Panel::lines("Calls", "reqps")
+            .about("`gen_ai.client.operation.duration` or `gen_ai.client.inference.duration`, their counts.")
+            .add_range(&counts(MODEL), BY_MODEL),
+        Panel::stacked("Calls by operation", "reqps")
+            .about("The same by `gen_ai.operation.name`.")
+            .add_range(&counts("gen_ai_operation_name"), "{{gen_ai_operation_name}}"),
+        Panel::lines("Error rate", "percentunit")
+            .about("The share of them that has an `error.type`.")
+            .add_range(&failed, BY_MODEL),
+        Panel::lines("Duration, p50", "s")
+            .about("`gen_ai.client.operation.duration` or `gen_ai.client.inference.duration`.")
+            .add_range(&quantile(DURATIONS, "0.5", MODEL), BY_MODEL),
+        Panel::lines("Duration, p95", "s")
+            .about("`gen_ai.client.operation.duration` or `gen_ai.client.inference.duration`.")
+            .add_range(&quantile(DURATIONS, "0.95", MODEL), BY_MODEL),
+    ];
+    let streams = vec![
+        Panel::lines("First chunk, p95", "s")
+            .about("`gen_ai.client.operation.time_to_first_chunk`, or that of `gen_ai.client.inference`.")
+            .add_range(&quantile(FIRST_CHUNKS, "0.95", MODEL), BY_MODEL),
+        Panel::lines("Time between chunks, p95", "s")
+            .about("`gen_ai.client.operation.time_per_output_chunk`, or that of `gen_ai.client.inference`.")
+            .add_range(&quantile(CHUNK_GAPS, "0.95", MODEL), BY_MODEL),
+    ];
+    let usage = vec![
+        Panel::lines("Input tokens a minute", "suffix: /min")
+            .about("`gen_ai.client.token.usage` or `gen_ai.client.inference.usage.input_tokens`.")
+            .add_range(&tokens("input"), BY_MODEL),
+        Panel::lines("Output tokens a minute", "suffix: /min")
+            .about("`gen_ai.client.token.usage` or `gen_ai.client.inference.usage.output_tokens`.")
+            .add_range(&tokens("output"), BY_MODEL),
+    ];
+    dashboard(
+        "llm-genai",
+        "LLM by GenAI conventions",
+        &variables,
+        vec![("Calls", calls), ("Streams", streams), ("Tokens", usage)],
     )
 }

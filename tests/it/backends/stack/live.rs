@@ -18,6 +18,9 @@ use crate::support::{free_port, get, role, wait_for};
 /// Scrapes come every 15 s, and a rate needs two; the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// The metrics of the conventions, for the dashboard that asks for those.
+const GENAI: &str = "BOTTICELLI_OBS_GENAI_METRICS";
+
 /// Many quick calls, half of them streamed; a few errors, too few for an alert.
 const HEALTHY: &[&str] =
     &["--rate", "50", "--concurrency", "64", "--error-rate", "0.002", "--latency-scale", "0.05", "--linger", "600s"];
@@ -89,14 +92,14 @@ fn start_healthy(variables: &[(&str, &str)]) -> Option<(Collector, Bot)> {
 
 #[test]
 fn every_query_returns_data_from_a_healthy_bot() {
-    let Some((_collector, bot)) = start_healthy(&[]) else { return };
+    let Some((_collector, bot)) = start_healthy(&[(GENAI, "1.41")]) else { return };
     let Some(prometheus) = servers::prometheus(&[bot.metrics], None) else { return };
     has_data_and_no_alerts(&prometheus, has_all);
 }
 
 #[test]
 fn every_query_returns_data_from_a_healthy_bot_in_prometheus_3() {
-    let Some((_collector, bot)) = start_healthy(&[]) else { return };
+    let Some((_collector, bot)) = start_healthy(&[(GENAI, "genai-0.1")]) else { return };
     let Some(prometheus) = servers::prometheus_3(&[bot.metrics]) else { return };
     has_data_and_no_alerts(&prometheus, has_all);
 }
@@ -105,7 +108,9 @@ fn every_query_returns_data_from_a_healthy_bot_in_prometheus_3() {
 #[cfg(feature = "exporter")]
 #[test]
 fn every_query_returns_data_from_a_bot_with_the_exporters_listener() {
-    let Some((_collector, bot)) = start_healthy(&[("BOTTICELLI_OBS_LISTENER", "exporter")]) else { return };
+    let Some((_collector, bot)) = start_healthy(&[("BOTTICELLI_OBS_LISTENER", "exporter"), (GENAI, "1.41")]) else {
+        return;
+    };
     let Some(prometheus) = servers::prometheus(&[bot.metrics], None) else { return };
     has_data_and_no_alerts(&prometheus, |query| !query.expr.contains("process_"));
 }
@@ -114,7 +119,11 @@ fn every_query_returns_data_from_a_bot_with_the_exporters_listener() {
 #[cfg(feature = "otlp-metrics")]
 fn start_pushing(collector: &Between) -> Bot {
     let endpoint = format!("http://{}", collector.grpc);
-    let variables = [("OTEL_METRICS_EXPORTER", "prometheus,otlp"), ("OTEL_METRIC_EXPORT_INTERVAL", "5000")];
+    let variables = [
+        ("OTEL_METRICS_EXPORTER", "prometheus,otlp"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+        (GENAI, "1.41,genai-0.1"),
+    ];
     Bot::start(HEALTHY, &[&variables[..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())]].concat())
 }
 
@@ -152,6 +161,7 @@ fn every_query_returns_data_that_is_pushed_straight_to_prometheus_3() {
         ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", metrics.as_str()),
+        (GENAI, "genai-0.1"),
     ];
     let _bot = Bot::start(HEALTHY, &variables);
     has_data_and_no_alerts(&prometheus, has_pushed);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use botticelli_obs::{ErrorType, METRICS, Metric, MetricKind};
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{self, BinaryExpr, Call, Expr, LabelModifier, VectorSelector, token};
+use serde_json::Value;
 
 /// The labels a result has; `None` for a scalar.
 pub type Labels = Option<BTreeSet<String>>;
@@ -33,6 +34,12 @@ impl Known {
         for name in ["up", "scrape_duration_seconds", "scrape_samples_scraped"] {
             known.add(name, []);
         }
+        for registry in [
+            include_str!("../../../fixtures/conventions/1.41.json"),
+            include_str!("../../../fixtures/conventions/genai-0.1.json"),
+        ] {
+            known.add_conventions(&serde_json::from_str(registry).expect("it is a registry"));
+        }
         known.add("ALERTS", ["alertname", "alertstate", "severity", "provider", "model"]);
         known
     }
@@ -40,6 +47,30 @@ impl Known {
     fn add<'a>(&mut self, name: &str, labels: impl IntoIterator<Item = &'a str>) {
         let labels = labels.into_iter().chain(["job", "instance"]).map(str::to_owned).collect();
         self.labels.insert(name.to_owned(), labels);
+    }
+
+    /// Adds the metrics of the GenAI conventions, by the names that Prometheus gives them.
+    fn add_conventions(&mut self, registry: &Value) {
+        let texts = |value: &Value| -> Vec<String> {
+            value
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(|text| text.replace('.', "_"))
+                .collect()
+        };
+        for metric in registry["metrics"].as_array().expect("there are metrics") {
+            let name = metric["name"].as_str().expect("a metric has a name").replace('.', "_");
+            let unit = if metric["unit"] == "s" { "_seconds" } else { "" };
+            let labels = [texts(&metric["required"]), texts(&metric["optional"])].concat();
+            let suffixes: &[&str] =
+                if metric["instrument"] == "histogram" { &["_bucket", "_sum", "_count"] } else { &["_total"] };
+            for suffix in suffixes {
+                let le = (*suffix == "_bucket").then_some("le");
+                self.add(&format!("{name}{unit}{suffix}"), labels.iter().map(String::as_str).chain(le));
+            }
+        }
     }
 
     /// Adds what a rule records.
@@ -137,6 +168,8 @@ fn check_values(name: &str, matcher: &Matcher) -> Result<(), String> {
         MatchOp::Re(_) | MatchOp::NotRe(_) => matcher.value.split('|').collect(),
     };
     let known: Vec<String> = match matcher.name.as_str() {
+        // Nothing is what a series without the label has.
+        "error_type" if matcher.op == MatchOp::NotEqual && matcher.value.is_empty() => return Ok(()),
         "error_type" => ErrorType::ALL.iter().map(|error| error.as_str().to_owned()).collect(),
         "le" => {
             let histogram = |metric: &&Metric| Some(metric.prometheus) == name.strip_suffix("_bucket");
