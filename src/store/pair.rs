@@ -211,7 +211,13 @@ impl Pair {
     }
 
     /// Returns a histogram, and makes it first if need be; `None` if it is excluded.
+    #[inline]
     fn lazy(&self, histogram: LazyHistogram) -> Option<&Histogram> {
+        self.lazy[histogram as usize].get().or_else(|| self.make_lazy(histogram))
+    }
+
+    #[cold]
+    fn make_lazy(&self, histogram: LazyHistogram) -> Option<&Histogram> {
         let about = &self.shared.lazy[histogram as usize];
         if about.is_excluded {
             return None;
@@ -220,6 +226,16 @@ impl Pair {
         Some(self.lazy[histogram as usize].get_or_init(make))
     }
 
+    /// Records a gap for those who are not always there; apart, since a stream has thousands of them.
+    #[cold]
+    fn chunk_gap_elsewhere(&self, operation: Operation, gap: Duration) {
+        if let Some(genai) = &self.genai {
+            genai.chunk_gap(operation, gap);
+        }
+        self.each_extra(|handles, recorder| handles.lazy(recorder, LazyHistogram::ChunkGap).record(gap));
+    }
+
+    #[inline]
     fn add_lazy(&self, histogram: LazyHistogram, value: Duration) {
         if let Some(samples) = self.lazy(histogram) {
             samples.add(value.as_secs_f64(), 1);
@@ -392,9 +408,8 @@ impl PairSeries for Pair {
 
     fn chunk_gap(&self, operation: Operation, gap: Duration) {
         self.add_lazy(LazyHistogram::ChunkGap, gap);
-        self.each_extra(|handles, recorder| handles.lazy(recorder, LazyHistogram::ChunkGap).record(gap));
-        if let Some(genai) = &self.genai {
-            genai.chunk_gap(operation, gap);
+        if self.genai.is_some() || !self.extras.is_empty() {
+            self.chunk_gap_elsewhere(operation, gap);
         }
     }
 
