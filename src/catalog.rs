@@ -215,7 +215,7 @@ catalog! {
     FINISH: Stable Counter "llm.finish" = "llm_finish_total" "" &["provider", "model", "finish_reason"], &[];
     /// Unix time of the last call that succeeded.
     LAST_SUCCESS: Stable Gauge "llm.last_success_timestamp" = "llm_last_success_timestamp_seconds" "s" PAIR, &[];
-    /// Requests that were sent for calls, retries included; only of calls that are told of them.
+    /// Requests that were sent for calls, retries included, where the client records them.
     ATTEMPTS: Experimental Counter "llm.attempts" = "llm_attempts_total" "" PAIR, &[];
     /// Requests that did not succeed.
     ATTEMPT_ERRORS: Experimental Counter "llm.attempt.errors" = "llm_attempt_errors_total" "" &["provider", "model", "error_type"], &[];

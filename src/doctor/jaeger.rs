@@ -88,7 +88,7 @@ pub(super) async fn check(settings: Arc<Settings>, page: Arc<PageFacts>, web: We
     }
 }
 
-/// What is told of a span that does not come.
+/// The finding if the span did not arrive in time.
 fn missing(found: &str, knows_service: bool) -> Finding {
     if knows_service {
         let found = format!("{found}, but others of the service: a Collector may hold spans back, or leave some out");
@@ -98,7 +98,7 @@ fn missing(found: &str, knows_service: bool) -> Finding {
     Finding::broken(CHECK, found, remedy)
 }
 
-/// What is told of the service, where no span was sent.
+/// The finding from the service's name alone, if no span was sent.
 fn by_name(shown: &str, known: &[String], service: Option<&String>, page: &PageFacts) -> Finding {
     let Some(service) = service else {
         let known = known.join(", ");
