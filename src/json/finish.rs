@@ -24,17 +24,6 @@ const SINGLE: &[&str] = &[
     "stop_type",
 ];
 
-/// Items of OpenAI's responses that the caller must act on.
-const TOOL_CALLS: &[&str] = &[
-    "function_call",
-    "custom_tool_call",
-    "computer_call",
-    "local_shell_call",
-    "shell_call",
-    "apply_patch_call",
-    "mcp_approval_request",
-];
-
 /// The choices that have called a tool, as bits. Gemini and Ollama give the finish reason of an answer to a tool call, perhaps in
 /// a later event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +90,8 @@ fn of_status(body: &Value) -> Option<&str> {
     match body["status"].as_str()? {
         "completed" => {
             let mut items = body["output"].as_array().into_iter().flatten().filter_map(|item| item["type"].as_str());
-            Some(items.find(|name| TOOL_CALLS.contains(name)).unwrap_or("completed"))
+            // An item that the caller must act on is named as the reason is.
+            Some(items.find(|name| normalise(name) == "tool_calls").unwrap_or("completed"))
         }
         "requires_action" => Some("tool_calls"),
         "incomplete" => body["incomplete_details"]["reason"].as_str().or(Some("incomplete")),

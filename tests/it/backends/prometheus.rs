@@ -7,7 +7,7 @@ use std::time::Duration;
 use botticelli_obs::{Builder, LlmCall, METRICS, Metric, MetricKind, Usage};
 
 use crate::support::bot::Bot;
-use crate::support::page::Page;
+use crate::support::page::{Page, is_told_by_clients};
 use crate::support::server::Prometheus;
 use crate::support::{find_program, get, in_own_process, run_with_input, wait_for};
 
@@ -70,10 +70,7 @@ fn prometheus_holds_exactly_what_the_bot_counted() {
 
     let metadata = prometheus.metadata();
     // The bot's client tells nothing of attempts.
-    let is_told = |metric: &&Metric| {
-        metric.name.starts_with("llm.")
-            && !["llm.attempt", "llm.wait", "llm.ratelimit"].iter().any(|start| metric.name.starts_with(start))
-    };
+    let is_told = |metric: &&Metric| metric.name.starts_with("llm.") && !is_told_by_clients(metric);
     for metric in METRICS.iter().filter(is_told) {
         // Prometheus asks for OpenMetrics, where the family of a counter has no `_total`.
         let family = metric.prometheus.strip_suffix("_total").unwrap_or(metric.prometheus);

@@ -8,7 +8,7 @@ use botticelli_obs::{
     describe_gauge, describe_histogram, gauge, histogram, llm_duration, llm_error, llm_request, llm_tokens, metrics,
 };
 
-use crate::support::page::Page;
+use crate::support::page::{Page, is_told_by_clients};
 
 const PAIR: &[(&str, &str)] = &[("provider", "gemini"), ("model", "gemini-2.5-flash")];
 
@@ -37,11 +37,6 @@ fn catalogue() -> BTreeMap<&'static str, &'static str> {
         .filter(|metric| cfg!(target_os = "linux") || !metric.name.starts_with("process."))
         .map(|metric| (metric.prometheus, metric.kind.as_str()))
         .collect()
-}
-
-/// Whether a metric is on the page of programs that tell calls of their attempts and waits, and on no other.
-fn is_told_by_clients(metric: &Metric) -> bool {
-    ["llm.attempt", "llm.wait", "llm.ratelimit"].iter().any(|start| metric.name.starts_with(start))
 }
 
 /// A call whose client tells everything.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use botticelli_obs::Metric;
+
 /// One page.
 #[derive(Debug, Default)]
 pub struct Page {
@@ -148,4 +150,9 @@ fn number(text: &str) -> f64 {
         "-Inf" => f64::NEG_INFINITY,
         text => text.parse().unwrap_or_else(|_| panic!("not a number: {text}")),
     }
+}
+
+/// Whether a metric is on the page only where a client records the attempts, waits and rate limits of its calls.
+pub fn is_told_by_clients(metric: &Metric) -> bool {
+    ["llm.attempt", "llm.wait", "llm.ratelimit"].iter().any(|start| metric.name.starts_with(start))
 }
