@@ -328,20 +328,20 @@ proptest! {
     fn any_page_is_readable_and_keeps_every_sum(
         acts in prop::collection::vec((texts(), prop::collection::vec((texts(), texts()), 0..4), acts()), 1..40),
     ) {
-        // Each kind has a prefix of its own, so that none loses its name to another.
+        // Each kind has a prefix of its own, which no generated text has: a text such as `cꟕn` would be a name with the prefix `c_`.
         let (mut counts, mut samples) = (0_u64, 0_u64);
         let mut calls = BTreeMap::from([(true, 0_u64), (false, 0)]);
         let text = rendered(|| for (name, labels, act) in &acts {
             match act {
                 Act::Count(count) => {
-                    counter!(format!("c.{name}.n"), labels).increment(u64::from(*count));
+                    counter!(format!("counted.{name}.n"), labels).increment(u64::from(*count));
                     counts += u64::from(*count);
                 }
                 Act::Set(value) => {
-                    gauge!(format!("g.{name}"), labels).set(*value);
+                    gauge!(format!("set.{name}"), labels).set(*value);
                 }
                 Act::Sample(value) => {
-                    histogram!(format!("h.{name}.n"), labels).record(*value);
+                    histogram!(format!("sampled.{name}.n"), labels).record(*value);
                     samples += u64::from(value.is_finite());
                 }
                 Act::Call(success) => {
@@ -363,8 +363,8 @@ proptest! {
             let samples = page.samples.iter();
             samples.filter(|((name, _), _)| name.starts_with(start) && name.ends_with(end)).map(|(_, value)| value).sum()
         };
-        prop_assert_eq!(sum_of("c_", "_n_total"), counts as f64);
-        prop_assert_eq!(sum_of("h_", "_n_count"), samples as f64);
+        prop_assert_eq!(sum_of("counted_", "_n_total"), counts as f64);
+        prop_assert_eq!(sum_of("sampled_", "_n_count"), samples as f64);
         prop_assert_eq!(page.sum("llm_errors_total"), calls[&false] as f64);
         prop_assert!(page.sum("llm_duration_count") == (calls[&true] + calls[&false]) as f64);
     }
