@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::bot::{Bot, Tally};
 use crate::support::jaeger::{Between, Jaeger, Ways};
 use crate::support::page::Page;
-use crate::support::server::Prometheus;
+use crate::support::server::{Prometheus, Sample};
 use crate::support::{get, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ fn what_is_pushed_through_a_collector_is_in_jaeger_and_prometheus_under_the_name
             let calls = prometheus.query("sum(llm_requests_total)").pop()?.1;
             (calls == 500.0).then_some(())
         });
-        holds(prometheus, &tally, &page);
+        holds(|query| prometheus.query(query), &tally, &page);
     }
     let spans = jaeger.wait_for_spans("bot", 1000);
     let calls = spans.iter().filter(|span| span.attributes.contains_key("gen_ai.request.model"));
@@ -48,10 +48,10 @@ fn what_is_pushed_through_a_collector_is_in_jaeger_and_prometheus_under_the_name
 }
 
 /// Prometheus has each sample of the page's calls, under its name and with its labels, and what the bot has counted.
-fn holds(prometheus: &Prometheus, tally: &[Tally], page: &Page) {
+pub(super) fn holds(query: impl Fn(&str) -> Vec<Sample>, tally: &[Tally], page: &Page) {
     let names: BTreeSet<&str> = page.samples.keys().map(|(name, _)| name.as_str()).collect();
     for name in names.into_iter().filter(|name| !CHANGING.iter().any(|start| name.starts_with(start))) {
-        let stored = prometheus.query(name);
+        let stored = query(name);
         let of_page = page.of(name);
         assert_eq!(stored.len(), of_page.len(), "{name}");
         for (labels, value) in of_page {
@@ -70,7 +70,7 @@ fn holds(prometheus: &Prometheus, tally: &[Tally], page: &Page) {
     }
     for pair in tally {
         let selector = format!(r#"provider="{}",model="{}""#, pair.provider, pair.model);
-        let value = |name: &str| prometheus.query(&format!("sum({name}{{{selector}}})")).pop().map(|(_, value)| value);
+        let value = |name: &str| query(&format!("sum({name}{{{selector}}})")).pop().map(|(_, value)| value);
         assert_eq!(value("llm_requests_total"), Some(pair.requests as f64), "{selector}");
         assert_eq!(value("llm_errors_total"), Some(pair.errors.values().sum::<u64>() as f64), "{selector}");
         assert_eq!(value("llm_tokens_prompt_total"), Some(pair.prompt_tokens as f64), "{selector}");

@@ -213,14 +213,27 @@ fn unchunk(mut rest: &str) -> String {
 
 /// Finds a program on PATH. `None`, with a line that says so, where it is absent; a failure where `REQUIRE_BACKENDS=1`.
 pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found = on_path(name);
     if found.is_none() {
         let required = std::env::var_os("REQUIRE_BACKENDS").is_some_and(|value| value == "1");
         assert!(!required, "{name} is not on PATH, and REQUIRE_BACKENDS=1");
         skip(&format!("{name} is not on PATH"));
     }
     found
+}
+
+/// Finds a program that the gate does not install.
+pub fn find_program_of_hand_runs(name: &str) -> Option<std::path::PathBuf> {
+    let found = on_path(name);
+    if found.is_none() {
+        skip(&format!("{name} is not on PATH"));
+    }
+    found
+}
+
+fn on_path(name: &str) -> Option<std::path::PathBuf> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// Says that the calling test, or a part of it, is skipped.

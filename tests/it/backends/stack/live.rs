@@ -16,13 +16,13 @@ use crate::support::server::{Collector, Process, Sample};
 use crate::support::{free_port, get, role, wait_for};
 
 /// Scrapes come every 15 s, and a rate needs two; the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The metrics of the conventions, for the dashboard that asks for those.
-const GENAI: &str = "BOTTICELLI_OBS_GENAI_METRICS";
+pub(super) const GENAI: &str = "BOTTICELLI_OBS_GENAI_METRICS";
 
 /// Many quick calls, half of them streamed; a few errors, too few for an alert.
-const HEALTHY: &[&str] =
+pub(super) const HEALTHY: &[&str] =
     &["--rate", "50", "--concurrency", "64", "--error-rate", "0.002", "--latency-scale", "0.05", "--linger", "600s"];
 
 /// Waits until each query returns a finite sample.
@@ -57,7 +57,7 @@ fn start_unwell() -> (Process, SocketAddr) {
 }
 
 /// Every query of the dashboards and rules that is about what Prometheus has returns data, but none of the alerts does.
-fn has_data_and_no_alerts(prometheus: &Server, has: impl Fn(&Query) -> bool) {
+pub(super) fn has_data_and_no_alerts(prometheus: &Server, has: impl Fn(&Query) -> bool) {
     let (alerting, asking): (Vec<_>, Vec<_>) = queries::of_dashboards()
         .into_iter()
         .chain(queries::of_rules())
@@ -73,12 +73,12 @@ fn has_data_and_no_alerts(prometheus: &Server, has: impl Fn(&Query) -> bool) {
 }
 
 /// Whether the bot, which is built with the features of this test, has what a query is about.
-fn has_all(query: &Query) -> bool {
+pub(super) fn has_all(query: &Query) -> bool {
     cfg!(all(feature = "process", target_os = "linux")) || !query.expr.contains("process_")
 }
 
 /// Whether a bot that nobody scrapes has it.
-fn has_pushed(query: &Query) -> bool {
+pub(super) fn has_pushed(query: &Query) -> bool {
     has_all(query) && !query.expr.contains("up{") && !query.expr.contains("scrape_")
 }
 

@@ -1,5 +1,7 @@
 //! The stack of `examples/stack`.
 
+#[cfg(all(feature = "otlp-grpc", feature = "otlp-http", feature = "otlp-metrics"))]
+mod collector;
 #[cfg(feature = "cli")]
 mod command;
 mod dashboards;

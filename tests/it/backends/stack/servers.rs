@@ -1,7 +1,7 @@
 //! The stack's servers with its own configurations, which differ from the shipped ones in addresses only.
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -9,25 +9,47 @@ use serde_json::Value;
 
 use super::queries;
 use crate::support::server::{Folder, Process, Sample, query};
-use crate::support::{find_program, free_port, get, wait_for};
+use crate::support::{find_program, find_program_of_hand_runs, free_port, get, wait_for};
 
 /// A server on loopback with a folder of its own.
 pub struct Server {
-    _process: Process,
-    _folder: Folder,
+    process: Process,
+    absent: Absent,
     pub addr: SocketAddr,
+}
+
+/// A server that does not run, with the folder that it had.
+pub struct Absent {
+    command: Command,
+    folder: Folder,
+    /// Where it is to answer when it is ready.
+    ready: (SocketAddr, &'static str),
+}
+
+impl Absent {
+    /// Starts it, and waits until it is ready.
+    pub fn start(mut self) -> Server {
+        let log = File::create(self.folder.path().join("log")).expect("the log can be written");
+        let child = self.command.stdout(Stdio::null()).stderr(log).spawn().expect("the server starts");
+        let (addr, path) = self.ready;
+        let server = Server { process: Process(child), absent: self, addr };
+        wait_for(path, Duration::from_secs(60), || {
+            get(addr, path, Duration::from_secs(2)).ok().filter(|response| response.status == 200)
+        });
+        server
+    }
 }
 
 impl Server {
     /// Starts it, and waits until it answers at this path.
-    fn start(mut command: Command, folder: Folder, (addr, ready): (SocketAddr, &str)) -> Self {
-        let log = File::create(folder.path().join("log")).expect("the log can be written");
-        let child = command.stdout(Stdio::null()).stderr(log).spawn().expect("the server starts");
-        let server = Self { _process: Process(child), _folder: folder, addr };
-        wait_for(ready, Duration::from_secs(60), || {
-            get(addr, ready, Duration::from_secs(2)).ok().filter(|response| response.status == 200)
-        });
-        server
+    fn start(command: Command, folder: Folder, ready: (SocketAddr, &'static str)) -> Self {
+        Absent { command, folder, ready }.start()
+    }
+
+    /// Ends it as a failure of its machine would.
+    pub fn stop(self) -> Absent {
+        drop(self.process);
+        self.absent
     }
 
     /// Returns the answer to an instant query.
@@ -69,10 +91,10 @@ pub fn prometheus(targets: &[SocketAddr], alertmanager: Option<SocketAddr>) -> O
     start_prometheus(Command::new(find_program("prometheus")?), targets, alertmanager)
 }
 
-/// Starts Prometheus 3 likewise, with its OTLP receiver; `None` where it is not installed.
+/// Starts Prometheus 3 likewise, which also takes pushes; `None` where it is not installed.
 pub fn prometheus_3(targets: &[SocketAddr]) -> Option<Server> {
     let mut command = Command::new(find_program("prometheus3")?);
-    command.arg("--web.enable-otlp-receiver");
+    command.args(["--web.enable-otlp-receiver", "--web.enable-remote-write-receiver"]);
     start_prometheus(command, targets, None)
 }
 
@@ -89,6 +111,67 @@ fn start_prometheus(mut command: Command, targets: &[SocketAddr], alertmanager: 
         .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
         .arg(format!("--web.listen-address={addr}"));
     Some(Server::start(command, folder, (addr, "/-/ready")))
+}
+
+/// A Collector with configurations of `examples/stack/collector`.
+pub struct Collector {
+    process: Process,
+    folder: Folder,
+    pub grpc: SocketAddr,
+}
+
+/// The addresses behind a Collector.
+#[derive(Clone, Copy)]
+pub struct Behind {
+    pub jaeger: SocketAddr,
+    pub prometheus: SocketAddr,
+    /// The page that it scrapes, if it does.
+    pub page: Option<SocketAddr>,
+}
+
+impl Collector {
+    /// Starts the Collector, and waits until it listens; `None` where it is not installed.
+    pub fn start(behind: Behind) -> Option<Self> {
+        let program = find_program_of_hand_runs("otelcol")?;
+        let (grpc, http, folder) = (free_address(), free_address(), Folder::new("otelcol"));
+        let mut command = Command::new(program);
+        let mut write = |file: &str, text: &str| {
+            let path = folder.path().join(file);
+            fs::write(&path, text).expect("the configuration can be written");
+            command.arg(format!("--config={}", path.display()));
+        };
+        // Two of them on one machine would meet on its port.
+        write("telemetry.yaml", "service: {telemetry: {metrics: {level: none}}}");
+        let mut add = |file: &str, addresses: &[(&str, SocketAddr)]| {
+            let mut text = queries::read(&format!("collector/{file}"));
+            for (shipped, addr) in addresses {
+                assert!(text.contains(shipped), "{file} has another address than {shipped}");
+                text = text.replace(shipped, &addr.to_string());
+            }
+            write(file, &text);
+        };
+        let [receives, sends] = [
+            [("0.0.0.0:4317", grpc), ("0.0.0.0:4318", http)],
+            [("jaeger:4317", behind.jaeger), ("prometheus:9090", behind.prometheus)],
+        ];
+        add("collector.yaml", &[receives, sends].concat());
+        if let Some(page) = behind.page {
+            add("collector.scrape.yaml", &[("host.docker.internal:9464", page)]);
+        }
+        let log = File::create(folder.path().join("log")).expect("the log can be written");
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().expect("the Collector starts");
+        let mut collector = Self { process: Process(child), folder, grpc };
+        wait_for("the Collector listens", Duration::from_secs(60), || {
+            let ended = collector.process.0.try_wait().expect("it can be waited for");
+            assert!(ended.is_none(), "the Collector has ended: {}", collector.log());
+            TcpStream::connect(grpc).ok()
+        });
+        Some(collector)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
 }
 
 /// Starts an Alertmanager that tells nobody; `None` where it is not installed.
