@@ -10,6 +10,7 @@ use std::time::Instant;
 use pin_project_lite::pin_project;
 use tracing::{Span, field};
 
+use super::answer::Answer;
 use super::nesting::Frame;
 use super::{TARGET, span};
 use crate::error_type::{ClassifyError, ErrorType};
@@ -44,6 +45,8 @@ pub struct Attempt {
 
 struct Live {
     call: Arc<Frame>,
+    /// What runs inside the attempt, where it can have attempts of its own: then those are counted, and not this one.
+    inside: Option<Arc<Frame>>,
     span: Span,
     started: Instant,
     facts: Facts,
@@ -53,20 +56,19 @@ struct Live {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) error: Option<ErrorType>,
-    pub(super) status: Option<u16>,
-    pub(super) code: Option<Box<str>>,
-    pub(super) request_id: Option<Box<str>>,
+    pub(super) answer: Answer,
 }
 
 impl Attempt {
-    pub(super) fn start(frame: &Arc<Frame>) -> Self {
-        let call = frame.counted();
+    /// Starts an attempt in the innermost call; `inside` is the frame of what runs inside the attempt.
+    pub(super) fn start(innermost: &Arc<Frame>, inside: Option<Arc<Frame>>) -> Self {
+        let call = innermost.counted();
         if call.has_ended() {
             return Self { live: None };
         }
-        let resend_count = call.count_attempt();
+        let resend_count = innermost.count_attempt(&call);
         let span = if call.span().is_disabled() { Span::none() } else { span::open(|| new_span(&call, resend_count)) };
-        Self { live: Some(Live { span, started: Instant::now(), call, facts: Facts::default() }) }
+        Self { live: Some(Live { call, inside, span, started: Instant::now(), facts: Facts::default() }) }
     }
 
     /// Returns the span of the attempt, to make it the parent of what happens inside.
@@ -78,26 +80,22 @@ impl Attempt {
     /// Records the HTTP status of the answer, for the span.
     pub fn record_status(&mut self, status: u16) {
         if let Some(live) = &mut self.live {
-            live.facts.status = Some(status);
+            live.facts.answer.status = Some(status);
         }
     }
 
     /// Records the provider's code of an error, such as `insufficient_quota`, for the span. A code that is longer than 64 bytes, or has
     /// other characters than letters, digits, `_`, `.` and `-`, is not recorded: it may be a message.
     pub fn record_error_code(&mut self, code: &str) {
-        if let Some(live) = &mut self.live
-            && is_code(code)
-        {
-            live.facts.code = Some(code.into());
+        if let Some(live) = &mut self.live {
+            live.facts.answer.record_code(code);
         }
     }
 
     /// Records the provider's id of the request, for the span, under the same conditions.
     pub fn record_request_id(&mut self, id: &str) {
-        if let Some(live) = &mut self.live
-            && is_code(id)
-        {
-            live.facts.request_id = Some(id.into());
+        if let Some(live) = &mut self.live {
+            live.facts.answer.record_request_id(id);
         }
     }
 
@@ -119,18 +117,26 @@ impl Attempt {
         self.end();
     }
 
+    /// Runs a function inside the span of the attempt.
+    #[cfg(feature = "_http-layer")]
+    pub(crate) fn scope_sync<T>(&self, function: impl FnOnce() -> T) -> T {
+        let _span = span::enter(self.span());
+        function()
+    }
+
     /// Records the attempt around a future, which runs inside its span. The attempt ends with the future.
     pub fn observe<T, E: ClassifyError, F: Future<Output = Result<T, E>>>(self, future: F) -> ObserveAttempt<F> {
         ObserveAttempt { future, attempt: self }
     }
 
     fn end(&mut self) {
-        if let Some(Live { call, span, started, facts }) = self.live.take() {
+        if let Some(Live { call, inside, span, started, facts }) = self.live.take() {
             let elapsed = started.elapsed();
+            let is_replaced = inside.is_some_and(|inside| inside.has_attempts());
             if !span.is_disabled() {
-                span::end_attempt(span, &facts, elapsed);
+                span::end_attempt(span, &facts, is_replaced, elapsed);
             }
-            if let Some(series) = call.series() {
+            if let Some(series) = call.series().filter(|_| !is_replaced) {
                 series.attempt(elapsed, facts.error);
             }
         }
@@ -142,6 +148,7 @@ fn new_span(call: &Frame, resend_count: u32) -> Span {
         target: TARGET,
         parent: call.span(),
         "attempt",
+        otel.name = field::Empty,
         otel.kind = "client",
         otel.status_code = field::Empty,
         http.request.resend_count = (resend_count > 0).then_some(i64::from(resend_count)),
@@ -150,12 +157,6 @@ fn new_span(call: &Frame, resend_count: u32) -> Span {
         botticelli.error.code = field::Empty,
         botticelli.request.id = field::Empty,
     )
-}
-
-fn is_code(text: &str) -> bool {
-    const LONGEST: usize = 64;
-    let is_of_code = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_of_code)
 }
 
 impl Drop for Attempt {

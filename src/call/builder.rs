@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
 use tracing::{Span, field};
 
+#[cfg(feature = "_http-layer")]
+use super::attempt::Attempt;
 use super::nesting::{Frame, Identity};
 use super::{Live, LlmCall, TARGET, span};
 use crate::operation::Operation;
@@ -153,12 +155,30 @@ impl<'a> LlmCallBuilder<'a> {
 
     #[cold]
     fn start_part(&self, whole: Arc<Frame>) -> LlmCall {
+        let part = Frame::part(self.identity(), &whole);
+        self.live_part(whole, part)
+    }
+
+    fn live_part(&self, whole: Arc<Frame>, part: Arc<Frame>) -> LlmCall {
         let mut call = self.live(None, Span::none());
         if let Some(live) = &mut call.live {
-            live.frame = Some(Frame::part(self.identity(), &whole));
+            live.frame = Some(part);
             live.whole = Some(whole);
         }
         call
+    }
+
+    /// Starts what records one request: inside a call of the same kind of operation a part of that call which is also an attempt of it,
+    /// elsewhere a call. `None` if nothing is recorded.
+    #[cfg(feature = "_http-layer")]
+    pub(crate) fn start_request(self) -> Option<(LlmCall, Option<Attempt>)> {
+        if let Some(whole) = Frame::enclosing_of_kind(self.operation) {
+            let part = Frame::attempt(self.identity(), &whole);
+            let attempt = Attempt::start(&whole, Some(Arc::clone(&part)));
+            return Some((self.live_part(whole, part), Some(attempt)));
+        }
+        let call = self.start();
+        call.live.is_some().then_some((call, None))
     }
 
     fn live(&self, series: Option<Series>, span: Span) -> LlmCall {
@@ -223,6 +243,9 @@ impl<'a> LlmCallBuilder<'a> {
             gen_ai.usage.cache_creation.input_tokens = field::Empty,
             gen_ai.usage.reasoning.output_tokens = field::Empty,
             error.type = field::Empty,
+            http.response.status_code = field::Empty,
+            botticelli.error.code = field::Empty,
+            botticelli.request.id = field::Empty,
         );
         if span.is_none() {
             OFF_IS_NOTHING.store(true, Ordering::Relaxed);
@@ -243,6 +266,6 @@ fn spans_are_off() -> bool {
 
 /// Whether a call that starts now does nothing. Says so of nothing else, and not of every call that does nothing.
 #[inline]
-pub(super) fn is_inert() -> bool {
+pub(crate) fn is_inert() -> bool {
     current::is_none() && spans_are_off() && !Frame::is_inside_a_call()
 }

@@ -13,6 +13,11 @@ use tracing::Span;
 use super::attempt::Attempt;
 use super::nesting::Frame;
 use super::{LlmCall, span};
+#[cfg(feature = "http")]
+use crate::{
+    rate_limits::RateLimits,
+    series::{LimitGauge, Series},
+};
 
 /// The innermost call of this task, as seen by the code inside it. Returned by [`LlmCall::current`].
 ///
@@ -49,27 +54,30 @@ impl CurrentCall {
     /// Records the rate limits that the headers of an answer state, as `llm_ratelimit_limit` and `llm_ratelimit_remaining`.
     #[cfg(feature = "http")]
     pub fn record_rate_limits(&self, headers: &http::HeaderMap) {
-        use crate::rate_limits::RateLimits;
-        use crate::series::LimitGauge;
-
         let call = self.frame.counted();
-        let Some(series) = call.series().filter(|_| !call.has_ended()) else { return };
-        for stated in RateLimits::from_headers(headers).iter() {
-            let gauges = [
-                (LimitGauge::limit(stated.kind()), stated.limit()),
-                (LimitGauge::remaining(stated.kind()), stated.remaining()),
-            ];
-            for (gauge, value) in gauges {
-                if let (Some(gauge), Some(value)) = (gauge, value) {
-                    series.rate_limit(gauge, value);
-                }
-            }
+        if let Some(series) = call.series().filter(|_| !call.has_ended()) {
+            record_rate_limits(series, headers);
         }
     }
 
     /// Starts an attempt: one request that is sent for the call. A call whose requests are retried has several.
     pub fn attempt(&self) -> Attempt {
-        Attempt::start(&self.frame)
+        Attempt::start(&self.frame, None)
+    }
+}
+
+#[cfg(feature = "http")]
+fn record_rate_limits(series: &Series, headers: &http::HeaderMap) {
+    for stated in RateLimits::from_headers(headers).iter() {
+        let gauges = [
+            (LimitGauge::limit(stated.kind()), stated.limit()),
+            (LimitGauge::remaining(stated.kind()), stated.remaining()),
+        ];
+        for (gauge, value) in gauges {
+            if let (Some(gauge), Some(value)) = (gauge, value) {
+                series.rate_limit(gauge, value);
+            }
+        }
     }
 }
 
@@ -163,6 +171,34 @@ impl LlmCall {
     /// [`CurrentCall`] over to them.
     pub fn current() -> Option<CurrentCall> {
         Frame::current().map(|frame| CurrentCall { frame })
+    }
+
+    /// Records the rate limits that the headers of an answer state, as [`CurrentCall::record_rate_limits`] does.
+    ///
+    /// ```
+    /// use botticelli_obs::LlmCall;
+    /// use botticelli_obs::propagation::HeaderMap;
+    ///
+    /// fn record(call: &LlmCall, headers_of_answer: &HeaderMap) {
+    ///     call.record_rate_limits(headers_of_answer);
+    /// }
+    /// # record(&LlmCall::start("groq", "llama-3.3-70b-versatile"), &HeaderMap::new());
+    /// ```
+    #[cfg(feature = "http")]
+    pub fn record_rate_limits(&self, headers: &http::HeaderMap) {
+        let Some(live) = &self.live else { return };
+        let whole = live.whole.as_ref().map(Frame::counted);
+        let of_whole = whole.as_ref().and_then(|whole| whole.series());
+        if let Some(series) = of_whole.or(live.series.as_ref()) {
+            record_rate_limits(series, headers);
+        }
+    }
+
+    /// Returns the span of the call of which this one is a part; a disabled one of a call of its own.
+    #[cfg(feature = "_http-layer")]
+    pub(crate) fn span_around(&self) -> Span {
+        let whole = self.live.as_ref().and_then(|live| live.whole.as_ref());
+        whole.map_or_else(Span::none, |whole| whole.counted().span().clone())
     }
 
     /// Runs a future inside this call and its span, and leaves the end of the call to the caller.

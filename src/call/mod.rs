@@ -1,6 +1,7 @@
 //! One logical call to an LLM.
 
 mod alarm;
+mod answer;
 mod attempt;
 mod builder;
 mod inside;
@@ -23,8 +24,11 @@ use crate::operation::Operation;
 use crate::series::{CallEnd, Series};
 use crate::usage::Usage;
 
+use answer::Answer;
 pub use attempt::{Attempt, ObserveAttempt};
 pub use builder::LlmCallBuilder;
+#[cfg(feature = "_http-layer")]
+pub(crate) use builder::is_inert;
 pub use inside::{CurrentCall, Scope, Wait};
 use nesting::{Frame, Identity};
 pub use observe::{Observe, ObserveWith};
@@ -117,6 +121,8 @@ struct Facts {
     finish_reasons: FinishReasons,
     response_model: Option<Box<str>>,
     response_id: Option<Box<str>>,
+    /// What the HTTP answer to the last request has said, if it has failed.
+    answer: Option<Box<Answer>>,
 }
 
 impl Facts {
@@ -130,6 +136,7 @@ impl Facts {
         }
         self.response_model = None;
         self.response_id = None;
+        self.answer = None;
     }
 
     /// Adds those of a later try: tokens add up, of everything else the last word counts.
@@ -145,6 +152,7 @@ impl Facts {
         }
         self.response_model = later.response_model.or(self.response_model.take());
         self.response_id = later.response_id.or(self.response_id.take());
+        self.answer = later.answer;
     }
 
     /// Fills what is missing from those of inner calls.
@@ -162,6 +170,11 @@ impl Facts {
         }
         self.response_model = self.response_model.take().or(inner.response_model);
         self.response_id = self.response_id.take().or(inner.response_id);
+        self.answer = self.answer.take().or(inner.answer);
+    }
+
+    fn answer(&mut self) -> &mut Answer {
+        self.answer.get_or_insert_default()
     }
 }
 
@@ -252,6 +265,28 @@ impl LlmCall {
     pub fn record_choice(&mut self, choice: usize, reason: &str) {
         if let Some(facts) = self.facts() {
             facts.finish_reasons.set(choice, reason);
+        }
+    }
+
+    /// Records the HTTP status of the answer. It is on the span if the call fails.
+    pub fn record_status(&mut self, status: u16) {
+        if let Some(facts) = self.facts() {
+            facts.answer().status = Some(status);
+        }
+    }
+
+    /// Records the provider's code of an error, such as `insufficient_quota`. It is on the span if the call fails. A code that is longer
+    /// than 64 bytes, or has other characters than letters, digits, `_`, `.` and `-`, is not recorded: it may be a message.
+    pub fn record_error_code(&mut self, code: &str) {
+        if let Some(facts) = self.facts() {
+            facts.answer().record_code(code);
+        }
+    }
+
+    /// Records the provider's id of the request, likewise and under the same conditions.
+    pub fn record_request_id(&mut self, id: &str) {
+        if let Some(facts) = self.facts() {
+            facts.answer().record_request_id(id);
         }
     }
 

@@ -76,6 +76,13 @@ impl Identity {
         [clean(provider), clean(model), Cow::Borrowed(kind)]
     }
 
+    /// Whether the operation is of this kind.
+    #[cfg(feature = "_http-layer")]
+    fn is_of_kind(&self, kind: &str) -> bool {
+        let [provider, model, length] = self.lengths;
+        self.texts.all()[provider + model..][..length] == *kind.as_bytes()
+    }
+
     fn is(&self, names: [&str; 3]) -> bool {
         let mut rest = self.texts.all();
         names.map(str::len) == self.lengths
@@ -95,6 +102,9 @@ pub(super) struct Frame {
     whole: Option<Arc<Frame>>,
     series: Option<Series>,
     span: Span,
+    /// It is counted as an attempt, too, unless attempts are started inside it.
+    is_attempt: bool,
+    /// How many attempts a call has had, or how many were started inside an attempt.
     attempts: AtomicU32,
     /// The facts of inner calls; `None` after the call has ended.
     inner_facts: Mutex<Option<Facts>>,
@@ -103,18 +113,35 @@ pub(super) struct Frame {
 impl Frame {
     /// Makes the frame of a call of its own.
     pub(super) fn new(identity: Identity, series: Option<Series>, span: Span) -> Arc<Self> {
-        Self::with(identity, None, series, span)
+        let mut frame = Self::with(identity, None);
+        (frame.series, frame.span) = (series, span);
+        Arc::new(frame)
     }
 
     /// Makes the frame of a part of another call.
     pub(super) fn part(identity: Identity, whole: &Arc<Self>) -> Arc<Self> {
-        Self::with(identity, Some(Arc::clone(whole)), None, Span::none())
+        Arc::new(Self::with(identity, Some(Arc::clone(whole))))
     }
 
-    fn with(identity: Identity, whole: Option<Arc<Self>>, series: Option<Series>, span: Span) -> Arc<Self> {
-        let parent = CURRENT.with(|current| current.borrow().clone());
-        let (attempts, inner_facts) = (AtomicU32::new(0), Mutex::new(Some(Facts::default())));
-        Arc::new(Self { identity, parent, whole, series, span, attempts, inner_facts })
+    /// Makes the frame of a request that is a part of another call, and an attempt of it.
+    #[cfg(feature = "_http-layer")]
+    pub(super) fn attempt(identity: Identity, whole: &Arc<Self>) -> Arc<Self> {
+        let mut frame = Self::with(identity, Some(Arc::clone(whole)));
+        frame.is_attempt = true;
+        Arc::new(frame)
+    }
+
+    fn with(identity: Identity, whole: Option<Arc<Self>>) -> Self {
+        Self {
+            identity,
+            parent: CURRENT.with(|current| current.borrow().clone()),
+            whole,
+            series: None,
+            span: Span::none(),
+            is_attempt: false,
+            attempts: AtomicU32::new(0),
+            inner_facts: Mutex::new(Some(Facts::default())),
+        }
     }
 
     /// Returns the innermost call that has not ended and in which the current code runs.
@@ -144,9 +171,21 @@ impl Frame {
         &self.span
     }
 
-    /// Counts an attempt, and returns how many there were before.
-    pub(super) fn count_attempt(&self) -> u32 {
-        self.attempts.fetch_add(1, Ordering::Relaxed)
+    /// Counts an attempt that is started here and is counted in this call, and returns how many there were before. The first one
+    /// inside of another attempt takes the place of that one.
+    pub(super) fn count_attempt(&self, counted: &Self) -> u32 {
+        let mut frames = std::iter::successors(Some(self), |frame| frame.whole.as_deref());
+        let around = frames.find(|frame| frame.is_attempt);
+        if around.is_some_and(|around| around.attempts.fetch_add(1, Ordering::Relaxed) == 0) {
+            counted.attempts.load(Ordering::Relaxed).saturating_sub(1)
+        } else {
+            counted.attempts.fetch_add(1, Ordering::Relaxed)
+        }
+    }
+
+    /// Whether attempts were started in this call or attempt.
+    pub(super) fn has_attempts(&self) -> bool {
+        self.attempts.load(Ordering::Relaxed) > 0
     }
 
     /// Adds to the time that the call has waited.
@@ -173,6 +212,17 @@ impl Frame {
             frames.find(|frame| frame.identity.is(names) && !frame.has_ended()).cloned()
         };
         CURRENT.with(find)
+    }
+
+    /// Returns the innermost enclosing call of this kind of operation that has not ended, whatever its provider and model.
+    #[cfg(feature = "_http-layer")]
+    pub(super) fn enclosing_of_kind(operation: &str) -> Option<Arc<Self>> {
+        let [_, _, kind] = Identity::names(["", "", operation]);
+        CURRENT.with(|current| {
+            let current = current.borrow();
+            let mut frames = std::iter::successors(current.as_ref(), |frame| frame.parent.as_ref());
+            frames.find(|frame| frame.identity.is_of_kind(&kind) && !frame.has_ended()).cloned()
+        })
     }
 
     /// Makes this call the enclosing one on this thread, until the guard is dropped.

@@ -69,14 +69,15 @@ pub(super) fn end(span: Span, facts: &Facts, elapsed: Duration) -> Option<TraceI
 }
 
 /// Records on the span of an attempt what it has learnt, and ends it.
-pub(super) fn end_attempt(span: Span, facts: &attempt::Facts, elapsed: Duration) {
+///
+/// One whose place others have taken that ran inside it is no attempt any more, but what they have in common.
+pub(super) fn end_attempt(span: Span, facts: &attempt::Facts, is_replaced: bool, elapsed: Duration) {
     let end = || {
-        record_all!(
-            span,
-            http.response.status_code = facts.status.map(i64::from),
-            botticelli.error.code = facts.code.as_deref(),
-            botticelli.request.id = facts.request_id.as_deref(),
-        );
+        if is_replaced {
+            span.record("otel.name", "attempts");
+        } else {
+            facts.answer.record_on(&span);
+        }
         record_error(&span, facts.error);
         end_after(&span, elapsed);
         drop(span);
@@ -118,6 +119,9 @@ fn record(span: &Span, facts: &Facts) {
         }
     }
     record_error(span, facts.error);
+    if let (Some(answer), true) = (&facts.answer, facts.error.is_some()) {
+        answer.record_on(span);
+    }
 }
 
 fn record_error(span: &Span, error: Option<ErrorType>) {
