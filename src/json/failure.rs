@@ -41,13 +41,30 @@ impl ErrorType {
     /// assert_eq!(ErrorType::from_http_response(502, b"<html>Bad Gateway</html>"), ErrorType::ServerError);
     /// ```
     pub fn from_http_response(status: u16, body: &[u8]) -> Self {
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let json = serde_json::from_slice(body).unwrap_or_else(|_| of_text(&String::from_utf8_lossy(body)));
-        // Google's streams put the error into an array.
-        let body = json.as_array().and_then(|events| events.first()).unwrap_or(&json);
-        let error = find_error(body).or_else(|| at_any(body, PLACES_OF_REFUSALS)).unwrap_or(body);
-        classify(error, body, Self::from_http_status(status))
+        of_answer(status, body).0
     }
+}
+
+/// Returns the class of a failed response, as [`ErrorType::from_http_response`] does, and the provider's code.
+pub(crate) fn of_answer(status: u16, body: &[u8]) -> (ErrorType, Option<Box<str>>) {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let json = serde_json::from_slice(body).unwrap_or_else(|_| of_text(&String::from_utf8_lossy(body)));
+    // Google's streams put the error into an array.
+    let body = json.as_array().and_then(|events| events.first()).unwrap_or(&json);
+    let error = find_refusal(body);
+    (classify(error, body, ErrorType::from_http_status(status)), code(body).map(Box::from))
+}
+
+fn find_refusal(body: &Value) -> &Value {
+    find_error(body).or_else(|| at_any(body, PLACES_OF_REFUSALS)).unwrap_or(body)
+}
+
+/// Returns the most precise code of a failure that is a word, such as `insufficient_quota`.
+pub(super) fn code(body: &Value) -> Option<&str> {
+    let error = find_refusal(body);
+    let is_code = |text: &&str| !text.is_empty() && *text != "error";
+    let mut codes = CODES_AT.iter().map(|place| at(error, place)).chain(CODES_AT.iter().map(|place| at(body, place)));
+    codes.find_map(|code| code.as_str().filter(is_code))
 }
 
 /// Returns the JSON of the first event, or the text itself unless it is HTML or long.

@@ -34,7 +34,7 @@
 
 mod api;
 mod codes;
-mod failure;
+pub(crate) mod failure;
 mod finish;
 mod names;
 mod path;
@@ -86,6 +86,8 @@ pub struct Response {
     finish_reasons: FinishReasons,
     callers: Callers,
     failure: Option<ErrorType>,
+    /// The provider's code of the failure.
+    code: Option<Box<str>>,
 }
 
 impl Response {
@@ -148,7 +150,9 @@ impl Response {
         self.id = text(body, "id").or(text(body, "responseId")).or(self.id.take());
         let reasons = &mut self.finish_reasons;
         finish::read(body, has_status, &mut self.callers, |choice, reason| reasons.set(choice, reason));
-        self.failure = failure::of(body, has_status).or(self.failure);
+        if let Some(failure) = failure::of(body, has_status) {
+            (self.failure, self.code) = (Some(failure), failure::code(body).map(Box::from));
+        }
     }
 
     /// Adds what a later event of the same stream has reported.
@@ -161,7 +165,9 @@ impl Response {
         }
         later.finish_reasons.iter().for_each(|(choice, reason)| self.finish_reasons.set(choice, reason));
         self.callers = later.callers;
-        self.failure = later.failure.or(self.failure);
+        if later.failure.is_some() {
+            (self.failure, self.code) = (later.failure, later.code.clone());
+        }
     }
 
     /// Sets the tokens used, for an API that is not read.
@@ -202,6 +208,11 @@ impl Response {
     pub fn failure(&self) -> Option<ErrorType> {
         self.failure
     }
+
+    /// Returns the provider's code of the failure, such as `insufficient_quota`.
+    pub fn error_code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
 }
 
 impl Outcome for Response {
@@ -222,6 +233,9 @@ impl Outcome for Response {
         self.finish_reasons.iter().for_each(|(choice, reason)| call.record_choice(choice, reason));
         if let Some(failure) = self.failure {
             call.record_error(failure);
+        }
+        if let Some(code) = &self.code {
+            call.record_error_code(code);
         }
     }
 }

@@ -170,3 +170,40 @@ impl Share {
         }
     }
 }
+
+/// Whether a field is something that a model has generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    No,
+    /// If it is a text that is not empty.
+    Text,
+    /// If it is an object, or an array of them: a call of a tool, or a token.
+    Object,
+}
+
+impl Content {
+    /// Returns that of the field with this name.
+    pub(super) fn of(name: &str) -> Self {
+        const TEXTS: &[&str] = &[
+            "content",
+            "text",
+            "delta",
+            "reasoning",
+            "reasoning_content",
+            "thinking",
+            "arguments",
+            "partial_json",
+            "refusal",
+            "response",
+            "generated_text",
+            "tool_plan",
+            "transcript",
+        ];
+        const OBJECTS: &[&str] = &["tool_calls", "functionCall", "input", "token"];
+        match name {
+            name if TEXTS.contains(&name) => Self::Text,
+            name if OBJECTS.contains(&name) => Self::Object,
+            _ => Self::No,
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::names::{self, Keep, Share};
+use super::names::{self, Content, Keep, Share};
 
 /// The longest text that is kept whole, in bytes of JSON. Of a longer one the beginning is kept.
 const MAX_TEXT: usize = 4096;
@@ -63,6 +63,8 @@ struct Frame {
     /// What is kept of the values: of that of the name, or of the items.
     keep: Option<Keep>,
     share: Share,
+    /// Whether what follows the name, or an item, is content.
+    content: Content,
     /// It is an error: whether it has any fields matters, too.
     is_error: bool,
 }
@@ -76,6 +78,9 @@ pub(super) struct Scanner {
     /// What is used of [`ROOM`].
     used: [usize; 3],
     done: Option<Value>,
+    /// A text has begun that is content unless it is empty.
+    may_be_content: bool,
+    has_content: bool,
 }
 
 impl Scanner {
@@ -86,6 +91,12 @@ impl Scanner {
         self.token.clear();
         self.used = [0; 3];
         self.done = None;
+        self.may_be_content = false;
+    }
+
+    /// Whether the last document that was read has generated content, which nothing is kept of.
+    pub(super) fn has_content(&self) -> bool {
+        self.has_content
     }
 
     /// Whether no document has begun.
@@ -104,6 +115,10 @@ impl Scanner {
         let mut read = 0;
         while read < bytes.len() {
             let rest = &bytes[read..];
+            if self.may_be_content {
+                self.may_be_content = false;
+                self.has_content |= rest[0] != b'"';
+            }
             read += match self.state {
                 State::Text { .. } => self.text(rest),
                 State::Literal { .. } => self.literal(rest),
@@ -145,7 +160,10 @@ impl Scanner {
     /// Begins a value.
     fn begin(&mut self, byte: u8) {
         let (keep, inside, is_full) = match self.frames.last() {
-            None => (Some(Keep::Containers), Share::Root, false),
+            None => {
+                self.has_content = false;
+                (Some(Keep::Containers), Share::Root, false)
+            }
             Some(frame) => {
                 let is_full = matches!(&frame.container, Container::Array(items) if items.len() >= MAX_ITEMS);
                 let inside = frame.name.as_deref().map_or(frame.share, |name| frame.share.inside(name));
@@ -167,6 +185,11 @@ impl Scanner {
             }
             self.charge(NODE / 2);
         }
+        match (byte, self.frames.last().map_or(Content::No, |frame| frame.content)) {
+            (b'"', Content::Text) => self.may_be_content = true,
+            (b'{', Content::Object) => self.has_content = true,
+            _ => {}
+        }
         match byte {
             b'{' | b'[' if container => {
                 self.charge(NODE);
@@ -174,7 +197,12 @@ impl Scanner {
                     b'{' => (Container::Object(Map::new()), None, State::Name),
                     _ => (Container::Array(Vec::new()), keep, State::Item),
                 };
-                self.frames.push(Frame { container, name: None, keep, share: inside, is_error });
+                // Items of an array are what the array is.
+                let content = match (&container, self.frames.last()) {
+                    (Container::Array(_), Some(frame)) => frame.content,
+                    _ => Content::No,
+                };
+                self.frames.push(Frame { container, name: None, keep, share: inside, content, is_error });
                 self.state = state;
             }
             b'{' | b'[' => self.state = State::Skip { depth: 1, in_text: false, is_escaped: false },
@@ -244,6 +272,7 @@ impl Scanner {
         let keep = names::keep(&name);
         if let Some(frame) = self.frames.last_mut() {
             frame.keep = keep;
+            frame.content = Content::of(&name);
             frame.name = keep.map(|_| name);
             if let (true, Container::Object(fields)) = (frame.is_error, &mut frame.container)
                 && fields.is_empty()

@@ -63,6 +63,10 @@ pub struct StreamReader {
     callers: Callers,
     response: Response,
     end: StreamEnd,
+    /// The choices that have begun and those that have finished, as bits.
+    choices: [u128; 2],
+    /// The last event has generated content.
+    has_content: bool,
 }
 
 /// Whether the end marker of a stream was seen, such as `[DONE]`, `message_stop` or `"done": true`.
@@ -327,6 +331,25 @@ impl StreamReader {
         (end + 1, None)
     }
 
+    fn note_choices(&mut self, event: &Value, response: &Response) {
+        let bit = |choice: usize| u32::try_from(choice).ok().and_then(|choice| 1_u128.checked_shl(choice)).unwrap_or(0);
+        let [begun, finished] = &mut self.choices;
+        for (at, choice) in event["choices"].as_array().into_iter().flatten().enumerate() {
+            let index = choice["index"].as_u64().and_then(|index| usize::try_from(index).ok());
+            *begun |= bit(index.unwrap_or(at));
+        }
+        if *begun != 0 {
+            response.finish_reasons.iter().for_each(|(choice, _)| *finished |= bit(choice));
+        }
+    }
+
+    /// Whether every choice of a chat has finished: then servers that send no `[DONE]` have sent all.
+    #[cfg(feature = "_http-layer")]
+    pub(crate) fn has_finished_choices(&self) -> bool {
+        let [begun, finished] = self.choices;
+        begun != 0 && begun & !finished == 0
+    }
+
     fn start_line(&mut self, line_end: u8) {
         self.line = Line::Start;
         self.after_return = line_end == b'\r';
@@ -335,11 +358,15 @@ impl StreamReader {
     /// Reads an event.
     fn take(&mut self, event: &Value) -> Response {
         let mut response = Response { callers: self.callers, ..Response::default() };
+        // Other events of OpenAI's responses repeat what the request or earlier events have said.
+        let name = event["type"].as_str().unwrap_or_default();
+        self.has_content = self.scanner.has_content() && (!name.starts_with("response.") || name.ends_with(".delta"));
         response.add_as(self.api, event);
         if self.is_error && response.failure.is_none() {
             response.failure = Some(failure::of_error_event(event));
         }
         self.callers = response.callers;
+        self.note_choices(event, &response);
         self.response.merge(&response);
         match end_after(event) {
             _ if self.end == StreamEnd::Seen => {}
@@ -400,6 +427,25 @@ fn end_after(event: &Value) -> StreamEnd {
 pub struct Responses<'a> {
     reader: &'a mut StreamReader,
     bytes: &'a [u8],
+}
+
+impl Responses<'_> {
+    /// Returns whether the event of the last response has content that was generated: text, reasoning, or a call of a tool. The first
+    /// events of a stream often have none.
+    ///
+    /// ```
+    /// use botticelli_obs::json::StreamReader;
+    ///
+    /// let mut reader = StreamReader::new();
+    /// let mut responses = reader.read(br#"{"message": {"role": "assistant", "content": ""}} {"message": {"content": "Venus"}}"#);
+    /// responses.next();
+    /// assert!(!responses.has_content());
+    /// responses.next();
+    /// assert!(responses.has_content());
+    /// ```
+    pub fn has_content(&self) -> bool {
+        self.reader.has_content
+    }
 }
 
 impl Iterator for Responses<'_> {
