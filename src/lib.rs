@@ -78,6 +78,7 @@
 //! - `json`: tokens, finish reasons and failures from the answers and streams of OpenAI, Anthropic, Gemini, Ollama and others.
 //! - `http`: the headers `traceparent` and `baggage` of requests, and the rate limits in the headers of answers.
 //! - `reqwest`: [`ClassifyError`] for `reqwest::Error`.
+//! - `reqwest-middleware`, `tower`, `async-openai`: the module `http_layer`, which records all LLM requests of such a client.
 //! - `testing`: a test kit that captures what a piece of code records.
 //!
 //! The minimum Rust version is 1.91.
@@ -109,6 +110,8 @@ mod error_type;
 mod file;
 mod finish;
 mod fork;
+#[cfg(feature = "_http-layer")]
+pub mod http_layer;
 #[cfg(feature = "install")]
 mod install;
 #[cfg(feature = "json")]

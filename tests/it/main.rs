@@ -9,6 +9,8 @@ mod catalog;
 mod documents;
 #[cfg(feature = "install")]
 mod exporter;
+#[cfg(all(feature = "async-openai", feature = "reqwest-middleware", feature = "testing", feature = "tower"))]
+mod http_layer;
 #[cfg(feature = "install")]
 mod install;
 #[cfg(all(feature = "json", feature = "testing"))]

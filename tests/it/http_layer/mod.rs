@@ -1,0 +1,5 @@
+//! The HTTP layer: what it recognises, what it records, and that nothing that passes is changed.
+
+mod ends;
+mod recognition;
+mod scripted;
