@@ -101,7 +101,11 @@ impl Metric {
     /// `llm.duration` is in seconds, but its family is called `llm_duration`: a recorder that knew the unit would append it.
     #[cfg(feature = "install")]
     pub(crate) fn describe(&self, recorder: &dyn Recorder) {
-        let (name, description) = (KeyName::from_const_str(self.name), SharedString::const_str(self.description));
+        let name = KeyName::from_const_str(self.whole_number_name());
+        let description = match self.whole_number_name() == self.name {
+            true => SharedString::const_str(self.description),
+            false => SharedString::from(format!("{} In billionths of a dollar.", self.description)),
+        };
         let unit = self.prometheus.ends_with("_seconds").then_some(Unit::Seconds);
         match self.kind {
             MetricKind::Counter => recorder.describe_counter(name, unit, description),
@@ -110,22 +114,51 @@ impl Metric {
         }
     }
 
-    /// Returns the key of the series with these label values, which are in the order of [`labels`](Self::labels).
-    pub(crate) fn key<const N: usize>(&self, values: [SharedString; N]) -> Key {
-        let labels = self.labels.iter().zip(values).map(|(name, value)| Label::new(*name, value));
-        Key::from_parts(self.name, labels.collect::<Vec<_>>())
+    /// Returns the name under which a counter is recorded as `metrics` has them, in whole numbers: billionths of a dollar.
+    pub(crate) const fn whole_number_name(&self) -> &'static str {
+        match self.name.as_bytes() {
+            b"llm.cost" => "llm.cost.nano_usd",
+            b"llm.task.cost" => "llm.task.cost.nano_usd",
+            _ => self.name,
+        }
     }
 
-    /// Returns how many decimals a counter has: 6 if it counts seconds, else 0.
+    /// Returns the name of its family on a page of whole numbers.
+    #[cfg(feature = "install")]
+    pub(crate) const fn whole_number_family(&self) -> &'static str {
+        match self.name.as_bytes() {
+            b"llm.cost" => "llm_cost_nano_usd_total",
+            b"llm.task.cost" => "llm_task_cost_nano_usd_total",
+            _ => self.prometheus,
+        }
+    }
+
+    /// Returns the key of the series with these label values, which are in the order of [`labels`](Self::labels), for any recorder.
+    pub(crate) fn key<const N: usize>(&self, values: [SharedString; N]) -> Key {
+        let labels = self.labels.iter().zip(values).map(|(name, value)| Label::new(*name, value));
+        Key::from_parts(self.whole_number_name(), labels.collect::<Vec<_>>())
+    }
+
+    /// Returns how many decimals a counter has: 6 if it counts seconds, 9 if it counts US dollars, else 0.
     #[cfg(feature = "install")]
     pub(crate) fn decimals(&self) -> u8 {
-        if self.kind == MetricKind::Counter && self.unit == "s" { 6 } else { 0 }
+        match (self.kind, self.unit) {
+            (MetricKind::Counter, "s") => 6,
+            (MetricKind::Counter, "USD") => 9,
+            _ => 0,
+        }
     }
 
     /// Whether its values are read from the system when a snapshot is taken.
     #[cfg(feature = "install")]
     pub(crate) fn is_of_process(&self) -> bool {
         self.name.starts_with("process.")
+    }
+
+    /// Whether it is one of tasks or tools.
+    #[cfg(feature = "install")]
+    pub(crate) fn is_of_tasks(&self) -> bool {
+        self.name.starts_with("llm.task.") || self.name.starts_with("llm.tool.")
     }
 
     /// Whether it has series for each provider and model.
@@ -135,10 +168,10 @@ impl Metric {
     }
 }
 
-/// Finds a metric by its name in code.
+/// Finds a metric by its name in code, or by that of its whole numbers.
 #[cfg(feature = "install")]
 pub(crate) fn find(name: &str) -> Option<&'static Metric> {
-    METRICS.iter().find(|metric| metric.name == name)
+    METRICS.iter().find(|metric| metric.name == name || metric.whole_number_name() == name)
 }
 
 /// Returns the index of a metric in [`METRICS`].
@@ -148,6 +181,12 @@ pub(crate) fn place(metric: &Metric) -> usize {
 }
 
 const PAIR: &[&str] = &["provider", "model"];
+
+const TASK: &[&str] = &["task", "kind", "nested"];
+
+/// From a tenth of a second to two hours: a task makes one call or hundreds.
+const TASK_DURATIONS: &[f64] =
+    &[0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0];
 
 /// Bucket bounds of the OpenTelemetry GenAI conventions v1.41.1, and three more doublings, since a call may take ten minutes.
 const DURATIONS: &[f64] =
@@ -227,6 +266,42 @@ catalog! {
     RATE_LIMIT: Experimental Gauge "llm.ratelimit.limit" = "llm_ratelimit_limit" "" &["provider", "model", "kind"], &[];
     /// What is left of it, likewise.
     RATE_LIMIT_REMAINING: Experimental Gauge "llm.ratelimit.remaining" = "llm_ratelimit_remaining" "" &["provider", "model", "kind"], &[];
+    /// What calls have cost in US dollars, as far as it is known.
+    COST: Experimental Counter "llm.cost" = "llm_cost_usd_total" "USD" &["provider", "model", "outcome"], &[];
+    /// Calls whose cost was looked up, by where it came from; `missing` and `partial` are not in the cost, or not whole.
+    COST_LOOKUPS: Experimental Counter "llm.cost.lookups" = "llm_cost_lookups_total" "" &["provider", "model", "status"], &[];
+    /// The price of a million tokens in US dollars, when a call was last priced.
+    PRICE: Experimental Gauge "llm.price" = "llm_price_usd_per_million_tokens" "" &["provider", "model", "kind"], &[];
+    /// What a budget allows in a day, in US dollars.
+    BUDGET_LIMIT: Experimental Gauge "llm.budget.limit" = "llm_budget_limit_usd" "USD" &["budget"], &[];
+    /// What this process has spent of a budget today (UTC), in US dollars.
+    BUDGET_SPENT: Experimental Gauge "llm.budget.spent" = "llm_budget_spent_usd" "USD" &["budget"], &[];
+    /// Runs of tasks that ended, whatever the outcome.
+    TASK_RUNS: Experimental Counter "llm.task.runs" = "llm_task_runs_total" "" TASK, &[];
+    /// Runs of tasks that did not succeed.
+    TASK_ERRORS: Experimental Counter "llm.task.errors" = "llm_task_errors_total" "" &["task", "kind", "nested", "error_type"], &[];
+    /// Time from the start of a run to its end, every outcome.
+    TASK_DURATION: Experimental Histogram "llm.task.duration" = "llm_task_duration_seconds" "s" TASK, TASK_DURATIONS;
+    /// Runs that have started and not ended.
+    TASK_IN_FLIGHT: Experimental Gauge "llm.task.in_flight" = "llm_task_in_flight" "" TASK, &[];
+    /// Unix time of the last run that succeeded.
+    TASK_LAST_SUCCESS: Experimental Gauge "llm.task.last_success_timestamp" = "llm_task_last_success_timestamp_seconds" "s" TASK, &[];
+    /// Calls that ended inside a task; with `nested="false"` each call counts once.
+    TASK_CALLS: Experimental Counter "llm.task.calls" = "llm_task_calls_total" "" TASK, &[];
+    /// Tokens of these calls, prompt and completion.
+    TASK_TOKENS: Experimental Counter "llm.task.tokens" = "llm_task_tokens_total" "" TASK, &[];
+    /// What these calls have cost in US dollars, as far as it is known.
+    TASK_COST: Experimental Counter "llm.task.cost" = "llm_task_cost_usd_total" "USD" TASK, &[];
+    /// Tool calls that ended inside a task.
+    TASK_TOOL_CALLS: Experimental Counter "llm.task.tool_calls" = "llm_task_tool_calls_total" "" TASK, &[];
+    /// Tool calls that a run of the task had made before with equal arguments.
+    TASK_REPEATED_TOOL_CALLS: Experimental Counter "llm.task.repeated_tool_calls" = "llm_task_repeated_tool_calls_total" "" TASK, &[];
+    /// Tool calls that ended, whatever the outcome.
+    TOOL_CALLS: Experimental Counter "llm.tool.calls" = "llm_tool_calls_total" "" &["tool"], &[];
+    /// Tool calls that did not succeed.
+    TOOL_ERRORS: Experimental Counter "llm.tool.errors" = "llm_tool_errors_total" "" &["tool", "error_type"], &[];
+    /// Time from the start of a tool call to its end, every outcome.
+    TOOL_DURATION: Experimental Histogram "llm.tool.duration" = "llm_tool_duration_seconds" "s" &["tool"], DURATIONS;
     /// Constant 1; who exports this page, as OpenTelemetry's rules for Prometheus have it.
     TARGET_INFO: Stable Gauge "target_info" = "target_info" "" &["service_name", "service_version", "service_instance_id"], &[];
     /// Constant 1; the version of botticelli_obs.

@@ -11,14 +11,16 @@ use metrics::{Key, KeyName, Recorder, SharedString};
 
 use crate::catalog::METADATA;
 #[cfg(feature = "install")]
-use crate::store::Store as Own;
+pub(crate) use crate::store::Store as Own;
 #[cfg(not(feature = "install"))]
-use no_store::Own;
+pub(crate) use no_store::Own;
 
 /// What stands for the recorder of this crate where it has none.
 #[cfg(not(feature = "install"))]
 mod no_store {
     use std::sync::Arc;
+
+    use metrics::{Recorder, SharedString};
 
     use crate::series::{Finished, PairSeries, Series};
 
@@ -38,6 +40,18 @@ mod no_store {
         }
 
         pub(crate) fn is_closed(&self) -> bool {
+            match *self {}
+        }
+
+        pub(crate) fn recorder(&self) -> &dyn Recorder {
+            match *self {}
+        }
+
+        pub(crate) fn task_labels(&self, _: &str, _: &str) -> [SharedString; 2] {
+            match *self {}
+        }
+
+        pub(crate) fn tool_label(&self, _: &str) -> SharedString {
             match *self {}
         }
     }

@@ -73,6 +73,7 @@
 //! - `otlp-tls`: `https://` endpoints for either, with the system's roots or `OTEL_EXPORTER_OTLP_CERTIFICATE`.
 //! - `otlp-metrics`: push of metrics by OTLP. It includes gRPC; `otlp-http` adds HTTP.
 //! - `process`: CPU time, memory, file descriptors, threads and start time of the process on the page, on Linux.
+//! - `prices`: `PriceBook`, by which calls are priced.
 //! - `cli`: the program `botticelli-obs`, and the module `doctor`.
 //! - `macros`, default: `#[llm_call]`.
 //! - `json`: tokens, finish reasons and failures from the answers and streams of OpenAI, Anthropic, Gemini, Ollama and others.
@@ -102,6 +103,7 @@ mod catalog;
 #[cfg(feature = "_otlp")]
 mod cause;
 mod client_error;
+mod cost;
 mod current;
 #[cfg(feature = "cli")]
 pub mod doctor;
@@ -123,6 +125,8 @@ mod operation;
 #[cfg(feature = "install")]
 mod otlp;
 mod outcome;
+#[cfg(feature = "prices")]
+mod price;
 #[cfg(feature = "http")]
 pub mod propagation;
 mod provider;
@@ -139,11 +143,14 @@ mod snapshot;
 #[cfg(feature = "install")]
 mod spans;
 #[cfg(feature = "install")]
+mod spend;
+#[cfg(feature = "install")]
 mod store;
 #[cfg(feature = "install")]
 pub mod subscriber;
 #[cfg(feature = "install")]
 mod summary;
+mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "install")]
@@ -177,12 +184,17 @@ pub use metrics::{
     describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 pub use outcome::{LlmResponse, Outcome};
+#[cfg(feature = "prices")]
+pub use price::{Price, PriceBook, PriceError};
 #[cfg(feature = "http")]
 pub use rate_limits::{RateLimit, RateLimits};
 pub use record::declare;
 #[cfg(feature = "install")]
 #[doc(hidden)]
 pub use subscriber::{Layer, Registry};
+pub use task::{
+    ClassifyResult, CurrentTask, LlmTask, LlmTaskBuilder, LlmToolCall, LlmToolCallBuilder, ObserveRun, TaskScope,
+};
 pub use tracing;
 pub use usage::Usage;
 pub use word::ParseError;
@@ -194,6 +206,7 @@ pub use {
     otlp::OtlpProtocol,
     spans::Sampler,
     spans::logs::LogFormat,
+    spend::{Budget, BudgetExceeded, BudgetStatus, Spend},
     store::MetricsRecorder,
     summary::{ModelSummary, Summary},
 };

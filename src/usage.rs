@@ -30,13 +30,14 @@ pub struct Usage {
     completion: u64,
     cache_read: u64,
     cache_write: u64,
+    cache_write_1h: u64,
     reasoning: u64,
 }
 
 impl Usage {
     /// Creates a usage of `prompt` and `completion` tokens.
     pub const fn new(prompt: u64, completion: u64) -> Self {
-        Self { prompt, completion, cache_read: 0, cache_write: 0, reasoning: 0 }
+        Self { prompt, completion, cache_read: 0, cache_write: 0, cache_write_1h: 0, reasoning: 0 }
     }
 
     /// Sets how many of the prompt tokens were read from a cache. Defaults to 0.
@@ -50,6 +51,14 @@ impl Usage {
     #[must_use]
     pub const fn with_cache_write(mut self, tokens: u64) -> Self {
         self.cache_write = tokens;
+        self
+    }
+
+    /// Sets how many of the tokens written to a cache are kept there for an hour, which costs more with some providers. They are a part
+    /// of those of [`with_cache_write`](Self::with_cache_write). Defaults to 0.
+    #[must_use]
+    pub const fn with_cache_write_1h(mut self, tokens: u64) -> Self {
+        self.cache_write_1h = tokens;
         self
     }
 
@@ -80,6 +89,11 @@ impl Usage {
         self.cache_write
     }
 
+    /// Returns the prompt tokens written to a cache for an hour.
+    pub const fn cache_write_1h(&self) -> u64 {
+        self.cache_write_1h
+    }
+
     /// Returns the completion tokens spent on reasoning.
     pub const fn reasoning(&self) -> u64 {
         self.reasoning
@@ -100,6 +114,7 @@ impl Usage {
             completion: or(self.completion, other.completion),
             cache_read: or(self.cache_read, other.cache_read),
             cache_write: or(self.cache_write, other.cache_write),
+            cache_write_1h: or(self.cache_write_1h, other.cache_write_1h),
             reasoning: or(self.reasoning, other.reasoning),
         }
     }
@@ -107,7 +122,7 @@ impl Usage {
     /// Returns the bitwise OR of all fields. It has no bit above the highest bit of the largest field.
     #[inline]
     pub(crate) const fn bits(&self) -> u64 {
-        self.prompt | self.completion | self.cache_read | self.cache_write | self.reasoning
+        self.prompt | self.completion | self.cache_read | self.cache_write | self.cache_write_1h | self.reasoning
     }
 
     /// Whether any of the tokens were cached or spent on reasoning.
@@ -126,6 +141,7 @@ impl Add for Usage {
             completion: self.completion.saturating_add(more.completion),
             cache_read: self.cache_read.saturating_add(more.cache_read),
             cache_write: self.cache_write.saturating_add(more.cache_write),
+            cache_write_1h: self.cache_write_1h.saturating_add(more.cache_write_1h),
             reasoning: self.reasoning.saturating_add(more.reasoning),
         }
     }
@@ -138,10 +154,11 @@ mod tests {
     #[test]
     fn each_field_of_a_sum_is_capped() {
         let most = Usage::new(u64::MAX, u64::MAX).with_cache_read(u64::MAX).with_cache_write(u64::MAX);
-        let most = most.with_reasoning(u64::MAX);
+        let most = most.with_cache_write_1h(u64::MAX).with_reasoning(u64::MAX);
         assert_eq!(most + most, most);
-        let one = Usage::new(1, 2).with_cache_read(3).with_cache_write(4).with_reasoning(5);
-        assert_eq!(one + one, Usage::new(2, 4).with_cache_read(6).with_cache_write(8).with_reasoning(10));
+        let one = Usage::new(1, 2).with_cache_read(3).with_cache_write(4).with_cache_write_1h(2).with_reasoning(5);
+        let two = Usage::new(2, 4).with_cache_read(6).with_cache_write(8).with_cache_write_1h(4).with_reasoning(10);
+        assert_eq!(one + one, two);
         assert_eq!(one + Usage::default(), one);
     }
 }

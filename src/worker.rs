@@ -202,7 +202,7 @@ pub(crate) async fn apart<T: Send + 'static>(name: &str, work: impl FnOnce() -> 
 }
 
 /// Runs `work` on a new thread, or on this one if there is none to be had.
-fn start_apart(name: &str, work: impl FnOnce() + Send + 'static) {
+pub(crate) fn start_apart(name: &str, work: impl FnOnce() + Send + 'static) {
     // Shared, since a thread that can't be started drops what it was given.
     let work = Arc::new(Mutex::new(Some(work)));
     let run = |work: &Mutex<Option<_>>| {

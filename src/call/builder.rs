@@ -13,6 +13,7 @@ use super::nesting::{Frame, Identity};
 use super::{Live, LlmCall, TARGET, span};
 use crate::operation::Operation;
 use crate::series::Series;
+use crate::task::Task;
 use crate::{current, provider, record};
 
 /// The operation of a call that is told no other: the conventions' word for a conversation with a model.
@@ -134,18 +135,24 @@ impl<'a> LlmCallBuilder<'a> {
     }
 
     pub(super) fn start_live(&self) -> LlmCall {
-        if !self.independent
-            && Frame::is_inside_a_call()
-            && let Some(whole) = Frame::enclosing(self.names())
-        {
-            return self.start_part(whole);
+        let mut task = None;
+        if Frame::is_inside_any() {
+            if !self.independent
+                && let Some(whole) = Frame::enclosing(self.names())
+            {
+                return self.start_part(whole);
+            }
+            task = Frame::current_task();
         }
         let series = record::current_series(self.provider, self.model);
-        let span = if spans_are_off() { Span::none() } else { span::open(|| self.span()) };
+        let span = if spans_are_off() { Span::none() } else { span::open(|| self.span(task.as_deref())) };
         if series.is_none() && span.is_disabled() {
             return LlmCall { live: None };
         }
-        let call = self.live(series, span);
+        let mut call = self.live(series, span);
+        if let (Some(live), Some(task)) = (&mut call.live, task) {
+            live.task = Some(task);
+        }
         // Last: a call that is in flight has an end, also if a recorder panics now.
         if let Some(series) = call.live.as_ref().and_then(|live| live.series.as_ref()) {
             series.start();
@@ -215,9 +222,10 @@ impl<'a> LlmCallBuilder<'a> {
     }
 
     #[cold]
-    fn span(&self) -> Span {
+    fn span(&self, task: Option<&Task>) -> Span {
         let (operation, model) = (self.operation, self.model);
         let name = span::Name([operation, model]);
+        let ids = task.map(|task| &task.ids);
         let span = tracing::info_span!(
             target: TARGET,
             "llm_call",
@@ -231,6 +239,8 @@ impl<'a> LlmCallBuilder<'a> {
             gen_ai.request.temperature = self.temperature,
             gen_ai.request.top_p = self.top_p,
             gen_ai.request.stream = self.streaming.then_some(true),
+            gen_ai.conversation.id = ids.and_then(|ids| ids.conversation.as_deref()),
+            gen_ai.agent.name = ids.and_then(|ids| ids.agent.as_deref()),
             server.address = self.server.map(|(address, _)| address),
             server.port = self.server.map(|(_, port)| i64::from(port)),
             gen_ai.response.model = field::Empty,
@@ -242,6 +252,7 @@ impl<'a> LlmCallBuilder<'a> {
             gen_ai.usage.cache_read.input_tokens = field::Empty,
             gen_ai.usage.cache_creation.input_tokens = field::Empty,
             gen_ai.usage.reasoning.output_tokens = field::Empty,
+            gen_ai.usage.cost = field::Empty,
             error.type = field::Empty,
             http.response.status_code = field::Empty,
             botticelli.error.code = field::Empty,
@@ -264,8 +275,8 @@ fn spans_are_off() -> bool {
     OFF_IS_NOTHING.load(Ordering::Relaxed) && LevelFilter::current() < LevelFilter::INFO
 }
 
-/// Whether a call that starts now does nothing. Says so of nothing else, and not of every call that does nothing.
+/// Whether a call, task or tool call that starts now does nothing. Says so of nothing else, and not of every call that does nothing.
 #[inline]
 pub(crate) fn is_inert() -> bool {
-    current::is_none() && spans_are_off() && !Frame::is_inside_a_call()
+    current::is_none() && spans_are_off() && !Frame::is_inside_any()
 }

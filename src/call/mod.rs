@@ -7,7 +7,7 @@ mod builder;
 mod inside;
 mod nesting;
 mod observe;
-mod span;
+pub(crate) mod span;
 mod stream;
 
 use std::cell::Cell;
@@ -18,19 +18,21 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
+use crate::cost::{self, Bill, Billing, CallCost, CostOutcome, CostStatus};
 use crate::error_type::ErrorType;
 use crate::finish::FinishReasons;
 use crate::operation::Operation;
-use crate::series::{CallEnd, Series};
+use crate::series::{CallEnd, Series, is_plausible};
+use crate::task::Task;
 use crate::usage::Usage;
 
 use answer::Answer;
 pub use attempt::{Attempt, ObserveAttempt};
 pub use builder::LlmCallBuilder;
-#[cfg(feature = "_http-layer")]
 pub(crate) use builder::is_inert;
 pub use inside::{CurrentCall, Scope, Wait};
-use nesting::{Frame, Identity};
+use nesting::Identity;
+pub(crate) use nesting::{Frame, FrameGuard};
 pub use observe::{Observe, ObserveWith};
 pub use stream::{ObserveStream, ObserveStreamWith, ObservedStream, ObservedStreamWith};
 
@@ -102,6 +104,8 @@ struct Live {
     last_chunk: Option<Instant>,
     /// `None` of a chat whose names are those of its lasting series.
     identity: Option<Identity>,
+    /// The innermost task around it.
+    task: Option<Arc<Task>>,
     /// Made when something runs inside the call.
     frame: Option<Arc<Frame>>,
     facts: Facts,
@@ -123,6 +127,7 @@ struct Facts {
     response_id: Option<Box<str>>,
     /// What the HTTP answer to the last request has said, if it has failed.
     answer: Option<Box<Answer>>,
+    billing: Option<Box<Billing>>,
 }
 
 impl Facts {
@@ -137,6 +142,7 @@ impl Facts {
         self.response_model = None;
         self.response_id = None;
         self.answer = None;
+        self.billing = None;
     }
 
     /// Adds those of a later try: tokens add up, of everything else the last word counts.
@@ -153,6 +159,10 @@ impl Facts {
         self.response_model = later.response_model.or(self.response_model.take());
         self.response_id = later.response_id.or(self.response_id.take());
         self.answer = later.answer;
+        match (&mut self.billing, later.billing) {
+            (Some(billing), Some(later)) => billing.add(*later),
+            (billing, later) => *billing = billing.take().or(later),
+        }
     }
 
     /// Fills what is missing from those of inner calls.
@@ -171,6 +181,10 @@ impl Facts {
         self.response_model = self.response_model.take().or(inner.response_model);
         self.response_id = self.response_id.take().or(inner.response_id);
         self.answer = self.answer.take().or(inner.answer);
+        match (&mut self.billing, inner.billing) {
+            (Some(billing), Some(inner)) => billing.fill_from(*inner),
+            (billing, inner) => *billing = billing.take().or(inner),
+        }
     }
 
     fn answer(&mut self) -> &mut Answer {
@@ -183,7 +197,7 @@ impl LlmCall {
     ///
     /// Both become labels, so neither may hold ids or a user's text. They are anything that is `AsRef<str>`, here as everywhere.
     pub fn start(provider: impl AsRef<str>, model: impl AsRef<str>) -> Self {
-        if builder::is_inert() { Self { live: None } } else { Self::builder(&provider, &model).start_live() }
+        if is_inert() { Self { live: None } } else { Self::builder(&provider, &model).start_live() }
     }
 
     /// Returns a builder, for what else is known of the call before it starts.
@@ -290,6 +304,33 @@ impl LlmCall {
         }
     }
 
+    /// Records what the call has cost in US dollars, as the provider says. It comes before any price; again replaces what was recorded
+    /// before. A cost that is negative or more than a million dollars is not counted, but in `botticelli_obs_invalid_samples_total`.
+    pub fn record_cost(&mut self, usd: f64) {
+        if let Some(billing) = self.billing() {
+            billing.cost = Some(usd);
+        }
+    }
+
+    /// Records the tier by which the provider has served the call, as its answer says, such as `flex` or `priority`: its price may
+    /// depend on it.
+    pub fn record_service_tier(&mut self, tier: &str) {
+        if let Some(billing) = self.billing() {
+            billing.service_tier = Some(tier.into());
+        }
+    }
+
+    /// Records that the call was a part of a batch, which most providers serve at a lower price.
+    pub fn record_batch(&mut self) {
+        if let Some(billing) = self.billing() {
+            billing.is_batch = true;
+        }
+    }
+
+    fn billing(&mut self) -> Option<&mut Billing> {
+        self.facts().map(|facts| &mut **facts.billing.get_or_insert_with(Box::default))
+    }
+
     /// The usage as recorded up to now.
     #[cfg(feature = "json")]
     pub(crate) fn usage(&self) -> Option<Usage> {
@@ -372,6 +413,7 @@ impl Live {
             started,
             last_chunk: None,
             identity: None,
+            task: None,
             frame: None,
             facts: Facts::default(),
             deadline: None,
@@ -396,6 +438,7 @@ impl Live {
         }
         self.last_chunk = None;
         self.identity = None;
+        self.task = None;
         self.frame = None;
         self.facts.clear();
     }
@@ -428,9 +471,13 @@ impl Live {
     fn record_end(&mut self) {
         // Measured once: the span lasts as long as the sample says.
         let elapsed = self.started.elapsed();
+        let cost = if cost::are_prices_on() || self.facts.billing.is_some() { self.cost() } else { None };
         let trace = if self.span.is_disabled() {
             None
         } else {
+            if let Some(known) = cost.and_then(|cost| cost.known()) {
+                span::cost(&self.span, cost::usd(known));
+            }
             span::end(mem::replace(&mut self.span, Span::none()), &self.facts, elapsed)
         };
         let facts = &self.facts;
@@ -446,6 +493,44 @@ impl Live {
                 trace,
             });
         }
+        if let (Some(cost), Some(series)) = (&cost, &self.series) {
+            series.cost(cost);
+        }
+        if let Some(task) = &self.task {
+            self.add_to(task, cost);
+        }
+    }
+
+    /// Counts the call for the tasks around it.
+    #[cold]
+    fn add_to(&self, task: &Task, cost: Option<CallCost>) {
+        let usage = self.facts.usage.filter(is_plausible);
+        task.add_call(usage.map_or(0, |usage| usage.total()), cost.and_then(|cost| cost.known()));
+    }
+
+    /// Returns what the call has cost: the provider's figure, or else by the prices of the recorder.
+    #[cold]
+    fn cost(&self) -> Option<CallCost> {
+        let Facts { usage, error, response_model, billing, .. } = &self.facts;
+        let billing = billing.as_deref();
+        let figure = billing.and_then(|billing| billing.cost);
+        let outcome = CostOutcome::of(*error);
+        if let Some(nano_usd) = figure.and_then(cost::nano_usd) {
+            return Some(CallCost { status: CostStatus::Provider, nano_usd, outcome, has_invalid_figure: false });
+        }
+        let bill = Bill {
+            usage: *usage,
+            response_model: response_model.as_deref(),
+            service_tier: billing.and_then(|billing| billing.service_tier.as_deref()),
+            is_batch: billing.is_some_and(|billing| billing.is_batch),
+            error: *error,
+        };
+        let priced = self.series.as_ref().and_then(|series| series.price(&bill));
+        if figure.is_none() {
+            return priced;
+        }
+        let missing = CallCost { status: CostStatus::Missing, nano_usd: 0, outcome, has_invalid_figure: true };
+        Some(priced.map_or(missing, |priced| CallCost { has_invalid_figure: true, ..priced }))
     }
 
     /// Says why a call is dropped that has neither finished nor failed.

@@ -2,7 +2,7 @@
 //!
 //! A driver may implement its stream by calling its own `generate`, and a decorator may wrap a driver that records calls itself.
 //! A call inside another one of the same provider, model and operation is therefore a part of it. Only code in the same task
-//! counts as inside.
+//! counts as inside. The tasks of [`crate::task`] stand in the same chain, and the calls inside count for them.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -19,9 +19,10 @@ use super::{Facts, span};
 use crate::label::clean_pair_name;
 use crate::lock::unpoisoned;
 use crate::series::Series;
+use crate::task::Task;
 
 thread_local! {
-    /// The innermost call whose code is running on this thread. It is empty when the thread ends; without a destructor it can be
+    /// The innermost call or task whose code is running on this thread. It is empty when the thread ends; without a destructor it can be
     /// used even then.
     static CURRENT: ManuallyDrop<RefCell<Option<Arc<Frame>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
@@ -94,9 +95,11 @@ impl Identity {
     }
 }
 
-/// A call, as seen by the code that runs inside it.
-pub(super) struct Frame {
+/// A call or a task, as seen by the code that runs inside it.
+pub(crate) struct Frame {
     identity: Identity,
+    /// The innermost task, this one included.
+    task: Option<Arc<Task>>,
     parent: Option<Arc<Frame>>,
     /// The call of which it is a part, with the series and the span.
     whole: Option<Arc<Frame>>,
@@ -106,7 +109,7 @@ pub(super) struct Frame {
     is_attempt: bool,
     /// How many attempts a call has had, or how many were started inside an attempt.
     attempts: AtomicU32,
-    /// The facts of inner calls; `None` after the call has ended.
+    /// The facts of inner calls; `None` after the call has ended, and of a task.
     inner_facts: Mutex<Option<Facts>>,
 }
 
@@ -132,9 +135,12 @@ impl Frame {
     }
 
     fn with(identity: Identity, whole: Option<Arc<Self>>) -> Self {
+        let parent = Self::innermost();
+        let task = parent.as_ref().and_then(|parent| parent.task.clone());
         Self {
             identity,
-            parent: CURRENT.with(|current| current.borrow().clone()),
+            task,
+            parent,
             whole,
             series: None,
             span: Span::none(),
@@ -142,6 +148,39 @@ impl Frame {
             attempts: AtomicU32::new(0),
             inner_facts: Mutex::new(Some(Facts::default())),
         }
+    }
+
+    /// Makes the frame of a task, or of a tool call in it. To those who look for a call it is one that has ended.
+    pub(crate) fn of_task(task: Arc<Task>) -> Arc<Self> {
+        Self::with_task(task, Self::innermost())
+    }
+
+    /// Makes the frame of a task for code that is not inside the current call.
+    pub(crate) fn of_task_alone(task: Arc<Task>) -> Arc<Self> {
+        Self::with_task(task, None)
+    }
+
+    fn with_task(task: Arc<Task>, parent: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self {
+            identity: Identity::new([""; 3]),
+            task: Some(task),
+            parent,
+            whole: None,
+            series: None,
+            span: Span::none(),
+            is_attempt: false,
+            attempts: AtomicU32::new(0),
+            inner_facts: Mutex::new(None),
+        })
+    }
+
+    fn innermost() -> Option<Arc<Self>> {
+        CURRENT.with(|current| current.borrow().clone())
+    }
+
+    /// Returns the innermost task in which the current code runs.
+    pub(crate) fn current_task() -> Option<Arc<Task>> {
+        CURRENT.with(|current| current.borrow().as_ref()?.task.clone())
     }
 
     /// Returns the innermost call that has not ended and in which the current code runs.
@@ -195,9 +234,9 @@ impl Frame {
         }
     }
 
-    /// Whether the current code runs inside any call.
+    /// Whether the current code runs inside any call or task.
     #[inline]
-    pub(super) fn is_inside_a_call() -> bool {
+    pub(super) fn is_inside_any() -> bool {
         CURRENT.with(|current| current.borrow().is_some())
     }
 
@@ -225,8 +264,8 @@ impl Frame {
         })
     }
 
-    /// Makes this call the enclosing one on this thread, until the guard is dropped.
-    pub(super) fn enter(self: &Arc<Self>) -> FrameGuard {
+    /// Makes this the enclosing call or task on this thread, until the guard is dropped.
+    pub(crate) fn enter(self: &Arc<Self>) -> FrameGuard {
         FrameGuard { outer: replace(Some(Arc::clone(self))) }
     }
 
@@ -266,9 +305,9 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// Restores the outer call when it is dropped.
+/// Restores the outer frame when it is dropped.
 #[must_use]
-pub(super) struct FrameGuard {
+pub(crate) struct FrameGuard {
     outer: Option<Arc<Frame>>,
 }
 

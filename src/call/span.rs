@@ -1,4 +1,4 @@
-//! The span of a call. What subscribers do with it is code of others: a panic there stays there.
+//! The spans of calls, tasks and tool calls. What subscribers do with it is code of others: a panic there stays there.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ use crate::series::TraceIds;
 use crate::thread_end;
 
 /// Makes a span, unless the subscriber panics, or would, because the thread is ending.
-pub(super) fn open(new: impl FnOnce() -> Span) -> Span {
+pub(crate) fn open(new: impl FnOnce() -> Span) -> Span {
     if thread_end::is_ending() {
         return Span::none();
     }
@@ -25,7 +25,7 @@ pub(super) fn open(new: impl FnOnce() -> Span) -> Span {
 }
 
 /// Enters a span until the guard is dropped.
-pub(super) fn enter(span: &Span) -> Option<Inside<'_>> {
+pub(crate) fn enter(span: &Span) -> Option<Inside<'_>> {
     if span.is_none() || thread_end::is_ending() {
         return None;
     }
@@ -35,7 +35,7 @@ pub(super) fn enter(span: &Span) -> Option<Inside<'_>> {
 }
 
 /// Leaves the span when it is dropped.
-pub(super) struct Inside<'a>(Option<Entered<'a>>);
+pub(crate) struct Inside<'a>(Option<Entered<'a>>);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
@@ -54,6 +54,12 @@ pub(super) fn first_chunk(span: &Span, elapsed: Duration) -> Option<TraceIds> {
         ids(span)
     };
     contained(record).flatten()
+}
+
+/// Records on a span what its call has cost, in US dollars.
+#[cold]
+pub(super) fn cost(span: &Span, usd: f64) {
+    contained(|| span.record("gen_ai.usage.cost", usd));
 }
 
 /// Records on a span what its call has learnt, ends it, and returns its ids.
@@ -85,8 +91,19 @@ pub(super) fn end_attempt(span: Span, facts: &attempt::Facts, is_replaced: bool,
     contained(end);
 }
 
+/// Records on the span of a task or a tool call whether it has failed, and ends it.
+#[cold]
+pub(crate) fn end_run(span: Span, error: Option<ErrorType>, elapsed: Duration) {
+    let end = || {
+        record_error(&span, error);
+        end_after(&span, elapsed);
+        drop(span);
+    };
+    contained(end);
+}
+
 /// Runs code of others; returns nothing if it panics.
-pub(super) fn contained<T>(code: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn contained<T>(code: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(code)).ok()
 }
 
@@ -186,8 +203,8 @@ fn end_after(_: &Span, _: Duration) -> Option<TraceIds> {
     None
 }
 
-/// The name of a span, by operation and model.
-pub(super) struct Name<'a>(pub(super) [&'a str; 2]);
+/// The name of a span: its operation, and the model, task or tool.
+pub(crate) struct Name<'a>(pub(crate) [&'a str; 2]);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

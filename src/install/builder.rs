@@ -7,8 +7,11 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::catalog::GenAiMetrics;
 use crate::otlp::OtlpProtocol;
+#[cfg(feature = "prices")]
+use crate::price::PriceBook;
 use crate::spans::Sampler;
 use crate::spans::logs::LogFormat;
+use crate::spend::Budget;
 use crate::store::ExtraRecorder;
 use crate::word::words;
 
@@ -108,6 +111,9 @@ pub struct Builder {
     pub(super) exporter_listener: bool,
     pub(super) exclude: Vec<String>,
     pub(super) genai: Vec<GenAiMetrics>,
+    #[cfg(feature = "prices")]
+    pub(super) prices: Option<PriceBook>,
+    pub(super) budgets: Vec<Budget>,
     pub(super) global_labels: Vec<(String, String)>,
     pub(super) models: Vec<(String, String)>,
     pub(super) layers: Vec<Box<dyn Layer<Registry> + Send + Sync>>,
@@ -271,6 +277,22 @@ impl Builder {
     /// Defaults to `BOTTICELLI_OBS_GENAI_METRICS` (`1.41`, `genai-0.1`, or both separated by a comma), then to none.
     pub fn with_genai_metrics(mut self, version: GenAiMetrics) -> Self {
         self.genai.push(version);
+        self
+    }
+
+    /// Sets the prices by which calls are priced. Defaults to `BOTTICELLI_OBS_PRICES`, which is `builtin`, `off` or the path of a file
+    /// as for [`PriceBook::from_file`], then to none: calls have a cost only where the provider's answer says it.
+    ///
+    /// The built-in table is decoded here once, which takes some 30 ms.
+    #[cfg(feature = "prices")]
+    pub fn with_prices(mut self, prices: PriceBook) -> Self {
+        self.prices = Some(prices);
+        self
+    }
+
+    /// Adds a budget, which counts the cost of all calls from now on and is on the page.
+    pub fn add_budget(mut self, budget: &Budget) -> Self {
+        self.budgets.push(budget.clone());
         self
     }
 

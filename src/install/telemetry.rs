@@ -8,6 +8,7 @@ use super::error::FlushError;
 use super::push;
 use crate::fork::Origin;
 use crate::snapshot::Snapshot;
+use crate::spend::{Ledger, Spend};
 use crate::summary::Summary;
 use crate::textfile::TextFile;
 use crate::worker::{DROP_TIMEOUT, deadline, wait_for};
@@ -58,6 +59,14 @@ impl Telemetry {
     /// ```
     pub fn summary(&self) -> Summary {
         Summary::of(&self.snapshot())
+    }
+
+    /// Returns what the calls of this process have cost, today and in all, as far as it is known; all zero without metrics.
+    pub fn spend(&self) -> Spend {
+        match &self.metrics {
+            Some(metrics) => metrics.recorder().shared().spend(),
+            None => Ledger::new(Vec::new()).spend(),
+        }
     }
 
     /// Exports all spans that have ended, and the metrics if they are pushed. Blocks this thread for at most `timeout`.
@@ -136,6 +145,7 @@ impl Telemetry {
             push.stop_by(deadline);
         }
         if let Some(metrics) = self.metrics.take() {
+            metrics.recorder().shared().call_budgets();
             metrics.stop_by(deadline);
         }
         error.into_result()

@@ -188,7 +188,7 @@ struct OnPage {
 
 /// Returns the name on the page for a metric of the catalogue. All other names are already those of the page.
 fn on_page(name: &str) -> Option<&'static str> {
-    catalog::find(name).map(|metric| metric.prometheus)
+    catalog::find(name).map(|metric| metric.whole_number_family())
 }
 
 fn key_on_page(key: &Key) -> Cow<'_, Key> {

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, NoopRecorder, Recorder, SharedString};
 
+#[cfg(feature = "install")]
+use super::PriceGauge;
 use super::{
-    CallEnd, Fact, Finished, LazyHistogram, LimitGauge, PairCounter, PairSeries, TOKEN_PARTS, TraceIds, is_plausible,
-    unix_time,
+    CallEnd, CostCounter, Fact, Finished, LazyHistogram, LimitGauge, PairCounter, PairSeries, TOKEN_PARTS, TraceIds,
+    is_plausible, unix_time,
 };
 use crate::catalog::{self, METADATA, Metric};
+use crate::cost::CallCost;
 use crate::error_type::ErrorType;
 use crate::operation::Operation;
 use crate::usage::Usage;
@@ -27,6 +30,14 @@ pub(crate) struct Handles {
     duration: OnceLock<Histogram>,
     lazy: [OnceLock<Histogram>; LazyHistogram::ALL.len()],
     rate_limits: OnceLock<Box<[OnceLock<Gauge>; LimitGauge::COUNT]>>,
+    costs: OnceLock<Box<CostHandles>>,
+}
+
+#[derive(Default)]
+struct CostHandles {
+    counters: [OnceLock<Counter>; CostCounter::COUNT],
+    #[cfg(feature = "install")]
+    prices: [OnceLock<Gauge>; PriceGauge::COUNT],
 }
 
 impl Handles {
@@ -40,6 +51,7 @@ impl Handles {
             duration: OnceLock::new(),
             lazy: [const { OnceLock::new() }; _],
             rate_limits: OnceLock::new(),
+            costs: OnceLock::new(),
         }
     }
 
@@ -174,6 +186,28 @@ impl Handles {
         })
     }
 
+    pub(crate) fn cost(&self, recorder: &dyn Recorder, cost: &CallCost) {
+        self.cost_counter(recorder, CostCounter::lookups(cost.status)).increment(1);
+        if let Some(nano_usd) = cost.known() {
+            self.cost_counter(recorder, CostCounter::cost(cost.outcome)).increment(nano_usd);
+        }
+    }
+
+    pub(crate) fn cost_counter(&self, recorder: &dyn Recorder, counter: CostCounter) -> &Counter {
+        let cells = self.costs.get_or_init(Box::default);
+        get_or_register(&cells.counters[counter.index()], || {
+            recorder.register_counter(&self.key(&counter.metric(), Some(counter.third().1)), &METADATA)
+        })
+    }
+
+    #[cfg(feature = "install")]
+    pub(crate) fn price(&self, recorder: &dyn Recorder, price: PriceGauge) -> &Gauge {
+        let cells = self.costs.get_or_init(Box::default);
+        get_or_register(&cells.prices[price.index()], || {
+            recorder.register_gauge(&self.key(&catalog::PRICE, Some(price.third().1)), &METADATA)
+        })
+    }
+
     fn gauge<'a>(&self, recorder: &dyn Recorder, cell: &'a OnceLock<Gauge>, metric: &Metric) -> &'a Gauge {
         get_or_register(cell, || recorder.register_gauge(&self.key(metric, None), &METADATA))
     }
@@ -234,6 +268,11 @@ impl PairSeries for Handles {
     /// Registered only now, since most programs never have one, with the recorder that is current now.
     fn rate_limit(&self, limit: LimitGauge, value: f64) {
         metrics::with_recorder(|recorder| self.rate_limit(recorder, limit).set(value));
+    }
+
+    /// Registered only now, likewise.
+    fn cost(&self, cost: &CallCost) {
+        metrics::with_recorder(|recorder| self.cost(recorder, cost));
     }
 
     fn record(&self, fact: &Fact) {

@@ -3,6 +3,7 @@
 //! Two things have them: the store of this crate, and any other `metrics` recorder, through [`Handles`]. Calls and macros see
 //! the trait [`PairSeries`] alone.
 
+mod cost;
 mod handles;
 
 use std::ops::Deref;
@@ -10,11 +11,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::catalog::{self, Metric};
+use crate::cost::{Bill, CallCost};
 use crate::error_type::ErrorType;
 use crate::finish::FINISH_REASONS;
 use crate::operation::Operation;
 use crate::usage::Usage;
 
+pub(crate) use cost::CostCounter;
+#[cfg(feature = "install")]
+pub(crate) use cost::PriceGauge;
 pub(crate) use handles::Handles;
 
 /// Where the calls of one provider and model are counted. Every method is quiet, and none may be called with a lock held.
@@ -43,6 +48,14 @@ pub(crate) trait PairSeries: Send + Sync {
     /// Records a rate limit that an answer has told.
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "without headers nobody tells limits"))]
     fn rate_limit(&self, limit: LimitGauge, value: f64);
+
+    /// Returns what a call costs by the prices of the recorder; `None` if it has no prices, or there is nothing to price.
+    fn price(&self, _: &Bill<'_>) -> Option<CallCost> {
+        None
+    }
+
+    /// Records the cost of a call that has ended.
+    fn cost(&self, cost: &CallCost);
 
     /// Records something that is known apart from any [`LlmCall`](crate::LlmCall).
     fn record(&self, fact: &Fact);

@@ -24,6 +24,9 @@ const MAX_DESCRIPTIONS: usize = 3 * MAX_NAMES;
 /// How many label sets a pair may have on average in a metric of the GenAI conventions.
 const SETS_OF_A_PAIR: usize = 16;
 
+/// How many label sets a task or a tool may have on average.
+const SETS_OF_A_TASK: usize = 16;
+
 /// How many label sets a metric about the crate itself may have. The crate needs a few of them, whatever bound the program sets.
 /// The others are for programs that record under the same name.
 const MAX_HEALTH_SERIES: usize = 1_000;
@@ -102,10 +105,15 @@ impl Admitted {
         };
         let bounds = Bounds::new(self.bounds.get(&sanitized(metric.name)).cloned().unwrap_or_default());
         let spelling = KeyName::from_const_str(metric.name);
+        let limit = match metric.is_of_tasks() {
+            // The names of tasks and tools are bounded, and have one label set for each kind and class of errors.
+            true => config.max_series.saturating_mul(SETS_OF_A_TASK),
+            false => MAX_HEALTH_SERIES,
+        };
         let family = Family {
             // The histograms of this crate are durations. Those of a program may have negative samples.
             lowest: 0.0,
-            ..Family::new(Arc::new(about), spelling, bounds, MAX_HEALTH_SERIES)
+            ..Family::new(Arc::new(about), spelling, bounds, limit)
         };
         let at = self.add(family);
         if metric.is_of_process() {

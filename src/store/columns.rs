@@ -35,6 +35,16 @@ impl Columns {
         counts.push(value);
     }
 
+    /// Appends a counter that is not one of [`PairCounter`].
+    pub(super) fn count(&mut self, metric: &Metric, labels: Labels, value: u64) {
+        if let Some(Family { labels: all, values: Values::Counters { counts, .. }, .. }) =
+            &mut self.families[place(metric)]
+        {
+            all.push(labels);
+            counts.push(value);
+        }
+    }
+
     pub(super) fn duration(&mut self, labels: &Arc<LabelSet>, counts: &[u64], sum: f64, exemplars: &Exemplars) {
         self.histogram(&catalog::DURATION, labels, |family| {
             family.push(counts, sum);

@@ -1,5 +1,6 @@
 //! The recorders that a program adds. Each gets everything that the store gets.
 
+use std::borrow::Cow;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
@@ -127,7 +128,8 @@ impl Extras {
 
     fn register<H>(&self, key: &Key, about: &About, register: impl Fn(&dyn Recorder, &Key) -> H) -> Vec<H> {
         let of = |extra: &ExtraRecorder| match extra.names {
-            Names::Code => register(&*extra.recorder, key),
+            Names::Code => register(&*extra.recorder, &in_whole_numbers(key)),
+            Names::Page if catalog::find(key.name()).is_some() => register(&*extra.recorder, &in_whole_numbers(key)),
             Names::Page => {
                 if !about.help.is_empty() {
                     extra.describe_family(about);
@@ -137,6 +139,16 @@ impl Extras {
             }
         };
         self.0.iter().map(of).collect()
+    }
+}
+
+/// Returns the key under which other recorders get a metric: those of the catalogue may have another name there.
+fn in_whole_numbers(key: &Key) -> Cow<'_, Key> {
+    match catalog::find(key.name()).map(|metric| metric.whole_number_name()) {
+        Some(name) if name != key.name() => {
+            Cow::Owned(Key::from_parts(name, key.labels().cloned().collect::<Vec<_>>()))
+        }
+        _ => Cow::Borrowed(key),
     }
 }
 
@@ -239,8 +251,8 @@ struct Filtered {
 
 impl Filtered {
     fn has(&self, name: &str) -> bool {
-        let on_page = catalog::find(name).map_or(name, |metric| metric.prometheus);
-        !self.exclude.iter().any(|pattern| pattern.matches(name) || pattern.matches(on_page))
+        let names = catalog::find(name).map_or([name; 2], |metric| [metric.name, metric.prometheus]);
+        !self.exclude.iter().any(|pattern| names.iter().any(|name| pattern.matches(name)))
     }
 }
 

@@ -8,8 +8,12 @@ use metrics::SharedString;
 
 use super::Store;
 use super::admitted::{Admitted, MAX_NAMES};
+use super::named::MAX_KINDS;
 use crate::catalog::{self, METADATA, METRICS, Metric, MetricKind};
 use crate::lock::unpoisoned;
+
+/// The label of kinds of tasks beyond the bound.
+const KINDS: &str = "llm_task_kind";
 
 /// What was logged, and what was passed to the added recorders.
 #[derive(Default)]
@@ -33,7 +37,10 @@ impl Store {
             let names = ("other".to_owned(), load(&self.refused_names));
             let counts = folded.chain([names]).filter(|(_, count)| *count > 0);
             // A metric of the program may be called `llm` or `other` too.
-            summed([("llm".to_owned(), self.pairs.folded())].into_iter().chain(counts))
+            let named = [("llm_task", &self.tasks), (KINDS, &self.kinds), ("llm_tool", &self.tools)];
+            let named = named.map(|(label, names)| (label.to_owned(), names.folded()));
+            let named = named.into_iter().filter(|(_, count)| *count > 0);
+            summed([("llm".to_owned(), self.pairs.folded())].into_iter().chain(named).chain(counts))
         } else if metric.name == catalog::INVALID_SAMPLES.name {
             let invalid = families.enumerate().map(|(at, (name, family))| {
                 let is_shown = at < METRICS.len() && family.about.kind == MetricKind::Histogram;
@@ -51,7 +58,16 @@ impl Store {
     /// Logs once for each metric that label sets were beyond its bound, or that its name was rejected, and passes the counts to the
     /// added recorders. It is called from time to time, because recording never logs.
     pub(crate) fn report(&self) {
+        self.ledger.publish(self);
+        self.call_budgets();
         let mut lines = Vec::new();
+        for pair in self.pairs.all().iter().filter(|pair| pair.has_to_tell_of_missing_cost()) {
+            lines.push(format!(
+                "the cost of calls to {} {} is unknown, since it has no price: add one by `PriceBook::with_price`, or a file by \
+                 BOTTICELLI_OBS_PRICES; llm_cost_lookups_total counts these calls",
+                pair.provider, pair.model
+            ));
+        }
         let mut forward = Vec::new();
         {
             let mut reported = unpoisoned(self.reported.lock());
@@ -68,11 +84,15 @@ impl Store {
                     }
                 } else if !reported.full.contains(metric) {
                     reported.full.push(metric.clone());
-                    lines.push(format!(
-                        "{metric} has more than {} label sets, and what is beyond is recorded as `other`: see which label takes \
-                         its values from users, or raise the bound by `Builder::with_max_series`",
-                        self.config.max_series
-                    ));
+                    lines.push(if metric == KINDS {
+                        format!("tasks have more than {MAX_KINDS} kinds, and further ones are recorded as `other`")
+                    } else {
+                        format!(
+                            "{metric} has more than {} label sets, and what is beyond is recorded as `other`: see which label \
+                             takes its values from users, or raise the bound by `Builder::with_max_series`",
+                            self.config.max_series
+                        )
+                    });
                 }
             }
             for rejection in &admitted.rejected[reported.rejected..] {

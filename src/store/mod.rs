@@ -15,6 +15,7 @@ mod health;
 mod histogram;
 mod label;
 mod name;
+mod named;
 mod pair;
 mod pairs;
 mod pattern;
@@ -34,8 +35,12 @@ use crate::catalog::{self, GenAiMetrics, METRICS, Metric, MetricKind};
 use crate::fork::Origin;
 use crate::label::clean_value;
 use crate::lock::unpoisoned;
+#[cfg(feature = "prices")]
+use crate::price::PriceBook;
 use crate::series::LazyHistogram;
 use crate::snapshot::{Family, LabelSet, Labels, Snapshot, Values};
+use crate::spend::{Budget, Ledger, Spend};
+use crate::worker;
 use admitted::{Admitted, Found};
 use columns::Columns;
 pub(crate) use fanout::ExtraRecorder;
@@ -44,6 +49,7 @@ pub(crate) use label::is_label_name;
 #[cfg(feature = "exporter")]
 pub(crate) use name::exposed;
 pub(crate) use name::{own, sanitized};
+use named::{MAX_KINDS, Names};
 use pair::{Pair, Shared};
 use pairs::Pairs;
 pub(crate) use pattern::Pattern;
@@ -66,6 +72,9 @@ pub(crate) struct Config {
     pub(crate) has_exemplars: bool,
     /// The versions of the GenAI conventions whose metrics are recorded, too; each once.
     pub(crate) genai: Vec<GenAiMetrics>,
+    pub(crate) budgets: Vec<Budget>,
+    #[cfg(feature = "prices")]
+    pub(crate) prices: Option<Arc<PriceBook>>,
 }
 
 impl Default for Config {
@@ -77,6 +86,9 @@ impl Default for Config {
             exclude: Vec::new(),
             has_exemplars: true,
             genai: Vec::new(),
+            budgets: Vec::new(),
+            #[cfg(feature = "prices")]
+            prices: None,
         }
     }
 }
@@ -100,6 +112,16 @@ impl Config {
         self.genai.iter().flat_map(|version| version.metrics())
     }
 
+    #[cfg(feature = "prices")]
+    fn has_prices(&self) -> bool {
+        self.prices.is_some()
+    }
+
+    #[cfg(not(feature = "prices"))]
+    fn has_prices(&self) -> bool {
+        false
+    }
+
     fn is_excluded(&self, metric: &Metric) -> bool {
         self.exclude.iter().any(|pattern| pattern.matches(metric.name) || pattern.matches(metric.prometheus))
     }
@@ -111,11 +133,15 @@ pub(crate) struct Store {
     pairs: Pairs,
     shared: Arc<Shared>,
     extras: Extras,
+    tasks: Names,
+    kinds: Names,
+    tools: Names,
+    ledger: Arc<Ledger>,
     /// How many times a name beyond the bound was looked up.
     refused_names: AtomicU64,
     reported: health::Reports,
     is_closed: AtomicBool,
-    /// Whether it is open, and there are neither added recorders nor metrics of the GenAI conventions.
+    /// Whether it is open, and there are neither added recorders, nor metrics of the GenAI conventions, nor prices.
     is_simple: AtomicBool,
     origin: Origin,
 }
@@ -148,10 +174,19 @@ impl Store {
             let (bounds, invalid) = (family.bounds.clone(), Arc::clone(&family.invalid));
             pair::About { bounds, invalid, is_excluded: config.is_excluded(metric) }
         };
+        let ledger = Arc::new(Ledger::new(config.budgets.clone()));
+        #[cfg(feature = "prices")]
+        if config.prices.is_some() {
+            crate::cost::turn_prices_on();
+        }
         let shared = Shared {
             durations: about(&catalog::DURATION),
             lazy: LazyHistogram::ALL.map(|histogram| about(&histogram.metric())),
             invalid_tokens: Arc::clone(&admitted.families[catalog::place(&catalog::TOKENS)].invalid),
+            invalid_costs: Arc::clone(&admitted.families[catalog::place(&catalog::COST)].invalid),
+            ledger: Arc::clone(&ledger),
+            #[cfg(feature = "prices")]
+            prices: config.prices.clone(),
             extras: extras.clone(),
             has_exemplars: config.has_exemplars,
             genai: config.genai.as_slice().into(),
@@ -161,8 +196,12 @@ impl Store {
             pairs: Pairs::new(config.max_series),
             admitted: RwLock::new(admitted),
             shared: Arc::new(shared),
-            is_simple: AtomicBool::new(extras.is_empty() && config.genai.is_empty()),
+            is_simple: AtomicBool::new(extras.is_empty() && config.genai.is_empty() && !config.has_prices()),
             extras,
+            tasks: Names::new(config.max_series),
+            kinds: Names::new(MAX_KINDS),
+            tools: Names::new(config.max_series),
+            ledger,
             refused_names: AtomicU64::new(0),
             reported: health::Reports::default(),
             is_closed: AtomicBool::new(false),
@@ -176,6 +215,17 @@ impl Store {
         self.is_closed.store(true, Ordering::Relaxed);
         self.is_simple.store(false, Ordering::Relaxed);
         self.pairs.forget();
+    }
+
+    pub(crate) fn spend(&self) -> Spend {
+        self.ledger.spend()
+    }
+
+    /// Calls the callbacks of budgets that are due, each on a thread of its own, where it may block.
+    pub(crate) fn call_budgets(&self) {
+        for due in self.ledger.take_due() {
+            worker::start_apart("botticelli-obs-budget", move || due.call());
+        }
     }
 
     /// Looks up a key, and opens its series if it is new.
@@ -208,6 +258,7 @@ impl Store {
 
     /// Reads all values. Those of one provider and model are consistent with each other.
     pub(crate) fn snapshot(&self) -> Snapshot {
+        self.ledger.publish(self);
         let admitted = unpoisoned(self.admitted.read());
         let mut columns = Columns::new(|metric| {
             let family = &admitted.families[catalog::place(metric)];

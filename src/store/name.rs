@@ -49,6 +49,9 @@ pub(crate) fn own(name: &str) -> Option<&'static Metric> {
     }
     catalog::find(name).or_else(|| {
         let name = sanitized(name);
-        catalog::METRICS.iter().find(|metric| metric.prometheus == name || sanitized(metric.name) == name)
+        catalog::METRICS.iter().find(|metric| {
+            [metric.name, metric.whole_number_name()].into_iter().any(|own| sanitized(own) == name)
+                || [metric.prometheus, metric.whole_number_family()].contains(&&*name)
+        })
     })
 }

@@ -5,6 +5,7 @@
 //! requests and the sum of all tokens. Facts that are recorded without a call have counts of their own.
 
 mod by_name;
+mod cost;
 mod genai;
 
 use std::mem;
@@ -23,16 +24,23 @@ use super::fanout::Extras;
 use super::halves::{Halves, Totals, Update};
 use super::histogram::Histogram;
 use crate::catalog::{self, GenAiMetrics};
+#[cfg(feature = "prices")]
+use crate::cost::Bill;
+use crate::cost::CallCost;
 use crate::error_type::ErrorType;
 use crate::finish::FINISH_REASONS;
 use crate::operation::Operation;
+#[cfg(feature = "prices")]
+use crate::price::PriceBook;
 use crate::series::{
     CallEnd, Fact, Finished, Handles, LazyHistogram, LimitGauge, PairCounter, PairSeries, TraceIds, is_plausible,
     unix_time,
 };
 use crate::snapshot::{LabelSet, Labels};
+use crate::spend::Ledger;
 use crate::usage::Usage;
 pub(super) use by_name::ByName;
+use cost::Costs;
 use genai::{End, GenAi};
 
 /// The data that all pairs of a store share.
@@ -41,6 +49,11 @@ pub(super) struct Shared {
     pub(super) lazy: [About; LazyHistogram::ALL.len()],
     /// The number of implausible usages.
     pub(super) invalid_tokens: Arc<AtomicU64>,
+    /// The number of costs that are none.
+    pub(super) invalid_costs: Arc<AtomicU64>,
+    pub(super) ledger: Arc<Ledger>,
+    #[cfg(feature = "prices")]
+    pub(super) prices: Option<Arc<PriceBook>>,
     pub(super) extras: Extras,
     pub(super) has_exemplars: bool,
     pub(super) genai: Box<[GenAiMetrics]>,
@@ -87,6 +100,7 @@ pub(crate) struct Pair {
     last_success: Number,
     lazy: [OnceLock<Histogram>; LazyHistogram::ALL.len()],
     rate_limits: OnceLock<Box<RateLimits>>,
+    costs: OnceLock<Box<Costs>>,
     /// A bit for each counter that readers get even if it is 0.
     shown: AtomicU64,
     exemplars: Mutex<Exemplars>,
@@ -110,6 +124,7 @@ impl Pair {
             last_success: Number::default(),
             lazy: [const { OnceLock::new() }; _],
             rate_limits: OnceLock::new(),
+            costs: shared.zero_costs(),
             lasting: OnceLock::new(),
             shown: AtomicU64::new(PairCounter::plain().map(bit).sum()),
             exemplars: Mutex::default(),
@@ -313,6 +328,7 @@ impl Pair {
                 });
             }
         }
+        self.read_costs(columns);
         if let Some(limits) = self.rate_limits.get() {
             let shown = limits.shown.load(Ordering::Relaxed);
             for limit in LimitGauge::all().filter(|limit| shown & 1 << limit.index() != 0) {
@@ -430,6 +446,15 @@ impl PairSeries for Pair {
         self.each_extra(|handles, recorder| handles.rate_limit(recorder, limit).set(value));
     }
 
+    #[cfg(feature = "prices")]
+    fn price(&self, bill: &Bill<'_>) -> Option<CallCost> {
+        self.price_by(self.shared.prices.as_ref()?, bill)
+    }
+
+    fn cost(&self, cost: &CallCost) {
+        self.add_cost(cost);
+    }
+
     fn record(&self, fact: &Fact) {
         match *fact {
             Fact::Request => self.add(PairCounter::REQUESTS, 1),
@@ -465,6 +490,10 @@ impl PairSeries for Pair {
         }
         drop(update);
         self.each_extra(|handles, recorder| handles.finished(recorder, call));
+        #[cfg(feature = "prices")]
+        if let Some(cost) = self.price(&Bill::of(usage)) {
+            self.add_cost(&cost);
+        }
         if let Some(genai) = self.genai.as_ref().filter(|_| is_duration(call.seconds)) {
             genai.end(&End { operation: Operation::Chat, seconds: call.seconds, error: None, usage });
         }

@@ -103,6 +103,21 @@ impl Store {
             && self.pairs.lately(call.provider, call.model, |pair| pair.finished_plain(call)).unwrap_or(false)
     }
 
+    /// Returns this store as a recorder.
+    pub(crate) fn recorder(&self) -> &dyn Recorder {
+        self
+    }
+
+    /// Returns the name and the kind of a task as they are on labels.
+    pub(crate) fn task_labels(&self, task: &str, kind: &str) -> [SharedString; 2] {
+        [self.tasks.admit(task), self.kinds.admit(kind)]
+    }
+
+    /// Returns the name of a tool as it is on labels.
+    pub(crate) fn tool_label(&self, tool: &str) -> SharedString {
+        self.tools.admit(tool)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Relaxed) || self.origin.is_forked()
     }
@@ -176,8 +191,10 @@ impl Recorder for Store {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let of_pair =
-            |pair, metric: &Metric, third: Option<&str>| ByName { pair, series: metric.pair_counter(third) }.open();
+        let of_pair = |pair, metric: &Metric, third: Option<&str>| match metric.cost_counter(third) {
+            Some(series) => ByName { pair, series }.open(),
+            None => ByName { pair, series: metric.pair_counter(third) }.open(),
+        };
         self.register(key, MetricKind::Counter, Counter::noop, of_pair, |found| match found {
             Found::Series(series) => series.counter(&self.extras),
             Found::Rejected(records) => Counter::from_arc(Arc::new(Rejected(records))),

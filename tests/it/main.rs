@@ -6,6 +6,8 @@
 mod backends;
 mod call;
 mod catalog;
+#[cfg(feature = "install")]
+mod costs;
 mod documents;
 #[cfg(feature = "install")]
 mod exporter;
@@ -30,5 +32,7 @@ mod rate_limits;
 #[cfg(feature = "install")]
 mod spans;
 mod support;
+#[cfg(all(feature = "install", feature = "testing"))]
+mod tasks;
 #[cfg(feature = "testing")]
 mod testing;

@@ -1,13 +1,18 @@
 //! The settings of the page and of the text file.
 
 use std::path::PathBuf;
+#[cfg(feature = "prices")]
+use std::sync::Arc;
 
 use super::{Resolver, Shared};
 use crate::catalog::GenAiMetrics;
 use crate::install::builder::Listen;
 use crate::install::error::InstallError;
 use crate::install::setting::Setting;
+#[cfg(feature = "prices")]
+use crate::price::PriceBook;
 use crate::scrape::{self, Listener, Token};
+use crate::spend::Budget;
 use crate::store::{self, Pattern};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
@@ -56,6 +61,8 @@ impl Resolver<'_> {
                 networks.collect::<Result<_, _>>()?
             }
         };
+        #[cfg(not(feature = "prices"))]
+        self.check_prices()?;
         let (listener, token) = self.listener()?;
         let (listen_setting, listen) = self.listen()?;
         let buckets = builder.buckets.iter();
@@ -76,6 +83,9 @@ impl Resolver<'_> {
                 exclude: self.exclude()?,
                 has_exemplars: self.variable("OTEL_METRICS_EXEMPLAR_FILTER", Setting::exemplar_filter)?.unwrap_or(true),
                 genai: self.genai()?,
+                budgets: self.budgets()?,
+                #[cfg(feature = "prices")]
+                prices: self.prices()?.map(Arc::new),
             },
             models: builder.models.clone(),
             target: resource.clone(),
@@ -94,6 +104,43 @@ impl Resolver<'_> {
                 Ok(listed.unwrap_or_default())
             }
             patterns => patterns.iter().map(|pattern| Setting::new("without_metrics", pattern).parse()).collect(),
+        }
+    }
+
+    fn budgets(&self) -> Result<Vec<Budget>, InstallError> {
+        let budgets = &self.builder.budgets;
+        match budgets.iter().find_map(Budget::mistake) {
+            Some(mistake) => Err(InstallError::invalid_secret("add_budget", mistake)),
+            None => Ok(budgets.clone()),
+        }
+    }
+
+    /// Resolves the prices of calls, and decodes them here: it would take too long at the end of a call.
+    #[cfg(feature = "prices")]
+    fn prices(&self) -> Result<Option<PriceBook>, InstallError> {
+        if let Some(prices) = &self.builder.prices {
+            prices.check().map_err(|why| InstallError::invalid_secret("with_prices", why))?;
+            return Ok(Some(prices.clone()));
+        }
+        let Some(setting) = self.environment.setting("BOTTICELLI_OBS_PRICES")?.filter(|setting| !setting.is_off())
+        else {
+            return Ok(None);
+        };
+        let prices = match setting.value.eq_ignore_ascii_case("builtin") {
+            true => PriceBook::builtin(),
+            false => PriceBook::from_file(setting.value).map_err(|error| setting.invalid(error))?,
+        };
+        prices.check().map_err(|why| setting.invalid(why))?;
+        Ok(Some(prices))
+    }
+
+    #[cfg(not(feature = "prices"))]
+    fn check_prices(&self) -> Result<(), InstallError> {
+        match self.environment.setting("BOTTICELLI_OBS_PRICES")?.filter(|setting| !setting.is_off()) {
+            Some(setting) => {
+                Err(setting.invalid("needs the feature `prices` of botticelli_obs, which is not compiled in"))
+            }
+            None => Ok(()),
         }
     }
 

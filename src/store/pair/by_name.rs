@@ -7,7 +7,7 @@ use metrics::{Counter, CounterFn, Gauge, GaugeFn, HistogramFn, Recorder};
 
 use super::{LAST_SUCCESS_IS_SET, Pair, is_duration, value};
 use crate::catalog::{self, Metric};
-use crate::series::{Handles, LazyHistogram, LimitGauge, PairCounter};
+use crate::series::{CostCounter, Handles, LazyHistogram, LimitGauge, PairCounter, PriceGauge};
 use crate::store::count::{Number, add_saturating};
 use crate::store::fanout::MOST_SAMPLES;
 
@@ -23,6 +23,7 @@ pub(in crate::store) enum PairGauge {
     InFlight,
     LastSuccess,
     RateLimit(LimitGauge),
+    Price(PriceGauge),
 }
 
 /// The histograms of a pair.
@@ -58,6 +59,26 @@ impl CounterFn for ByName<PairCounter> {
     }
 }
 
+impl ByName<CostCounter> {
+    pub(in crate::store) fn open(self) -> Counter {
+        self.pair.costs().show(self.series);
+        self.pair.each_extra(|handles, recorder| handles.cost_counter(recorder, self.series).increment(0));
+        Counter::from_arc(Arc::new(self))
+    }
+}
+
+impl CounterFn for ByName<CostCounter> {
+    fn increment(&self, value: u64) {
+        self.pair.costs().add(self.series, value);
+        self.pair.each_extra(|handles, recorder| handles.cost_counter(recorder, self.series).increment(value));
+    }
+
+    fn absolute(&self, absolute: u64) {
+        self.pair.costs().raise(self.series, absolute);
+        self.pair.each_extra(|handles, recorder| handles.cost_counter(recorder, self.series).absolute(absolute));
+    }
+}
+
 impl ByName<PairGauge> {
     pub(in crate::store) fn open(self) -> Gauge {
         Gauge::from_arc(Arc::new(self))
@@ -77,6 +98,10 @@ impl ByName<PairGauge> {
             PairGauge::RateLimit(limit) => {
                 own(self.pair.rate_limit_gauge(limit));
                 self.pair.each_extra(|handles, recorder| extra(handles.rate_limit(recorder, limit)));
+            }
+            PairGauge::Price(price) => {
+                own(self.pair.costs().price(price));
+                self.pair.each_extra(|handles, recorder| extra(handles.price(recorder, price)));
             }
         }
     }
@@ -148,6 +173,7 @@ impl Metric {
         match self.name {
             name if name == catalog::IN_FLIGHT.name => Some(PairGauge::InFlight),
             name if name == catalog::LAST_SUCCESS.name => Some(PairGauge::LastSuccess),
+            name if name == catalog::PRICE.name => PriceGauge::of(third?).map(PairGauge::Price),
             name if name == catalog::RATE_LIMIT.name => LimitGauge::limit(third?).map(PairGauge::RateLimit),
             _ => LimitGauge::remaining(third?).map(PairGauge::RateLimit),
         }
@@ -157,6 +183,12 @@ impl Metric {
     pub(in crate::store) fn pair_histogram(&self) -> PairHistogram {
         let lazy = LazyHistogram::ALL.into_iter().find(|histogram| histogram.metric().name == self.name);
         lazy.map_or(PairHistogram::Duration, PairHistogram::Lazy)
+    }
+
+    /// Returns the counter of cost for this metric and the value of its third label; `None` if the metric is none of cost.
+    pub(in crate::store) fn cost_counter(&self, third: Option<&str>) -> Option<CostCounter> {
+        let of_metric = || CostCounter::all().filter(|counter| counter.metric().name == self.name);
+        of_metric().find(|counter| Some(counter.third().1) == third).or_else(|| of_metric().last())
     }
 
     /// Returns the counter of a pair for this metric and the value of its third label, if it has one. For an unknown value it is

@@ -132,6 +132,16 @@ fn a_pair_costs_the_series_that_the_readme_says() {
                 }
             }
         }
+        let third = |name, value| [PAIR[0], PAIR[1], (name, value)];
+        for outcome in ["success", "error", "cancelled"] {
+            counter!("llm.cost", &third("outcome", outcome)).increment(1);
+        }
+        for status in ["provider", "priced", "partial", "missing"] {
+            counter!("llm.cost.lookups", &third("status", status)).increment(1);
+        }
+        for kind in ["input", "output", "cache_read", "cache_write", "reasoning"] {
+            gauge!("llm.price", &third("kind", kind)).set(1.0);
+        }
         // Not a kind.
         gauge!("llm.ratelimit.limit", "provider" => PAIR[0].1, "model" => PAIR[1].1, "kind" => "sheep").set(1.0);
     });

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use botticelli_obs::{
-    Builder, ErrorType, LlmCall, METRICS, Metric, MetricKind, Unit, Usage, counter, declare, describe_counter,
-    describe_gauge, describe_histogram, gauge, histogram, llm_duration, llm_error, llm_request, llm_tokens, metrics,
+    Builder, ErrorType, LlmCall, LlmTask, LlmToolCall, METRICS, Metric, MetricKind, Unit, Usage, counter, declare,
+    describe_counter, describe_gauge, describe_histogram, gauge, histogram, llm_duration, llm_error, llm_request,
+    llm_tokens, metrics,
 };
 
 use crate::support::page::{Page, is_told_by_clients};
@@ -47,6 +48,22 @@ fn one_told_call() {
         call.attempt().fail(ErrorType::Network);
         call.attempt().finish();
     });
+    let mut paid = LlmCall::start("gemini", "gemini-2.5-flash");
+    paid.record_cost(0.01);
+    paid.finish();
+    gauge!("llm.price", &[PAIR, &[("kind", "input")]].concat()).set(0.3);
+    for budget in ["llm.budget.limit", "llm.budget.spent"] {
+        gauge!(budget, "budget" => "bot").set(1.0);
+    }
+    LlmTask::start("content_generator").scope_sync(|| {
+        let mut paid = LlmCall::start("gemini", "gemini-2.5-flash");
+        paid.record_cost(0.01);
+        paid.finish();
+        for _ in 0..2 {
+            LlmToolCall::builder("search").with_arguments("weather").start().fail(ErrorType::Network);
+        }
+    });
+    LlmTask::start("content_generator").finish();
     let labels = [PAIR, &[("kind", "requests_minute")]].concat();
     gauge!("llm.ratelimit.limit", &labels).set(100.0);
     gauge!("llm.ratelimit.remaining", &labels).set(99.0);

@@ -152,7 +152,10 @@ fn number(text: &str) -> f64 {
     }
 }
 
-/// Whether a metric is on the page only where a client records the attempts, waits and rate limits of its calls.
+/// Whether a metric is on the page only where a client records the attempts, waits and rate limits of its calls, what they cost, or what
+/// they are for.
 pub fn is_told_by_clients(metric: &Metric) -> bool {
-    ["llm.attempt", "llm.wait", "llm.ratelimit"].iter().any(|start| metric.name.starts_with(start))
+    let starts =
+        ["attempt", "wait", "ratelimit", "cost", "price", "budget", "task", "tool"].map(|word| format!("llm.{word}"));
+    starts.iter().any(|start| metric.name.starts_with(start.as_str()))
 }

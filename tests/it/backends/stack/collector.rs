@@ -51,7 +51,8 @@ fn what_is_pushed_while_prometheus_is_gone_for_a_minute_arrives_later() {
         ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
         ("OTEL_SERVICE_NAME", "bot"),
     ];
-    let options = ["--calls", "600", "--rate", "10", "--error-rate", "0.1", "--latency-scale", "0.02", "--linger", "600s"];
+    let options =
+        ["--calls", "600", "--rate", "10", "--error-rate", "0.1", "--latency-scale", "0.02", "--linger", "600s"];
     let bot = Bot::start(&options, &variables);
     wait_for("Prometheus has calls", PATIENCE, || prometheus.query("sum(llm_requests_total) > 0").pop());
     // The bot makes calls for a minute, all of it without Prometheus.
