@@ -148,7 +148,6 @@ fn new_span(call: &Frame, resend_count: u32) -> Span {
         target: TARGET,
         parent: call.span(),
         "attempt",
-        otel.name = field::Empty,
         otel.kind = "client",
         otel.status_code = field::Empty,
         http.request.resend_count = (resend_count > 0).then_some(i64::from(resend_count)),

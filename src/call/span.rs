@@ -80,7 +80,7 @@ pub(super) fn end(span: Span, facts: &Facts, elapsed: Duration) -> Option<TraceI
 pub(super) fn end_attempt(span: Span, facts: &attempt::Facts, is_replaced: bool, elapsed: Duration) {
     let end = || {
         if is_replaced {
-            span.record("otel.name", "attempts");
+            rename(&span, "attempts");
         } else {
             facts.answer.record_on(&span);
         }
@@ -181,6 +181,15 @@ fn ids(span: &Span) -> Option<TraceIds> {
     sampled(span.context().span().span_context())
 }
 
+/// Renames the span that a layer of OpenTelemetry has made. A span of `tracing` keeps its name.
+#[cfg(feature = "install")]
+fn rename(span: &Span, name: &'static str) {
+    use opentelemetry::trace::TraceContextExt;
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+    span.context().span().update_name(name);
+}
+
 /// Ends a span after this time from its start, and returns its ids likewise.
 #[cfg(feature = "install")]
 fn end_after(span: &Span, elapsed: Duration) -> Option<TraceIds> {
@@ -192,6 +201,9 @@ fn sampled(span: &opentelemetry::trace::SpanContext) -> Option<TraceIds> {
     let ids = || TraceIds { trace: span.trace_id().to_bytes(), span: span.span_id().to_bytes() };
     (span.is_valid() && span.is_sampled()).then(ids)
 }
+
+#[cfg(not(feature = "install"))]
+fn rename(_: &Span, _: &'static str) {}
 
 #[cfg(not(feature = "install"))]
 fn ids(_: &Span) -> Option<TraceIds> {

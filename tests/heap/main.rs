@@ -2,6 +2,8 @@
 
 #[cfg(feature = "install")]
 mod allocations;
+#[cfg(all(feature = "install", feature = "tower"))]
+mod http_layer;
 mod inert;
 #[path = "../it/support/mod.rs"]
 mod support;

@@ -15,7 +15,6 @@ use tower::{Layer, ServiceExt, service_fn};
 
 /// What a body does when it is polled.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "bodies of other tests do it")]
 pub enum Step {
     Data(Vec<u8>),
     Trailers(http::HeaderMap),
