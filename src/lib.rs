@@ -80,6 +80,7 @@
 //! - `http`: the headers `traceparent` and `baggage` of requests, and the rate limits in the headers of answers.
 //! - `reqwest`: [`ClassifyError`] for `reqwest::Error`.
 //! - `reqwest-middleware`, `tower`, `async-openai`: the module `http_layer`, which records all LLM requests of such a client.
+//! - `span-metrics`: `SpanMetrics`, which counts the calls that other libraries, such as rig and genai, have on their spans.
 //! - `testing`: a test kit that captures what a piece of code records.
 //!
 //! The minimum Rust version is 1.91.
@@ -140,6 +141,8 @@ mod scrape;
 mod series;
 #[cfg(feature = "install")]
 mod snapshot;
+#[cfg(feature = "span-metrics")]
+mod span_metrics;
 #[cfg(feature = "install")]
 mod spans;
 #[cfg(feature = "install")]
@@ -189,6 +192,8 @@ pub use price::{Price, PriceBook, PriceError};
 #[cfg(feature = "http")]
 pub use rate_limits::{RateLimit, RateLimits};
 pub use record::declare;
+#[cfg(feature = "span-metrics")]
+pub use span_metrics::SpanMetrics;
 #[cfg(feature = "install")]
 #[doc(hidden)]
 pub use subscriber::{Layer, Registry};

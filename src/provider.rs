@@ -15,7 +15,7 @@ pub(crate) fn convention_name(provider: &str) -> &str {
 }
 
 /// Returns the provider of a `gen_ai.provider.name`, as it is on labels; of several spellings the first one of the table above.
-#[cfg(feature = "install")]
+#[cfg(any(feature = "install", feature = "span-metrics"))]
 pub(crate) fn label(convention_name: &str) -> &str {
     match convention_name {
         "gcp.gemini" => "gemini",

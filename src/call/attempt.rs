@@ -67,7 +67,9 @@ impl Attempt {
             return Self { live: None };
         }
         let resend_count = innermost.count_attempt(&call);
-        let span = if call.span().is_disabled() { Span::none() } else { span::open(|| new_span(&call, resend_count)) };
+        let span = call.with_span(|parent| {
+            if parent.is_disabled() { Span::none() } else { span::open(|| new_span(parent, resend_count)) }
+        });
         Self { live: Some(Live { call, inside, span, started: Instant::now(), facts: Facts::default() }) }
     }
 
@@ -143,10 +145,10 @@ impl Attempt {
     }
 }
 
-fn new_span(call: &Frame, resend_count: u32) -> Span {
+fn new_span(parent: &Span, resend_count: u32) -> Span {
     tracing::info_span!(
         target: TARGET,
-        parent: call.span(),
+        parent: parent,
         "attempt",
         otel.kind = "client",
         otel.status_code = field::Empty,

@@ -160,6 +160,23 @@ impl<'a> LlmCallBuilder<'a> {
         call
     }
 
+    /// Starts a call without a span of its own: a part of the innermost call of the same kind of operation, or one of its own. `None`
+    /// where nothing is recorded.
+    #[cfg(feature = "span-metrics")]
+    pub(super) fn start_bridged(&self) -> Option<LlmCall> {
+        if let Some(whole) = Frame::enclosing_of_kind(self.operation) {
+            return Some(self.start_part(whole));
+        }
+        let series = record::current_series(self.provider, self.model)?;
+        let mut call = self.live(Some(series.clone()), Span::none());
+        if let Some(live) = &mut call.live {
+            live.frame = Some(Frame::bridged(self.identity(), series.clone()));
+            live.task = Frame::current_task();
+        }
+        series.start();
+        Some(call)
+    }
+
     #[cold]
     fn start_part(&self, whole: Arc<Frame>) -> LlmCall {
         let part = Frame::part(self.identity(), &whole);

@@ -198,7 +198,7 @@ impl LlmCall {
     #[cfg(feature = "_http-layer")]
     pub(crate) fn span_around(&self) -> Span {
         let whole = self.live.as_ref().and_then(|live| live.whole.as_ref());
-        whole.map_or_else(Span::none, |whole| whole.counted().span().clone())
+        whole.map_or_else(Span::none, |whole| whole.counted().with_span(Span::clone))
     }
 
     /// Runs a future inside this call and its span, and leaves the end of the call to the caller.

@@ -3,6 +3,8 @@
 mod alarm;
 mod answer;
 mod attempt;
+#[cfg(feature = "span-metrics")]
+mod bridged;
 mod builder;
 mod inside;
 mod nesting;
@@ -22,12 +24,14 @@ use crate::cost::{self, Bill, Billing, CallCost, CostOutcome, CostStatus};
 use crate::error_type::ErrorType;
 use crate::finish::FinishReasons;
 use crate::operation::Operation;
-use crate::series::{CallEnd, Series, is_plausible};
+use crate::series::{CallEnd, Series, TraceIds, is_plausible};
 use crate::task::Task;
 use crate::usage::Usage;
 
 use answer::Answer;
 pub use attempt::{Attempt, ObserveAttempt};
+#[cfg(feature = "span-metrics")]
+pub(crate) use bridged::{BridgedCall, Inside, Outer, SpanFacts};
 pub use builder::LlmCallBuilder;
 pub(crate) use builder::is_inert;
 pub use inside::{CurrentCall, Scope, Wait};
@@ -143,6 +147,16 @@ impl Facts {
         self.response_id = None;
         self.answer = None;
         self.billing = None;
+    }
+
+    /// Whether they say nothing of how the call went.
+    #[cfg(feature = "span-metrics")]
+    fn is_silent(&self) -> bool {
+        self.usage.is_none()
+            && self.error.is_none()
+            && self.finish_reasons.is_empty()
+            && self.response_model.is_none()
+            && self.response_id.is_none()
     }
 
     /// Adds those of a later try: tokens add up, of everything else the last word counts.
@@ -471,7 +485,7 @@ impl Live {
     fn record_end(&mut self) {
         // Measured once: the span lasts as long as the sample says.
         let elapsed = self.started.elapsed();
-        let cost = if cost::are_prices_on() || self.facts.billing.is_some() { self.cost() } else { None };
+        let cost = self.cost_if_known();
         let trace = if self.span.is_disabled() {
             None
         } else {
@@ -480,6 +494,12 @@ impl Live {
             }
             span::end(mem::replace(&mut self.span, Span::none()), &self.facts, elapsed)
         };
+        self.count(elapsed, cost, trace);
+    }
+
+    /// Counts the call as ended.
+    #[inline]
+    fn count(&self, elapsed: Duration, cost: Option<CallCost>, trace: Option<TraceIds>) {
         let facts = &self.facts;
         if let Some(series) = &self.series {
             let finished = if facts.finish_reasons.is_empty() { [0; _] } else { facts.finish_reasons.counts() };
@@ -506,6 +526,11 @@ impl Live {
     fn add_to(&self, task: &Task, cost: Option<CallCost>) {
         let usage = self.facts.usage.filter(is_plausible);
         task.add_call(usage.map_or(0, |usage| usage.total()), cost.and_then(|cost| cost.known()));
+    }
+
+    #[inline]
+    fn cost_if_known(&self) -> Option<CallCost> {
+        if cost::are_prices_on() || self.facts.billing.is_some() { self.cost() } else { None }
     }
 
     /// Returns what the call has cost: the provider's figure, or else by the prices of the recorder.

@@ -73,12 +73,16 @@ impl Identity {
     pub(super) fn names<'a>([provider, model, operation]: [&'a str; 3]) -> [Cow<'a, str>; 3] {
         let clean = |name: &'a str| clean_pair_name(name).unwrap_or_default();
         // The words that the conventions have for the same thing of different APIs.
-        let kind = if matches!(operation, "generate_content" | "text_completion") { CHAT } else { operation };
-        [clean(provider), clean(model), Cow::Borrowed(kind)]
+        [clean(provider), clean(model), Cow::Borrowed(Self::kind(operation))]
+    }
+
+    /// Returns the operation that stands for all of its kind.
+    fn kind(operation: &str) -> &str {
+        if matches!(operation, "generate_content" | "text_completion") { CHAT } else { operation }
     }
 
     /// Whether the operation is of this kind.
-    #[cfg(feature = "_http-layer")]
+    #[cfg(any(feature = "_http-layer", feature = "span-metrics"))]
     fn is_of_kind(&self, kind: &str) -> bool {
         let [provider, model, length] = self.lengths;
         self.texts.all()[provider + model..][..length] == *kind.as_bytes()
@@ -107,6 +111,8 @@ pub(crate) struct Frame {
     span: Span,
     /// It is counted as an attempt, too, unless attempts are started inside it.
     is_attempt: bool,
+    /// Whether the span is that of another library, which is not kept here: it would not close.
+    is_bridged: bool,
     /// How many attempts a call has had, or how many were started inside an attempt.
     attempts: AtomicU32,
     /// The facts of inner calls; `None` after the call has ended, and of a task.
@@ -134,6 +140,14 @@ impl Frame {
         Arc::new(frame)
     }
 
+    /// Makes the frame of a call that is known by a span of another library.
+    #[cfg(feature = "span-metrics")]
+    pub(super) fn bridged(identity: Identity, series: Series) -> Arc<Self> {
+        let mut frame = Self::with(identity, None);
+        (frame.series, frame.is_bridged) = (Some(series), true);
+        Arc::new(frame)
+    }
+
     fn with(identity: Identity, whole: Option<Arc<Self>>) -> Self {
         let parent = Self::innermost();
         let task = parent.as_ref().and_then(|parent| parent.task.clone());
@@ -145,6 +159,7 @@ impl Frame {
             series: None,
             span: Span::none(),
             is_attempt: false,
+            is_bridged: false,
             attempts: AtomicU32::new(0),
             inner_facts: Mutex::new(Some(Facts::default())),
         }
@@ -169,6 +184,7 @@ impl Frame {
             series: None,
             span: Span::none(),
             is_attempt: false,
+            is_bridged: false,
             attempts: AtomicU32::new(0),
             inner_facts: Mutex::new(None),
         })
@@ -206,8 +222,14 @@ impl Frame {
         self.series.as_ref()
     }
 
-    pub(super) fn span(&self) -> &Span {
-        &self.span
+    /// Passes on the span that is the parent of spans inside the call.
+    pub(super) fn with_span<T>(&self, then: impl FnOnce(&Span) -> T) -> T {
+        if self.is_bridged {
+            // The code inside runs in that span.
+            then(&span::open(Span::current))
+        } else {
+            then(&self.span)
+        }
     }
 
     /// Counts an attempt that is started here and is counted in this call, and returns how many there were before. The first one
@@ -254,14 +276,20 @@ impl Frame {
     }
 
     /// Returns the innermost enclosing call of this kind of operation that has not ended, whatever its provider and model.
-    #[cfg(feature = "_http-layer")]
+    #[cfg(any(feature = "_http-layer", feature = "span-metrics"))]
     pub(super) fn enclosing_of_kind(operation: &str) -> Option<Arc<Self>> {
-        let [_, _, kind] = Identity::names(["", "", operation]);
+        let kind = Identity::kind(operation);
         CURRENT.with(|current| {
             let current = current.borrow();
             let mut frames = std::iter::successors(current.as_ref(), |frame| frame.parent.as_ref());
-            frames.find(|frame| frame.identity.is_of_kind(&kind) && !frame.has_ended()).cloned()
+            frames.find(|frame| frame.identity.is_of_kind(kind) && !frame.has_ended()).cloned()
         })
+    }
+
+    /// Whether a call is the innermost one on this thread.
+    #[cfg(feature = "span-metrics")]
+    pub(super) fn is_innermost(frame: &Arc<Self>) -> bool {
+        CURRENT.with(|current| current.borrow().as_ref().is_some_and(|current| Arc::ptr_eq(current, frame)))
     }
 
     /// Makes this the enclosing call or task on this thread, until the guard is dropped.
@@ -318,7 +346,7 @@ impl Drop for FrameGuard {
 }
 
 /// Replaces the current frame.
-fn replace(frame: Option<Arc<Frame>>) -> Option<Arc<Frame>> {
+pub(super) fn replace(frame: Option<Arc<Frame>>) -> Option<Arc<Frame>> {
     CURRENT.with(|current| current.replace(frame))
 }
 

@@ -116,6 +116,8 @@ pub struct Builder {
     pub(super) budgets: Vec<Budget>,
     pub(super) global_labels: Vec<(String, String)>,
     pub(super) models: Vec<(String, String)>,
+    #[cfg(feature = "span-metrics")]
+    pub(super) span_metrics: bool,
     pub(super) layers: Vec<Box<dyn Layer<Registry> + Send + Sync>>,
     pub(super) recorders: Vec<ExtraRecorder>,
 }
@@ -323,6 +325,14 @@ impl Builder {
     /// Adds a provider and model whose series exist from the start with the value 0; see [`declare`](crate::declare).
     pub fn add_model(mut self, provider: impl AsRef<str>, model: impl AsRef<str>) -> Self {
         self.models.push((provider.as_ref().to_owned(), model.as_ref().to_owned()));
+        self
+    }
+
+    /// Counts the calls of libraries that have them on their spans, such as rig and genai; see [`SpanMetrics`](crate::SpanMetrics).
+    /// Defaults to no such calls.
+    #[cfg(feature = "span-metrics")]
+    pub fn with_span_metrics(mut self) -> Self {
+        self.span_metrics = true;
         self
     }
 

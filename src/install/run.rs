@@ -5,6 +5,8 @@ use std::path::Path;
 
 use metrics::NoopRecorder;
 use once_cell::sync::OnceCell;
+#[cfg(feature = "span-metrics")]
+use tracing_subscriber::Layer;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -95,6 +97,8 @@ fn install_pipelines(builder: Builder) -> Result<Telemetry, InstallError> {
     } else {
         let mut layers = Vec::from_iter(traces.as_ref().map(spans::Pipeline::layer));
         layers.extend(logs::layer(&plan.logs));
+        #[cfg(feature = "span-metrics")]
+        layers.extend(builder.span_metrics.then(|| crate::SpanMetrics::layer().boxed()));
         layers.extend(builder.layers);
         if layers.is_empty() { Ok(()) } else { globals::set_subscriber(Registry::default().with(layers)) }
     };

@@ -29,6 +29,8 @@ mod page;
 mod push;
 #[cfg(feature = "http")]
 mod rate_limits;
+#[cfg(all(feature = "span-metrics", feature = "testing"))]
+mod span_metrics;
 #[cfg(feature = "install")]
 mod spans;
 mod support;
