@@ -74,6 +74,7 @@
 //! - `otlp-metrics`: push of metrics by OTLP. It includes gRPC; `otlp-http` adds HTTP.
 //! - `process`: CPU time, memory, file descriptors, threads and start time of the process on the page, on Linux.
 //! - `prices`: `PriceBook`, by which calls are priced.
+//! - `console`: a live page of calls, errors, times, tokens and costs at `/` of the listener.
 //! - `cli`: the program `botticelli-obs`, and the module `doctor`.
 //! - `macros`, default: `#[llm_call]`.
 //! - `json`: tokens, finish reasons and failures from the answers and streams of OpenAI, Anthropic, Gemini, Ollama and others.
@@ -104,6 +105,8 @@ mod catalog;
 #[cfg(feature = "_otlp")]
 mod cause;
 mod client_error;
+#[cfg(feature = "console")]
+mod console;
 mod cost;
 mod current;
 #[cfg(feature = "cli")]

@@ -24,7 +24,7 @@ use crate::cost::{self, Bill, Billing, CallCost, CostOutcome, CostStatus};
 use crate::error_type::ErrorType;
 use crate::finish::FinishReasons;
 use crate::operation::Operation;
-use crate::series::{CallEnd, Series, TraceIds, is_plausible};
+use crate::series::{CallDetails, CallEnd, Series, TraceIds, is_plausible};
 use crate::task::Task;
 use crate::usage::Usage;
 
@@ -106,6 +106,8 @@ struct Live {
     operation: Operation,
     started: Instant,
     last_chunk: Option<Instant>,
+    /// The time from its start to the first chunk.
+    first_chunk: Option<Duration>,
     /// `None` of a chat whose names are those of its lasting series.
     identity: Option<Identity>,
     /// The innermost task around it.
@@ -365,6 +367,7 @@ impl LlmCall {
             match (live.last_chunk.replace(now), &live.series) {
                 (None, series) => {
                     let elapsed = now - live.started;
+                    live.first_chunk = Some(elapsed);
                     let trace = span::first_chunk(&live.span, elapsed);
                     if let Some(series) = series {
                         series.first_chunk(live.operation, elapsed, trace);
@@ -426,6 +429,7 @@ impl Live {
             operation: Operation::Chat,
             started,
             last_chunk: None,
+            first_chunk: None,
             identity: None,
             task: None,
             frame: None,
@@ -451,6 +455,7 @@ impl Live {
             self.span = Span::none();
         }
         self.last_chunk = None;
+        self.first_chunk = None;
         self.identity = None;
         self.task = None;
         self.frame = None;
@@ -511,6 +516,7 @@ impl Live {
                 waited: facts.waited,
                 finished,
                 trace,
+                details: &|| self.details(cost),
             });
         }
         if let (Some(cost), Some(series)) = (&cost, &self.series) {
@@ -556,6 +562,20 @@ impl Live {
         }
         let missing = CallCost { status: CostStatus::Missing, nano_usd: 0, outcome, has_invalid_figure: true };
         Some(priced.map_or(missing, |priced| CallCost { has_invalid_figure: true, ..priced }))
+    }
+
+    #[cold]
+    fn details(&self, cost: Option<CallCost>) -> CallDetails {
+        let answer = self.facts.answer.as_deref();
+        CallDetails {
+            attempts: self.frame.as_ref().map_or(0, |frame| frame.attempts()),
+            first_chunk: self.first_chunk,
+            status: answer.and_then(|answer| answer.status),
+            code: answer.and_then(|answer| answer.code.clone()),
+            request_id: answer.and_then(|answer| answer.request_id.clone()),
+            task: self.task.as_ref().and_then(|task| task.name()),
+            cost_nano_usd: cost.and_then(|cost| cost.known()),
+        }
     }
 
     /// Says why a call is dropped that has neither finished nor failed.

@@ -249,6 +249,11 @@ impl Frame {
         self.attempts.load(Ordering::Relaxed) > 0
     }
 
+    /// Returns how many attempts there were.
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
     /// Adds to the time that the call has waited.
     pub(super) fn add_wait(&self, wait: Duration) {
         if let Some(facts) = &mut *self.lock() {

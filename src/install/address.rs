@@ -71,6 +71,14 @@ impl Setting<'_> {
     }
 }
 
+/// Whether `host`, an address or a name, is this machine alone. Names other than `localhost` are not looked up.
+#[cfg(feature = "console")]
+pub(super) fn is_loopback(host: &str) -> bool {
+    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let address = v6.unwrap_or(host).parse::<IpAddr>();
+    address.map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |address| address.to_canonical().is_loopback())
+}
+
 /// Whether `host` is a name, an IPv4 address, or an IPv6 address in brackets.
 pub(super) fn is_host(host: &str) -> bool {
     let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));

@@ -109,6 +109,7 @@ pub struct Builder {
     pub(super) networks: Vec<String>,
     pub(super) page_token: Option<String>,
     pub(super) exporter_listener: bool,
+    pub(super) console: bool,
     pub(super) exclude: Vec<String>,
     pub(super) genai: Vec<GenAiMetrics>,
     #[cfg(feature = "prices")]
@@ -264,6 +265,26 @@ impl Builder {
     /// ```
     pub fn with_page_token(mut self, token: impl Into<String>) -> Self {
         self.page_token = Some(token.into());
+        self
+    }
+
+    /// Serves the console at `/` of the listener: a live page of calls, errors, times, tokens and costs, with the last 200 calls. Defaults to
+    /// `BOTTICELLI_OBS_CONSOLE` (`on`, `off`), then to none.
+    ///
+    /// It is for the machine of the program. On any other address than loopback it needs the token of
+    /// [`with_page_token`](Self::with_page_token); without one, a token is generated and printed if standard error is a terminal, and
+    /// `install` fails if it is not. `JAEGER_URL` makes each call a link to its trace.
+    ///
+    /// ```
+    /// use botticelli_obs::Builder;
+    ///
+    /// let telemetry = Builder::new().with_prometheus_endpoint("127.0.0.1:0").with_console().install()?;
+    /// println!("http://{}/", telemetry.metrics_addr().unwrap());
+    /// # Ok::<(), botticelli_obs::InstallError>(())
+    /// ```
+    #[cfg(feature = "console")]
+    pub fn with_console(mut self) -> Self {
+        self.console = true;
         self
     }
 

@@ -17,6 +17,8 @@ impl Environment {
     pub(crate) const READ: &[&str] = &[
         "ALL_PROXY",
         "BOTTICELLI_OBS_ALLOWED_NETWORKS",
+        "BOTTICELLI_OBS_CONSOLE",
+        "BOTTICELLI_OBS_CONSOLE_HOSTS",
         "BOTTICELLI_OBS_GENAI_METRICS",
         "BOTTICELLI_OBS_LISTENER",
         "BOTTICELLI_OBS_LOG_FORMAT",

@@ -1,5 +1,7 @@
 //! Resolves what to install. Code takes precedence over the environment, and the environment over the default.
 
+#[cfg(feature = "console")]
+mod console;
 mod metrics;
 mod otlp;
 mod proxy;

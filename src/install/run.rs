@@ -163,6 +163,21 @@ fn start_error(mut message: String, error: io::Error) -> InstallError {
     InstallError::start(message, error)
 }
 
+/// Says where the console is. A token that was generated for this run goes to the terminal, and not into the log.
+#[cfg(feature = "console")]
+fn announce_console(console: &crate::console::Console, mut addr: std::net::SocketAddr) {
+    use std::io::Write;
+    use std::net::Ipv4Addr;
+
+    if addr.ip().is_unspecified() {
+        addr.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    tracing::info!(target: "botticelli_obs", "console: http://{addr}/");
+    if let Some(token) = console.generated_token() {
+        let _ = writeln!(io::stderr(), "console: http://{addr}/#token={token}");
+    }
+}
+
 fn start_push(config: push::Config, metrics: &scrape::Pipeline) -> Result<push::Pipeline, InstallError> {
     let message = format!("push: can't start the export, {}", config.otlp);
     push::start(config, metrics).map_err(|error| start_error(message, error))
@@ -250,7 +265,13 @@ impl Failures {
         }
         match metrics {
             Some(metrics) if is_up("metrics") => match metrics.addr() {
-                Some(addr) => tracing::info!(target: "botticelli_obs", "metrics: http://{addr}/metrics"),
+                Some(addr) => {
+                    tracing::info!(target: "botticelli_obs", "metrics: http://{addr}/metrics");
+                    #[cfg(feature = "console")]
+                    if let Some(console) = metrics.console() {
+                        announce_console(console, addr);
+                    }
+                }
                 None => {
                     tracing::info!(target: "botticelli_obs", "metrics: no listener, `Telemetry::render` returns the page")
                 }

@@ -23,6 +23,8 @@ use crate::word::words;
 use crate::worker::Worker;
 use listener::Access;
 
+#[cfg(feature = "console")]
+use crate::console::{self, Console};
 pub(crate) use accept::negotiate;
 pub(crate) use token::Token;
 
@@ -46,6 +48,9 @@ pub(crate) struct Config {
     /// Labels of `target_info`.
     pub(crate) target: Vec<(String, String)>,
     pub(crate) listener: Listener,
+    /// The console; `None` for none.
+    #[cfg(feature = "console")]
+    pub(crate) console: Option<console::Config>,
 }
 
 /// The listener that runs.
@@ -72,6 +77,8 @@ words! { Listener: "own" = Own, "exporter" = Exporter }
 pub(crate) struct Pipeline {
     recorder: MetricsRecorder,
     serving: Serving,
+    #[cfg(feature = "console")]
+    console: Option<Arc<Console>>,
     worker: Option<Worker>,
 }
 
@@ -83,6 +90,8 @@ impl Pipeline {
     /// The system's error when no thread can be had, or none of the addresses can be bound.
     pub(crate) fn start(config: &Config, extra: &mut Vec<ExtraRecorder>) -> io::Result<Self> {
         let worker = Worker::start("botticelli-obs-metrics")?;
+        #[cfg(feature = "console")]
+        let mut console = None;
         let (recorder, serving) = match (&config.listen, config.listener) {
             #[cfg(feature = "exporter")]
             (Some(listen), Listener::Exporter) => {
@@ -98,7 +107,16 @@ impl Pipeline {
                 let recorder = MetricsRecorder::new(&config.store, std::mem::take(extra));
                 let source = recorder.clone();
                 let render = Arc::new(move |format| source.snapshot().to_page(format));
-                let access = Access { allowed: config.allowed.clone(), token: config.token.clone() };
+                #[cfg(feature = "console")]
+                if let Some(config) = &config.console {
+                    console = Some(Arc::new(Console::start(config.clone(), &recorder)?));
+                }
+                let access = Access {
+                    allowed: config.allowed.clone(),
+                    token: config.token.clone(),
+                    #[cfg(feature = "console")]
+                    console: console.clone(),
+                };
                 let addr = listener::start(&worker, listener, access, render)?;
                 (recorder, Serving::Own(addr))
             }
@@ -112,7 +130,13 @@ impl Pipeline {
                 let _ = panic::catch_unwind(AssertUnwindSafe(|| reporter.report()));
             }
         });
-        let pipeline = Self { recorder, serving, worker: Some(worker) };
+        let pipeline = Self {
+            recorder,
+            serving,
+            #[cfg(feature = "console")]
+            console,
+            worker: Some(worker),
+        };
         pipeline.publish_constants(config);
         Ok(pipeline)
     }
@@ -157,6 +181,12 @@ impl Pipeline {
             #[cfg(feature = "exporter")]
             Serving::Exporter(server) => Some(server.addr()),
         }
+    }
+
+    /// Returns the console, if there is one.
+    #[cfg(feature = "console")]
+    pub(crate) fn console(&self) -> Option<&Console> {
+        self.console.as_deref()
     }
 
     /// Reads all values.

@@ -93,7 +93,7 @@ impl Handles {
     }
 
     /// Records the end of a call at this time: the request first, so that a reader never sees more errors than requests.
-    pub(crate) fn end(&self, recorder: &dyn Recorder, end: &CallEnd, unix_time: f64) {
+    pub(crate) fn end(&self, recorder: &dyn Recorder, end: &CallEnd<'_>, unix_time: f64) {
         self.counter(recorder, PairCounter::REQUESTS).increment(1);
         self.durations(recorder).record(end.elapsed);
         if let Some(usage) = end.usage {
@@ -249,7 +249,7 @@ impl PairSeries for Handles {
         self.start(&NoopRecorder);
     }
 
-    fn end(&self, end: &CallEnd) {
+    fn end(&self, end: &CallEnd<'_>) {
         self.end(&NoopRecorder, end, unix_time());
     }
 

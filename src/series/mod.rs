@@ -10,6 +10,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use metrics::SharedString;
+
 use crate::catalog::{self, Metric};
 use crate::cost::{Bill, CallCost};
 use crate::error_type::ErrorType;
@@ -34,7 +36,7 @@ pub(crate) trait PairSeries: Send + Sync {
     fn start(&self);
 
     /// Records the end of a call that [`start`](Self::start) has counted.
-    fn end(&self, end: &CallEnd);
+    fn end(&self, end: &CallEnd<'_>);
 
     /// Records the time from the start of a streamed call to its first chunk.
     fn first_chunk(&self, operation: Operation, elapsed: Duration, trace: Option<TraceIds>);
@@ -86,8 +88,7 @@ impl Deref for Series {
 }
 
 /// Everything that is counted when a call ends.
-#[derive(Debug)]
-pub(crate) struct CallEnd {
+pub(crate) struct CallEnd<'a> {
     #[cfg_attr(not(feature = "install"), expect(dead_code, reason = "only the metrics of the conventions tell it"))]
     pub(crate) operation: Operation,
     pub(crate) elapsed: Duration,
@@ -100,6 +101,28 @@ pub(crate) struct CallEnd {
     /// The call's span, where it is sampled and exported.
     #[cfg_attr(not(feature = "install"), expect(dead_code, reason = "other recorders have no exemplars"))]
     pub(crate) trace: Option<TraceIds>,
+    /// Tells the rest, for readers that list calls.
+    #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console lists calls"))]
+    pub(crate) details: &'a dyn Fn() -> CallDetails,
+}
+
+/// What is known of a call besides what is counted.
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console lists calls"))]
+pub(crate) struct CallDetails {
+    /// How many requests were sent for it, where the client records them.
+    pub(crate) attempts: u32,
+    pub(crate) first_chunk: Option<Duration>,
+    /// The HTTP status of the last answer, if it was an error.
+    pub(crate) status: Option<u16>,
+    /// The provider's code of the error.
+    pub(crate) code: Option<Box<str>>,
+    /// The provider's id of the request.
+    pub(crate) request_id: Option<Box<str>>,
+    /// The innermost task around it.
+    pub(crate) task: Option<SharedString>,
+    /// In nano-dollars; `None` if it is not known.
+    pub(crate) cost_nano_usd: Option<u64>,
 }
 
 /// What one of the `llm_*!` macros records.

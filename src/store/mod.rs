@@ -21,6 +21,8 @@ mod pairs;
 mod pattern;
 #[cfg(feature = "process")]
 mod process;
+#[cfg(feature = "console")]
+mod recent;
 mod recorder;
 mod sync;
 mod words;
@@ -53,6 +55,8 @@ use named::{MAX_KINDS, Names};
 use pair::{Pair, Shared};
 use pairs::Pairs;
 pub(crate) use pattern::Pattern;
+#[cfg(feature = "console")]
+pub(crate) use recent::{KEPT, RecentCall, RecentCalls};
 pub use recorder::MetricsRecorder;
 pub(crate) use recorder::WeakRecorder;
 
@@ -75,6 +79,9 @@ pub(crate) struct Config {
     pub(crate) budgets: Vec<Budget>,
     #[cfg(feature = "prices")]
     pub(crate) prices: Option<Arc<PriceBook>>,
+    /// Whether the last calls are kept.
+    #[cfg(feature = "console")]
+    pub(crate) keeps_calls: bool,
 }
 
 impl Default for Config {
@@ -89,6 +96,8 @@ impl Default for Config {
             budgets: Vec::new(),
             #[cfg(feature = "prices")]
             prices: None,
+            #[cfg(feature = "console")]
+            keeps_calls: false,
         }
     }
 }
@@ -190,6 +199,8 @@ impl Store {
             extras: extras.clone(),
             has_exemplars: config.has_exemplars,
             genai: config.genai.as_slice().into(),
+            #[cfg(feature = "console")]
+            recent: config.keeps_calls.then(Arc::default),
             store: Weak::clone(store),
         };
         Self {
@@ -288,6 +299,12 @@ impl Store {
         families[METRICS.len()..].sort_unstable_by(|a, b| a.about.name.cmp(&b.about.name));
         families.retain(|family| family.len() > 0);
         Snapshot { families }
+    }
+
+    /// Returns the calls that have ended lately; `None` if they are not kept.
+    #[cfg(feature = "console")]
+    fn recent_calls(&self) -> Option<&Arc<RecentCalls>> {
+        self.shared.recent.as_ref()
     }
 
     fn push_own(&self, family: &mut Family, at: usize, own: &[(String, u64)]) {

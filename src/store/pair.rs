@@ -23,6 +23,8 @@ use super::exemplars::{Exemplars, Of};
 use super::fanout::Extras;
 use super::halves::{Halves, Totals, Update};
 use super::histogram::Histogram;
+#[cfg(feature = "console")]
+use super::recent::RecentCalls;
 use crate::catalog::{self, GenAiMetrics};
 #[cfg(feature = "prices")]
 use crate::cost::Bill;
@@ -57,6 +59,9 @@ pub(super) struct Shared {
     pub(super) extras: Extras,
     pub(super) has_exemplars: bool,
     pub(super) genai: Box<[GenAiMetrics]>,
+    /// The calls that have ended lately, if they are kept.
+    #[cfg(feature = "console")]
+    pub(super) recent: Option<Arc<RecentCalls>>,
     /// Whose pairs they are.
     pub(super) store: Weak<Store>,
 }
@@ -368,7 +373,7 @@ impl PairSeries for Pair {
         self.each_extra(|handles, recorder| handles.start(recorder));
     }
 
-    fn end(&self, end: &CallEnd) {
+    fn end(&self, end: &CallEnd<'_>) {
         let seconds = end.elapsed.as_secs_f64();
         let usage = end.usage.and_then(|usage| self.checked(usage));
         {
@@ -404,6 +409,10 @@ impl PairSeries for Pair {
         self.in_flight.add(-1.0);
         if !self.extras.is_empty() {
             self.each_extra(|handles, recorder| handles.end(recorder, end, now));
+        }
+        #[cfg(feature = "console")]
+        if let Some(recent) = &self.shared.recent {
+            recent.keep(&self.provider, &self.model, end, now);
         }
         if let Some(genai) = &self.genai {
             genai.end(&End { operation: end.operation, seconds, error: end.error, usage });

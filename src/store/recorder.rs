@@ -11,6 +11,8 @@ use super::count::Rejected;
 use super::label::UNKNOWN;
 use super::name::own;
 use super::pair::{ByName, Pair};
+#[cfg(feature = "console")]
+use super::recent::RecentCalls;
 use super::{Config, ExtraRecorder, Store};
 use crate::catalog::{Metric, MetricKind};
 use crate::current;
@@ -57,6 +59,12 @@ impl MetricsRecorder {
 
     pub(crate) fn shared(&self) -> Arc<Store> {
         Arc::clone(&self.store)
+    }
+
+    /// Returns the calls that have ended lately; `None` if they are not kept.
+    #[cfg(feature = "console")]
+    pub(crate) fn recent_calls(&self) -> Option<Arc<RecentCalls>> {
+        self.store.recent_calls().cloned()
     }
 
     pub(crate) fn downgrade(&self) -> WeakRecorder {

@@ -127,6 +127,11 @@ pub(super) struct TaskCounts {
 }
 
 impl TaskCounts {
+    /// Returns the task as it is on labels.
+    pub(super) fn name(&self) -> &SharedString {
+        &self.labels[0]
+    }
+
     /// Registers the series of a task, so that readers get them from its start.
     pub(super) fn open(home: Home, task: &str, kind: &str, is_nested: bool) -> (TaskRun, Self) {
         let [task, kind] = match home.own() {

@@ -37,6 +37,11 @@ impl Task {
         Self { parent, counts, ids, tool_calls: Mutex::default() }
     }
 
+    /// Returns the name of the task as it is on labels; `None` without a recorder.
+    pub(crate) fn name(&self) -> Option<metrics::SharedString> {
+        self.counts.as_ref().map(|counts| counts.name().clone())
+    }
+
     /// Counts a call that has ended for this task and each one around it.
     pub(crate) fn add_call(&self, tokens: u64, nano_usd: Option<u64>) {
         self.each(|_, counts| counts.add_call(tokens, nano_usd));

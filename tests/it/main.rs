@@ -6,6 +6,8 @@
 mod backends;
 mod call;
 mod catalog;
+#[cfg(feature = "console")]
+mod console;
 #[cfg(feature = "install")]
 mod costs;
 mod documents;

@@ -65,11 +65,23 @@ impl Resolver<'_> {
         self.check_prices()?;
         let (listener, token) = self.listener()?;
         let (listen_setting, listen) = self.listen()?;
+        let listen = listen.filter(|_| exporters.prometheus);
+        #[cfg(feature = "console")]
+        let console = {
+            let service = resource.iter().find(|(name, _)| name == "service.name").map_or("", |(_, value)| value);
+            self.console(listener, listen.as_deref(), token.as_ref(), service)?
+        };
+        #[cfg(not(feature = "console"))]
+        self.check_no_console()?;
+        #[cfg(feature = "console")]
+        let has_console = console.is_some();
+        #[cfg(all(feature = "prices", not(feature = "console")))]
+        let has_console = false;
         let buckets = builder.buckets.iter();
         let labels = builder.global_labels.iter();
         // Checked even if there is no page, so that an error shows before someone turns the page on.
         let config = scrape::Config {
-            listen: listen.filter(|_| exporters.prometheus),
+            listen,
             listen_setting,
             allowed,
             store: store::Config {
@@ -85,14 +97,29 @@ impl Resolver<'_> {
                 genai: self.genai()?,
                 budgets: self.budgets()?,
                 #[cfg(feature = "prices")]
-                prices: self.prices()?.map(Arc::new),
+                prices: self.prices(has_console)?.map(Arc::new),
+                #[cfg(feature = "console")]
+                keeps_calls: has_console,
             },
             models: builder.models.clone(),
             target: resource.clone(),
             token,
             listener,
+            #[cfg(feature = "console")]
+            console,
         };
         Ok((exporters.prometheus || exporters.otlp).then_some(config))
+    }
+
+    /// Checks that no console is asked for, which is not compiled in.
+    #[cfg(not(feature = "console"))]
+    fn check_no_console(&self) -> Result<(), InstallError> {
+        let name = "BOTTICELLI_OBS_CONSOLE";
+        let Some(setting) = self.environment.setting(name)? else { return Ok(()) };
+        if setting.word(&[("on", true), ("off", false)])? {
+            return Err(setting.invalid("needs the feature `console` of botticelli_obs, which is not compiled in"));
+        }
+        Ok(())
     }
 
     fn exclude(&self) -> Result<Vec<Pattern>, InstallError> {
@@ -115,17 +142,20 @@ impl Resolver<'_> {
         }
     }
 
-    /// Resolves the prices of calls, and decodes them here: it would take too long at the end of a call.
+    /// Resolves the prices of calls, and decodes them here: it would take too long at the end of a call. A console has the built-in ones
+    /// unless other ones are set.
     #[cfg(feature = "prices")]
-    fn prices(&self) -> Result<Option<PriceBook>, InstallError> {
+    fn prices(&self, has_console: bool) -> Result<Option<PriceBook>, InstallError> {
         if let Some(prices) = &self.builder.prices {
             prices.check().map_err(|why| InstallError::invalid_secret("with_prices", why))?;
             return Ok(Some(prices.clone()));
         }
-        let Some(setting) = self.environment.setting("BOTTICELLI_OBS_PRICES")?.filter(|setting| !setting.is_off())
-        else {
-            return Ok(None);
+        let Some(setting) = self.environment.setting("BOTTICELLI_OBS_PRICES")? else {
+            return Ok(has_console.then(PriceBook::builtin));
         };
+        if setting.is_off() {
+            return Ok(None);
+        }
         let prices = match setting.value.eq_ignore_ascii_case("builtin") {
             true => PriceBook::builtin(),
             false => PriceBook::from_file(setting.value).map_err(|error| setting.invalid(error))?,
@@ -252,7 +282,7 @@ impl Setting<'_> {
         })
     }
 
-    fn token(self) -> Result<Token, InstallError> {
+    pub(super) fn token(self) -> Result<Token, InstallError> {
         self.value.parse().map_err(|why: String| self.invalid_secret(why))
     }
 }

@@ -15,6 +15,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::Access;
 use super::pages::{Kind, Page, Pages};
 use super::stream::{Progress, Writing};
+#[cfg(feature = "console")]
+use crate::console::{Console, Reply};
 use crate::scrape::accept::{accepts_gzip, negotiate};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -41,6 +43,8 @@ struct Body {
 enum Source {
     Text(&'static str),
     Page(Arc<Page>),
+    #[cfg(feature = "console")]
+    Bytes(Bytes),
 }
 
 impl AsRef<[u8]> for Body {
@@ -48,6 +52,8 @@ impl AsRef<[u8]> for Body {
         match &self.source {
             Source::Text(text) => text.as_bytes(),
             Source::Page(page) => &page.bytes,
+            #[cfg(feature = "console")]
+            Source::Bytes(bytes) => bytes,
         }
     }
 }
@@ -99,6 +105,12 @@ impl Answers {
         if !self.allows(peer) {
             return Answer::text(StatusCode::FORBIDDEN, "");
         }
+        #[cfg(feature = "console")]
+        if let Some(console) = self.access.console.as_ref().filter(|_| Console::has(path)) {
+            let Reply { status, content_type, body, headers } =
+                console.answer(request.method(), request.uri(), request.headers()).await;
+            return Answer { status, content_type, headers, source: Source::Bytes(body) };
+        }
         if path != "/health" && !self.has_token(request.headers()) {
             return Answer::text(StatusCode::UNAUTHORIZED, "a token is needed\n").with(WWW_AUTHENTICATE, "Bearer");
         }
@@ -109,7 +121,13 @@ impl Answers {
             return Answer::text(StatusCode::METHOD_NOT_ALLOWED, "there is GET and HEAD\n").with(ALLOW, "GET, HEAD");
         }
         match path {
-            "/metrics" => self.page(request.headers()).await,
+            "/metrics" => {
+                #[cfg(feature = "console")]
+                if let Some(console) = &self.access.console {
+                    console.scraped(peer, request.headers());
+                }
+                self.page(request.headers()).await
+            }
             "/health" => Answer::text(StatusCode::OK, "ok"),
             _ => Answer { content_type: "text/html; charset=utf-8", ..Answer::text(StatusCode::OK, INDEX) },
         }

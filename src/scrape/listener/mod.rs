@@ -21,6 +21,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::token::Token;
+#[cfg(feature = "console")]
+use crate::console::Console;
 use crate::snapshot::Format;
 use crate::worker::Worker;
 use answer::Answers;
@@ -35,12 +37,15 @@ const BACKLOG: i32 = 4096;
 const SEND_BUFFER: usize = 256 * 1024;
 
 /// The peers that may scrape.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Access {
     /// Networks that may scrape; empty for all.
     pub(crate) allowed: Vec<IpNet>,
     /// The token that every path except `/health` requires; `None` for no token.
     pub(crate) token: Option<Token>,
+    /// What `/` is, in place of a few links; it checks its peers itself.
+    #[cfg(feature = "console")]
+    pub(crate) console: Option<Arc<Console>>,
 }
 
 /// Renders the page.
