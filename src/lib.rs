@@ -75,6 +75,8 @@
 //! - `process`: CPU time, memory, file descriptors, threads and start time of the process on the page, on Linux.
 //! - `prices`: `PriceBook`, by which calls are priced.
 //! - `console`: a live page of calls, errors, times, tokens and costs at `/` of the listener.
+//! - `full`: what most programs want: `console`, `http`, `json`, `otlp-http`, `otlp-metrics`, `otlp-tls`, `prices`, `process`,
+//!   `reqwest-middleware`, `span-metrics`, `tower`.
 //! - `cli`: the program `botticelli-obs`, and the module `doctor`.
 //! - `macros`, default: `#[llm_call]`.
 //! - `json`: tokens, finish reasons and failures from the answers and streams of OpenAI, Anthropic, Gemini, Ollama and others.
