@@ -78,15 +78,15 @@ fn is_known(config: &Config, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderName;
+
     use super::*;
 
     fn status(config: &Config, method: Method, path: &str, headers: &[(&'static str, &str)]) -> u16 {
-        let headers = headers.iter().map(|(name, value)| {
-            let value = HeaderValue::from_str(value).expect("a header");
-            (hyper::header::HeaderName::from_static(name), value)
-        });
         let mut map = HeaderMap::new();
-        headers.for_each(|(name, value)| drop(map.append(name, value)));
+        for (name, value) in headers {
+            map.append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header"));
+        }
         check(config, &method, path, &map).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
     }
 

@@ -138,7 +138,7 @@ impl History {
             self.points.push_back(point);
         }
         for (window, baselines) in [Window::FiveMinutes, Window::Hour].into_iter().zip(&mut self.baselines) {
-            if self.count % window.stride() == 0 {
+            if self.count.is_multiple_of(window.stride()) {
                 if baselines.len() == window.kept() {
                     baselines.pop_front();
                 }

@@ -109,6 +109,7 @@ pub struct Builder {
     pub(super) networks: Vec<String>,
     pub(super) page_token: Option<String>,
     pub(super) exporter_listener: bool,
+    #[cfg(feature = "console")]
     pub(super) console: bool,
     pub(super) exclude: Vec<String>,
     pub(super) genai: Vec<GenAiMetrics>,

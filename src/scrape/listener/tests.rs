@@ -17,7 +17,13 @@ const ASK_ONCE: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\
 fn serve(token: Option<Token>, render: Render) -> (Worker, SocketAddr) {
     let worker = Worker::start("listener-test").expect("a thread");
     let listener = bind("127.0.0.1:0").expect("a port");
-    let addr = start(&worker, listener, Access { allowed: Vec::new(), token }, render).expect("it serves");
+    let access = Access {
+        allowed: Vec::new(),
+        token,
+        #[cfg(feature = "console")]
+        console: None,
+    };
+    let addr = start(&worker, listener, access, render).expect("it serves");
     (worker, addr)
 }
 
