@@ -6,6 +6,8 @@
 
 #![expect(clippy::print_stderr, reason = "a program that talks to its user")]
 
+#[path = "bot/agent.rs"]
+mod agent;
 #[path = "bot/client.rs"]
 mod client;
 #[path = "bot/screen.rs"]
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::Uri;
-use botticelli_obs::{Builder, LlmCall, LlmResponse, Telemetry, Usage};
+use botticelli_obs::{Budget, Builder, LlmCall, LlmResponse, LlmTask, Telemetry, Usage};
 use clap::Parser;
 use futures_util::StreamExt;
 use tokio::sync::Semaphore;
@@ -42,6 +44,7 @@ use tally::{Pair, Tally};
 Environment, among others:
   OPENAI_BASE_URL, OPENAI_API_KEY  The server to call; with neither a simulator is started
   PROMETHEUS_ENDPOINT              Where the metrics are served [default: 127.0.0.1:9464]
+  BOTTICELLI_OBS_PRICES            What calls cost: builtin, or a file of prices
   OTEL_EXPORTER_OTLP_ENDPOINT      Where spans are sent, such as http://localhost:4317 for Jaeger")]
 struct Options {
     /// Calls to start each second.
@@ -59,6 +62,9 @@ struct Options {
     /// The share of calls whose answer is streamed.
     #[arg(long, default_value_t = 0.5, value_parser = share)]
     stream_ratio: f64,
+    /// The share of messages that an agent with tools answers, by several calls.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    agent_ratio: f64,
     /// How long to wait for an answer, or for the next chunk of one.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -123,6 +129,10 @@ fn install() -> Result<Telemetry, botticelli_obs::InstallError> {
     let builder = Builder::new();
     let builder = if unset("RUST_LOG") { builder.with_log_filter(quiet) } else { builder };
     let builder = if unset("BOTTICELLI_OBS_SPAN_FILTER") { builder.with_span_filter(quiet) } else { builder };
+    // What the bot may spend in a day.
+    let builder = builder.add_budget(&Budget::daily("bot", 1_000.0).with_callback(0.8, |status| {
+        tracing::warn!("{} of {} USD are spent today", status.spent, status.limit);
+    }));
     builder.install()
 }
 
@@ -221,15 +231,23 @@ async fn start_calls(
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
         let pair = pairs[(number % pairs.len() as u64) as usize].clone();
         let streaming = random.f64() < options.stream_ratio;
+        // No random number without agents, so that the other messages stay the same.
+        let by_agent = options.agent_ratio > 0.0 && random.f64() < options.agent_ratio;
         let (client, tally) = (Arc::clone(&client), Arc::clone(tally));
         let message = tracing::info_span!("bot.message", bot.message.number = number);
         running.spawn(
             async move {
-                tally.start(&pair);
-                let started = Instant::now();
-                let outcome = ask(&client, &pair, streaming).await;
-                if let Some(line) = tally.end(&pair, started.elapsed(), outcome) {
-                    Screen::of_stdout().print(line);
+                if by_agent {
+                    // Its calls are counted where they are made, and its failures with them.
+                    let _ = agent::run(&client, &pair, &tally, number).await;
+                } else {
+                    tally.start(&pair);
+                    let started = Instant::now();
+                    let task = LlmTask::builder("answer").with_kind("bot").start();
+                    let outcome = task.observe(ask(&client, &pair, streaming)).await;
+                    if let Some(line) = tally.end(&pair, started.elapsed(), outcome.as_ref().copied()) {
+                        Screen::of_stdout().print(line);
+                    }
                 }
                 drop(permit);
             }

@@ -174,6 +174,12 @@ mod worker;
 #[cfg(feature = "macros")]
 #[doc = include_str!("llm_call.md")]
 pub use botticelli_obs_macros::llm_call;
+#[cfg(feature = "macros")]
+#[doc = include_str!("task/llm_task.md")]
+pub use botticelli_obs_macros::llm_task;
+#[cfg(feature = "macros")]
+#[doc = include_str!("task/llm_tool.md")]
+pub use botticelli_obs_macros::llm_tool;
 pub use call::{
     Attempt, CurrentCall, LlmCall, LlmCallBuilder, Observe, ObserveAttempt, ObserveStream, ObserveStreamWith,
     ObserveWith, ObservedStream, ObservedStreamWith, Scope, Wait,

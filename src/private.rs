@@ -11,6 +11,7 @@ use crate::call::ObservedStreamWith;
 use crate::error_type::{ClassifyError, ErrorType};
 use crate::outcome::Outcome;
 pub use crate::record::{duration, error, finished, request, tokens};
+pub use crate::task::{LlmTask, LlmToolCall};
 use crate::usage::Usage;
 
 /// The text of a provider, model or operation.
@@ -85,6 +86,16 @@ pub fn unknown<E>(_: &E) -> ErrorType {
 /// Classifies an error by its trait.
 pub fn classify<E: IsError>() -> fn(&E) -> ErrorType {
     E::error_type
+}
+
+/// Classifies a result, its error by a closure or by [`classify`].
+pub fn failure<T, E>(result: &Result<T, E>, classify: impl FnOnce(&E) -> ErrorType) -> Option<ErrorType> {
+    result.as_ref().err().map(classify)
+}
+
+/// Classifies an output that is no failure.
+pub fn no_failure<T>(_: &T) -> Option<ErrorType> {
+    None
 }
 
 /// Records an error by a closure, or by [`classify`].

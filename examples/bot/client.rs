@@ -10,8 +10,10 @@ use async_openai::config::OpenAIConfig;
 use async_openai::error::OpenAIError;
 use async_openai::middleware::ReqwestService;
 use async_openai::types::chat::{
-    ChatCompletionRequestUserMessageArgs, ChatCompletionStreamOptions, CompletionUsage, CreateChatCompletionRequest,
-    CreateChatCompletionRequestArgs, FinishReason,
+    ChatCompletionMessageToolCall, ChatCompletionMessageToolCalls, ChatCompletionRequestAssistantMessageArgs,
+    ChatCompletionRequestMessage, ChatCompletionRequestToolMessageArgs, ChatCompletionRequestUserMessageArgs,
+    ChatCompletionStreamOptions, ChatCompletionTool, ChatCompletionTools, CompletionUsage, CreateChatCompletionRequest,
+    CreateChatCompletionRequestArgs, FinishReason, FunctionCall, FunctionObjectArgs,
 };
 use botticelli_obs::{ClassifyError, ErrorType, LlmResponse, Usage};
 use futures_util::{Stream, StreamExt, stream};
@@ -22,6 +24,22 @@ pub struct Reply {
     usage: Option<Usage>,
     model: String,
     finish_reason: Option<&'static str>,
+    tool_call: Option<ToolCall>,
+}
+
+/// What a model asks for.
+#[derive(Clone, Debug)]
+pub struct ToolCall {
+    pub id: String,
+    pub name: String,
+    pub arguments: String,
+}
+
+impl Reply {
+    /// Returns the first tool call that the model asks for.
+    pub fn tool_call(&self) -> Option<&ToolCall> {
+        self.tool_call.as_ref()
+    }
 }
 
 impl LlmResponse for Reply {
@@ -103,13 +121,35 @@ impl LlmClient {
     }
 
     pub async fn ask(&self, model: &str, prompt: &str) -> Result<Reply, Error> {
-        let request = request(model, prompt)?;
+        self.complete(request(model, prompt)?).await
+    }
+
+    /// Asks with a tool that the model may call, and with the results of earlier calls.
+    pub async fn ask_with_tools(
+        &self,
+        model: &str,
+        prompt: &str,
+        results: &[(ToolCall, String)],
+    ) -> Result<Reply, Error> {
+        let mut request = request(model, prompt)?;
+        let parameters = serde_json::json!({"type": "object", "properties": {"query": {"type": "string"}}});
+        let function = FunctionObjectArgs::default().name("search").parameters(parameters).build()?;
+        request.tools = Some(vec![ChatCompletionTools::Function(ChatCompletionTool { function })]);
+        for (call, result) in results {
+            request.messages.extend(exchange(call, result)?);
+        }
+        self.complete(request).await
+    }
+
+    async fn complete(&self, request: CreateChatCompletionRequest) -> Result<Reply, Error> {
         let completion = self.within_timeout(self.client.chat().create(request)).await??;
-        let finish_reason = completion.choices.first().and_then(|choice| choice.finish_reason);
+        let choice = completion.choices.into_iter().next();
+        let finish_reason = choice.as_ref().and_then(|choice| choice.finish_reason);
         Ok(Reply {
             usage: completion.usage.map(usage),
             model: completion.model,
             finish_reason: finish_reason.map(reason),
+            tool_call: choice.and_then(|choice| choice.message.tool_calls).and_then(first_call),
         })
     }
 
@@ -132,6 +172,7 @@ impl LlmClient {
                         usage: chunk.usage.map(usage),
                         model: chunk.model,
                         finish_reason: finish_reason.map(reason),
+                        tool_call: None,
                     };
                     Some((Ok(reply), Some(chunks)))
                 }
@@ -150,6 +191,26 @@ impl LlmClient {
 fn request(model: &str, prompt: &str) -> Result<CreateChatCompletionRequest, Error> {
     let message = ChatCompletionRequestUserMessageArgs::default().content(prompt).build()?;
     Ok(CreateChatCompletionRequestArgs::default().model(model).messages([message.into()]).build()?)
+}
+
+/// The messages by which a model is told the result of a tool.
+fn exchange(call: &ToolCall, result: &str) -> Result<[ChatCompletionRequestMessage; 2], Error> {
+    let function = FunctionCall { name: call.name.clone(), arguments: call.arguments.clone() };
+    let asked = ChatCompletionMessageToolCall { id: call.id.clone(), function };
+    let asked = ChatCompletionRequestAssistantMessageArgs::default()
+        .tool_calls(vec![ChatCompletionMessageToolCalls::Function(asked)])
+        .build()?;
+    let told = ChatCompletionRequestToolMessageArgs::default().tool_call_id(&call.id).content(result).build()?;
+    Ok([asked.into(), told.into()])
+}
+
+fn first_call(calls: Vec<ChatCompletionMessageToolCalls>) -> Option<ToolCall> {
+    calls.into_iter().find_map(|call| match call {
+        ChatCompletionMessageToolCalls::Function(ChatCompletionMessageToolCall { id, function }) => {
+            Some(ToolCall { id, name: function.name, arguments: function.arguments })
+        }
+        ChatCompletionMessageToolCalls::Custom(_) => None,
+    })
 }
 
 fn usage(usage: CompletionUsage) -> Usage {

@@ -73,8 +73,8 @@ impl Tally {
     }
 
     /// Counts a call that has ended. Returns a line about an error whose class is new.
-    pub fn end(&self, pair: &Pair, took: Duration, outcome: Result<Option<Usage>, Error>) -> Option<String> {
-        let error = outcome.as_ref().err().map(|error| (error.error_type().as_str(), cut(&error.to_string(), REASON)));
+    pub fn end(&self, pair: &Pair, took: Duration, outcome: Result<Option<Usage>, &Error>) -> Option<String> {
+        let error = outcome.err().map(|error| (error.error_type().as_str(), cut(&error.to_string(), REASON)));
         self.count(pair, took, outcome.map_err(|error| error.error_type()));
         let (class, reason) = error?;
         match self.reasons().entry(class) {

@@ -39,6 +39,8 @@ pub(super) struct Answer {
     cached: u64,
     reasoning: u64,
     includes_usage: bool,
+    /// Whether it asks for a tool instead of answering.
+    calls_tool: bool,
 }
 
 impl Answer {
@@ -59,10 +61,22 @@ impl Answer {
             cached: if random.bool() { prompt / 2 } else { 0 },
             reasoning: (count as f64 * model.reasoning) as u64,
             includes_usage: request["stream_options"]["include_usage"] == true,
+            calls_tool: calls_tool(request),
         }
     }
 
     pub(super) fn completion(&self) -> Value {
+        let message = if self.calls_tool {
+            let function = json!({"name": "search", "arguments": "{\"query\":\"the lady in the shell\"}"});
+            json!({
+                "role": "assistant",
+                "content": null,
+                "refusal": null,
+                "tool_calls": [{"id": format!("call_{}", &self.id[9..]), "type": "function", "function": function}],
+            })
+        } else {
+            json!({"role": "assistant", "content": self.words.concat(), "refusal": null})
+        };
         json!({
             "id": self.id,
             "object": "chat.completion",
@@ -70,8 +84,8 @@ impl Answer {
             "model": self.model,
             "choices": [{
                 "index": 0,
-                "message": {"role": "assistant", "content": self.words.concat(), "refusal": null},
-                "finish_reason": "stop",
+                "message": message,
+                "finish_reason": if self.calls_tool { "tool_calls" } else { "stop" },
                 "logprobs": null,
             }],
             "usage": self.usage(),
@@ -112,6 +126,13 @@ impl Answer {
             "completion_tokens_details": {"reasoning_tokens": self.reasoning},
         })
     }
+}
+
+/// Whether the request offers tools, and none was called for it yet.
+fn calls_tool(request: &Value) -> bool {
+    let messages = request["messages"].as_array();
+    request["tools"].is_array()
+        && messages.and_then(|messages| messages.last()).is_some_and(|last| last["role"] != "tool")
 }
 
 /// Returns a normally distributed number with mean 0 and deviation 1 (Box-Muller transform).

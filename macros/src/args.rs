@@ -1,4 +1,4 @@
-//! Parses and checks the arguments of the attribute.
+//! Parses and checks the arguments of the attributes.
 
 use proc_macro2::{Span, TokenTree};
 use syn::ext::IdentExt;
@@ -17,6 +17,8 @@ enum Kind {
     /// The same of two parameters.
     Report,
     Path,
+    /// Any expression.
+    Value,
     /// No value.
     Flag,
 }
@@ -32,18 +34,63 @@ const fn spec(name: &'static str, kind: Kind, example: &'static str) -> Spec {
     Spec { name, kind, example }
 }
 
-/// All arguments. The two required ones come first.
-const SPECS: [Spec; 9] = [
-    spec("provider", Kind::Text, "provider = \"gemini\""),
-    spec("model", Kind::Text, "model = request.model()"),
-    spec("operation", Kind::Text, "operation = \"embeddings\""),
-    spec("usage", Kind::Function, "usage = |reply| Some(Usage::new(reply.prompt, reply.completion))"),
-    spec("error_type", Kind::Function, "error_type = |error| ErrorType::from_http_status(error.status)"),
-    spec("report", Kind::Report, "report = |call, reply| call.record_finish_reason(&reply.stop)"),
-    spec("timeout", Kind::Duration, "timeout = Duration::from_secs(30)"),
-    spec("stream", Kind::Flag, "stream"),
-    spec("crate", Kind::Path, "crate = my_crate::botticelli_obs"),
-];
+/// An attribute with its arguments, of which the required ones come first.
+pub(crate) struct Attribute {
+    pub(crate) name: &'static str,
+    /// What a function with this attribute makes, for errors.
+    pub(crate) makes: &'static str,
+    specs: &'static [Spec],
+    required: usize,
+}
+
+const ERROR_TYPE: Spec =
+    spec("error_type", Kind::Function, "error_type = |error| ErrorType::from_http_status(error.status)");
+
+const CRATE: Spec = spec("crate", Kind::Path, "crate = my_crate::botticelli_obs");
+
+pub(crate) const LLM_CALL: Attribute = Attribute {
+    name: "llm_call",
+    makes: "call",
+    specs: &[
+        spec("provider", Kind::Text, "provider = \"gemini\""),
+        spec("model", Kind::Text, "model = request.model()"),
+        spec("operation", Kind::Text, "operation = \"embeddings\""),
+        spec("usage", Kind::Function, "usage = |reply| Some(Usage::new(reply.prompt, reply.completion))"),
+        ERROR_TYPE,
+        spec("report", Kind::Report, "report = |call, reply| call.record_finish_reason(&reply.stop)"),
+        spec("timeout", Kind::Duration, "timeout = Duration::from_secs(30)"),
+        spec("stream", Kind::Flag, "stream"),
+        CRATE,
+    ],
+    required: 2,
+};
+
+pub(crate) const LLM_TASK: Attribute = Attribute {
+    name: "llm_task",
+    makes: "run of a task",
+    specs: &[
+        spec("name", Kind::Text, "name = \"content_generator\""),
+        spec("kind", Kind::Text, "kind = \"bot\""),
+        spec("conversation_id", Kind::Text, "conversation_id = session.id()"),
+        spec("workflow", Kind::Flag, "workflow"),
+        ERROR_TYPE,
+        CRATE,
+    ],
+    required: 0,
+};
+
+pub(crate) const LLM_TOOL: Attribute = Attribute {
+    name: "llm_tool",
+    makes: "tool call",
+    specs: &[
+        spec("name", Kind::Text, "name = \"search\""),
+        spec("arguments", Kind::Value, "arguments = query"),
+        spec("call_id", Kind::Text, "call_id = request.id()"),
+        ERROR_TYPE,
+        CRATE,
+    ],
+    required: 0,
+};
 
 impl Spec {
     /// Returns an error message if the value is of another kind.
@@ -52,7 +99,7 @@ impl Spec {
         let is_valid = match (self.kind, value) {
             (Kind::Text, Expr::Lit(ExprLit { lit, .. })) => matches!(lit, Lit::Str(_)),
             (Kind::Text, Expr::Closure(_)) | (Kind::Duration, Expr::Lit(_) | Expr::Closure(_)) => false,
-            (Kind::Text | Kind::Duration, _) => true,
+            (Kind::Text | Kind::Duration | Kind::Value, _) => true,
             (Kind::Function, Expr::Closure(closure)) => closure.inputs.len() == 1 && closure.asyncness.is_none(),
             (Kind::Report, Expr::Closure(closure)) => closure.inputs.len() == 2 && closure.asyncness.is_none(),
             (Kind::Function | Kind::Report | Kind::Path, Expr::Path(_)) => true,
@@ -64,13 +111,14 @@ impl Spec {
             Kind::Function => "a closure of one parameter, or a function",
             Kind::Report => "a closure of two parameters, or a function",
             Kind::Path => "a path",
+            Kind::Value => "an expression",
             Kind::Flag => return Some(format!("`{name}` takes no value: write `{example}` alone")),
         };
         (!is_valid).then(|| format!("`{name}` takes {takes}: `{example}`"))
     }
 }
 
-/// The parsed arguments.
+/// The parsed arguments of `#[llm_call]`.
 pub(crate) struct Args {
     pub(crate) provider: Expr,
     pub(crate) model: Expr,
@@ -85,24 +133,94 @@ pub(crate) struct Args {
 
 impl Parse for Args {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let mut unchecked = Unchecked::default();
-        while !input.is_empty() {
-            unchecked.read_one(input);
+        let mut arguments = Arguments::read(&LLM_CALL, input);
+        if let (Some(usage), true) = (arguments.name("usage"), arguments.name("report").is_some()) {
+            let mistake = "`report` records the usage too: remove `usage`, and call `call.record_usage` there";
+            arguments.mistakes.push(Error::new(usage.span(), mistake));
         }
-        unchecked.check()
+        arguments.check()?;
+        let missing = || Error::new(Span::call_site(), "arguments are missing");
+        Ok(Self {
+            provider: arguments.value("provider").ok_or_else(missing)?,
+            model: arguments.value("model").ok_or_else(missing)?,
+            operation: arguments.value("operation"),
+            usage: arguments.value("usage"),
+            error_type: arguments.value("error_type"),
+            report: arguments.value("report"),
+            timeout: arguments.value("timeout"),
+            stream: arguments.name("stream").map(Ident::span),
+            krate: arguments.value("crate").and_then(into_path),
+        })
     }
 }
 
-/// The arguments before the check, in the order of [`SPECS`]. Mistakes are collected, so that all of them are reported at once.
-#[derive(Default)]
-struct Unchecked {
-    arguments: [Option<(Ident, Option<Expr>)>; SPECS.len()],
+/// The arguments of an attribute. Mistakes are collected, so that all of them are reported at once.
+pub(crate) struct Arguments {
+    attribute: &'static Attribute,
+    /// In the order of the attribute's specifications.
+    arguments: Vec<Option<(Ident, Option<Expr>)>>,
     mistakes: Vec<Error>,
     /// Whether an argument could not be identified. It may be a misspelt required one, so no argument is reported as missing.
     is_unclear: bool,
 }
 
-impl Unchecked {
+impl Arguments {
+    /// Parses and checks arguments.
+    pub(crate) fn parse(attribute: &'static Attribute, input: ParseStream<'_>) -> syn::Result<Self> {
+        let mut arguments = Self::read(attribute, input);
+        arguments.check()?;
+        Ok(arguments)
+    }
+
+    /// Returns the name of an argument as it was given.
+    fn name(&self, name: &str) -> Option<&Ident> {
+        let at = self.attribute.specs.iter().position(|spec| spec.name == name)?;
+        self.arguments[at].as_ref().map(|(name, _)| name)
+    }
+
+    /// Whether an argument was given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.name(name).is_some()
+    }
+
+    /// Takes the value of an argument.
+    pub(crate) fn value(&mut self, name: &str) -> Option<Expr> {
+        let at = self.attribute.specs.iter().position(|spec| spec.name == name)?;
+        self.arguments[at].as_mut()?.1.take()
+    }
+
+    /// Takes the path of this crate.
+    pub(crate) fn krate(&mut self) -> Option<Path> {
+        self.value("crate").and_then(into_path)
+    }
+
+    /// Reads all arguments, and checks their values.
+    fn read(attribute: &'static Attribute, input: ParseStream<'_>) -> Self {
+        let arguments = attribute.specs.iter().map(|_| None).collect();
+        let mut read = Self { attribute, arguments, mistakes: Vec::new(), is_unclear: false };
+        while !input.is_empty() {
+            read.read_one(input);
+        }
+        for (spec, argument) in attribute.specs.iter().zip(&read.arguments) {
+            if let Some((_, Some(value))) = argument
+                && let Some(mistake) = spec.mistake(ungrouped(value))
+            {
+                read.mistakes.push(Error::new_spanned(value, mistake));
+            }
+        }
+        let missing: Vec<_> =
+            attribute.required().zip(&read.arguments).filter(|(_, argument)| argument.is_none()).collect();
+        if !missing.is_empty() && !read.is_unclear {
+            let list = |part: fn(&Spec) -> &str, glue| {
+                missing.iter().map(|(spec, _)| part(spec)).collect::<Vec<_>>().join(glue)
+            };
+            let (names, examples) = (list(|spec| spec.name, "` and `"), list(|spec| spec.example, ", "));
+            let mistake = format!("`#[{}]` needs `{names}`: add `{examples}`", attribute.name);
+            read.mistakes.push(Error::new(Span::call_site(), mistake));
+        }
+        read
+    }
+
     /// Reads one argument and the comma after it.
     fn read_one(&mut self, input: ParseStream<'_>) {
         if let Err(mistake) = self.read_argument(input) {
@@ -119,13 +237,17 @@ impl Unchecked {
     fn read_argument(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
         if !input.peek(Ident::peek_any) {
             self.is_unclear = true;
-            return Err(input.error("arguments have names: `provider = \"gemini\", model = request.model()`"));
+            let examples = &self.attribute.specs[..self.attribute.required.max(1)];
+            let examples: Vec<&str> = examples.iter().map(|spec| spec.example).collect();
+            return Err(input.error(format!("arguments have names: `{}`", examples.join(", "))));
         }
         let name = input.call(Ident::parse_any)?;
-        let Some(index) = SPECS.iter().position(|spec| name == spec.name) else {
+        let specs = self.attribute.specs;
+        let Some(index) = specs.iter().position(|spec| name == spec.name) else {
             self.is_unclear = true;
-            let names = SPECS.map(|spec| format!("`{}`", spec.name)).join(", ");
-            return Err(Error::new(name.span(), format!("unknown argument `{name}`; there are {names}")));
+            let names: Vec<String> = specs.iter().map(|spec| format!("`{}`", spec.name)).collect();
+            let mistake = format!("unknown argument `{name}`; there are {}", names.join(", "));
+            return Err(Error::new(name.span(), mistake));
         };
         let argument = &mut self.arguments[index];
         if argument.is_some() {
@@ -136,51 +258,20 @@ impl Unchecked {
         if input.peek(Token![=]) {
             input.parse::<Token![=]>()?;
             *value = Some(input.parse()?);
-        } else if SPECS[index].kind != Kind::Flag {
-            return Err(Error::new(name.span(), format!("`{name}` needs a value: `{}`", SPECS[index].example)));
+        } else if specs[index].kind != Kind::Flag {
+            return Err(Error::new(name.span(), format!("`{name}` needs a value: `{}`", specs[index].example)));
         }
         Ok(())
     }
 
-    /// Checks the values and that no required argument is missing.
-    fn check(mut self) -> syn::Result<Args> {
-        for (spec, argument) in SPECS.iter().zip(&self.arguments) {
-            if let Some((_, Some(value))) = argument
-                && let Some(mistake) = spec.mistake(ungrouped(value))
-            {
-                self.mistakes.push(Error::new_spanned(value, mistake));
-            }
-        }
-        let missing: Vec<_> =
-            SPECS[..2].iter().zip(&self.arguments).filter(|(_, argument)| argument.is_none()).collect();
-        if !missing.is_empty() && !self.is_unclear {
-            let list = |part: fn(&Spec) -> &str, glue| {
-                missing.iter().map(|(spec, _)| part(spec)).collect::<Vec<_>>().join(glue)
-            };
-            let (names, examples) = (list(|spec| spec.name, "` and `"), list(|spec| spec.example, ", "));
-            self.mistakes
-                .push(Error::new(Span::call_site(), format!("`#[llm_call]` needs `{names}`: add `{examples}`")));
-        }
-        let [provider, model, operation, usage, error_type, report, timeout, stream, krate] = self.arguments;
-        if let (Some((name, _)), Some(_)) = (&usage, &report) {
-            let mistake = "`report` records the usage too: remove `usage`, and call `call.record_usage` there";
-            self.mistakes.push(Error::new(name.span(), mistake));
-        }
-        let value = |argument: Option<(Ident, Option<Expr>)>| argument.and_then(|(_, value)| value);
-        match (value(provider), value(model), self.mistakes.into_iter().reduce(combined)) {
-            (Some(provider), Some(model), None) => Ok(Args {
-                provider,
-                model,
-                operation: value(operation),
-                usage: value(usage),
-                error_type: value(error_type),
-                report: value(report),
-                timeout: value(timeout),
-                stream: stream.map(|(name, _)| name.span()),
-                krate: value(krate).and_then(into_path),
-            }),
-            (_, _, mistakes) => Err(mistakes.unwrap_or_else(|| Error::new(Span::call_site(), "arguments are missing"))),
-        }
+    fn check(&mut self) -> syn::Result<()> {
+        self.mistakes.drain(..).reduce(combined).map_or(Ok(()), Err)
+    }
+}
+
+impl Attribute {
+    fn required(&self) -> impl Iterator<Item = &Spec> {
+        self.specs[..self.required].iter()
     }
 }
 

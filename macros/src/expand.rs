@@ -2,40 +2,63 @@
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
+use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
 use syn::token::Move;
-use syn::{Block, Expr, ExprReference, Token, Type, parse_quote_spanned};
+use syn::{Block, Expr, ExprReference, Path, Token, Type, parse_quote_spanned};
 
-use crate::args::{Args, combined};
+use crate::args::{Args, Attribute, LLM_CALL, combined};
 use crate::function::{Body, Function, future_at_the_end};
 use crate::returns::{Opened, Returns};
 
 /// Expands `#[llm_call]`.
 pub(crate) fn llm_call(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    let (args, function) = match (syn::parse2::<Args>(args), syn::parse2::<Function>(item)) {
-        (Ok(args), Ok(function)) => (args, function),
-        (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
-        (Err(first), Err(second)) => return Err(combined(first, second)),
-    };
-    let Function { attributes, visibility, signature, body, output } = function;
-    let expansion = Expansion { private: private(&args), returns: Returns::new(&args, &output)?, args: &args };
-    let body = match body {
-        Body::Sync(body) => expansion.sync(&body),
-        Body::Async(body) => expansion.future(&body, Some(Token![move](Span::mixed_site()))),
-        Body::Future(mut block) => {
-            if let Some(future) = future_at_the_end(&mut block) {
-                let inside = expansion.future(&tokens(&future.block), future.capture);
-                future.block = parse_quote_spanned!(Span::mixed_site()=> { #inside });
+    let (args, function) = both(syn::parse2::<Args>(args), Function::parse_for(&LLM_CALL, item))?;
+    let returns = Returns::new(&args, &function.output)?;
+    let expansion = Expansion { private: private(args.krate.as_ref()), returns, args: &args };
+    Ok(function.with_body(|body| expansion.sync(body), |body, capture| expansion.future(body, capture)))
+}
+
+/// Returns the arguments and the function, or the mistakes of both.
+pub(crate) fn both<A>(args: syn::Result<A>, function: syn::Result<Function>) -> syn::Result<(A, Function)> {
+    match (args, function) {
+        (Ok(args), Ok(function)) => Ok((args, function)),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+        (Err(first), Err(second)) => Err(combined(first, second)),
+    }
+}
+
+impl Function {
+    /// Parses the function with an attribute.
+    pub(crate) fn parse_for(attribute: &Attribute, item: TokenStream) -> syn::Result<Self> {
+        (|input: ParseStream<'_>| Self::parse(attribute, input)).parse2(item)
+    }
+
+    /// Generates the function with another body, by what expands a blocking one and a future.
+    pub(crate) fn with_body(
+        self,
+        sync: impl FnOnce(&Group) -> TokenStream,
+        future: impl FnOnce(&Group, Option<Move>) -> TokenStream,
+    ) -> TokenStream {
+        let Self { attributes, visibility, signature, body, .. } = self;
+        let body = match body {
+            Body::Sync(body) => sync(&body),
+            Body::Async(body) => future(&body, Some(Token![move](Span::mixed_site()))),
+            Body::Future(mut block) => {
+                if let Some(end) = future_at_the_end(&mut block) {
+                    let inside = future(&tokens(&end.block), end.capture);
+                    end.block = parse_quote_spanned!(Span::mixed_site()=> { #inside });
+                }
+                tokens(&block).stream()
             }
-            tokens(&block).stream()
-        }
-    };
-    Ok(quote_spanned!(Span::mixed_site()=> #(#attributes)* #visibility #signature { #body }))
+        };
+        quote_spanned!(Span::mixed_site()=> #(#attributes)* #visibility #signature { #body })
+    }
 }
 
 /// Returns the path of the hidden module that expansions use.
-fn private(args: &Args) -> TokenStream {
-    match &args.krate {
+pub(crate) fn private(krate: Option<&Path>) -> TokenStream {
+    match krate {
         Some(krate) => quote_spanned!(Span::mixed_site()=> #krate::__private),
         None => quote_spanned!(Span::mixed_site()=> ::botticelli_obs::__private),
     }
@@ -204,7 +227,7 @@ impl Expansion<'_> {
 ///
 /// There is no other way to give an async block its type. `?` needs it for the conversion of the error, and with it a type
 /// mismatch is reported in the user's code.
-fn typed(body: &Group, output: &Type) -> TokenStream {
+pub(crate) fn typed(body: &Group, output: &Type) -> TokenStream {
     // The body stays a block, because it may begin with items, and clippy warns about items after statements. Its braces have the
     // span of the expansion, so that no lint calls them unnecessary.
     let mut block = Group::new(Delimiter::Brace, body.stream());
@@ -226,7 +249,7 @@ fn tokens(block: &Block) -> Group {
 }
 
 /// Generates a reference to an expression.
-fn reference(expr: &Expr) -> Expr {
+pub(crate) fn reference(expr: &Expr) -> Expr {
     Expr::Reference(ExprReference {
         attrs: Vec::new(),
         and_token: Token![&](Span::mixed_site().located_at(expr.span())),

@@ -1,17 +1,18 @@
 //! Parses the annotated function and checks that it can be recorded.
 
 use proc_macro2::{Delimiter, Group, TokenTree};
-use syn::parse::{Parse, ParseStream};
+use syn::parse::ParseStream;
 use syn::{
-    AttrStyle, Attribute, Block, Error, Expr, ExprAsync, ReturnType, Signature, Stmt, Token, Type, Visibility,
-    parse_quote, parse_quote_spanned,
+    AttrStyle, Block, Error, Expr, ExprAsync, ReturnType, Signature, Stmt, Token, Type, Visibility, parse_quote,
+    parse_quote_spanned,
 };
 
+use crate::args::Attribute;
 use crate::returns::Named;
 
 /// A function. Its body is kept as tokens and not parsed, unless it ends with a future that makes the call.
 pub(crate) struct Function {
-    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) attributes: Vec<syn::Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
     pub(crate) body: Body,
@@ -30,26 +31,29 @@ pub(crate) enum Body {
     Future(Block),
 }
 
-impl Parse for Function {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let mut attributes = input.call(Attribute::parse_outer)?;
+impl Function {
+    pub(crate) fn parse(attribute: &Attribute, input: ParseStream<'_>) -> syn::Result<Self> {
+        let Attribute { name, makes, .. } = attribute;
+        let mut attributes = input.call(syn::Attribute::parse_outer)?;
         let visibility = input.parse()?;
         let fork = input.fork();
         let Ok(signature) = fork.parse::<Signature>() else {
-            return Err(input.error("`#[llm_call]` goes on a function: move it to the one that makes the call"));
+            let mistake = format!("`#[{name}]` goes on a function: move it to the one that makes the {makes}");
+            return Err(input.error(mistake));
         };
         let _: Signature = input.parse()?;
         if input.peek(Token![;]) {
             let semicolon = input.parse::<Token![;]>()?;
-            let mistake = "`#[llm_call]` needs a body: move it to the function that has one, in the `impl`";
+            let mistake = format!("`#[{name}]` needs a body: move it to the function that has one, in the `impl`");
             return Err(Error::new(semicolon.span, mistake));
         }
         let body = braces(input, &mut attributes)?;
-        check_keywords(&signature)?;
+        check_keywords(attribute, &signature)?;
         let output = match &signature.output {
             ReturnType::Default => parse_quote_spanned!(signature.ident.span()=> ()),
             ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)) => {
-                let mistake = "a function that never returns makes no call: move `#[llm_call]` to the one that does";
+                let mistake =
+                    format!("a function that never returns makes no {makes}: move `#[{name}]` to the one that does");
                 return Err(Error::new_spanned(ty, mistake));
             }
             ReturnType::Type(_, ty) => Type::clone(ty),
@@ -60,8 +64,9 @@ impl Parse for Function {
             let future = Named::find(&output, "Future").and_then(|future| future.associated);
             (Body::Future(block), future.cloned().unwrap_or_else(|| parse_quote!(_)))
         } else if Named::find(&output, "Future").is_some() {
-            let mistake =
-                "the call is in the future: make this an `async fn`, or let it end with `Box::pin(async move { … })`";
+            let mistake = format!(
+                "the {makes} is in the future: make this an `async fn`, or let it end with `Box::pin(async move {{ … }})`"
+            );
             return Err(Error::new_spanned(output, mistake));
         } else {
             (Body::Sync(body), output)
@@ -72,22 +77,25 @@ impl Parse for Function {
 
 /// Reads the body. Its inner attributes become outer attributes of the function, because the body becomes a nested block, which
 /// can't have inner ones.
-fn braces(input: ParseStream<'_>, attributes: &mut Vec<Attribute>) -> syn::Result<Group> {
+fn braces(input: ParseStream<'_>, attributes: &mut Vec<syn::Attribute>) -> syn::Result<Group> {
     let content;
     let braces = syn::braced!(content in input);
-    let inner = content.call(Attribute::parse_inner)?;
-    attributes.extend(inner.into_iter().map(|attribute| Attribute { style: AttrStyle::Outer, ..attribute }));
+    let inner = content.call(syn::Attribute::parse_inner)?;
+    attributes.extend(inner.into_iter().map(|attribute| syn::Attribute { style: AttrStyle::Outer, ..attribute }));
     let mut group = Group::new(Delimiter::Brace, content.parse()?);
     group.set_span(braces.span.join());
     Ok(group)
 }
 
-fn check_keywords(signature: &Signature) -> syn::Result<()> {
+fn check_keywords(attribute: &Attribute, signature: &Signature) -> syn::Result<()> {
     if let Some(keyword) = &signature.constness {
         return Err(Error::new(keyword.span, "a `const fn` can't be recorded: remove `const`"));
     }
     if let Some(abi) = &signature.abi {
-        let mistake = "a function with a foreign ABI can't be recorded: call a Rust function from it, and move `#[llm_call]` there";
+        let mistake = format!(
+            "a function with a foreign ABI can't be recorded: call a Rust function from it, and move `#[{}]` there",
+            attribute.name
+        );
         return Err(Error::new_spanned(abi, mistake));
     }
     Ok(())

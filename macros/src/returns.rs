@@ -3,7 +3,7 @@
 use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Error, GenericArgument, PathArguments, Token, Type, TypeInfer, TypeParamBound};
+use syn::{Error, Expr, GenericArgument, PathArguments, Token, Type, TypeInfer, TypeParamBound};
 
 use crate::args::Args;
 
@@ -32,6 +32,8 @@ pub(crate) struct Reported {
     pub(crate) result: Option<(Type, Type)>,
 }
 
+const NO_ERROR: &str = "there is no error to classify: return a `Result`, or remove `error_type`";
+
 impl Returns {
     pub(crate) fn new(args: &Args, output: &Type) -> syn::Result<Self> {
         let result = of_result(output);
@@ -56,14 +58,22 @@ impl Returns {
             && result.is_none()
             && reported.result.is_none()
         {
-            let mistake = "there is no error to classify: return a `Result`, or remove `error_type`";
-            return Err(Error::new_spanned(error_type, mistake));
+            return Err(Error::new_spanned(error_type, NO_ERROR));
         }
         Ok(Self { output: inferred(output.clone()), stream, reported })
     }
 }
 
 impl Reported {
+    /// Analyses what the run of a function returns.
+    pub(crate) fn of_run(output: &Type, error_type: Option<&Expr>) -> syn::Result<Self> {
+        let reported = Self::new(Some(output));
+        match error_type {
+            Some(error_type) if reported.result.is_none() => Err(Error::new_spanned(error_type, NO_ERROR)),
+            _ => Ok(reported),
+        }
+    }
+
     fn new(ty: Option<&Type>) -> Self {
         let ty = known(ty);
         let result = of_result(&ty).map(|(value, error)| (known(value), known(error)));

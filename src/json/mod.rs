@@ -33,6 +33,7 @@
 //! For a response whose HTTP status is an error, use [`ErrorType::from_http_response`], which reads status and body.
 
 mod api;
+mod billing;
 mod codes;
 pub(crate) mod failure;
 mod finish;
@@ -47,10 +48,12 @@ pub use serde_json::Value;
 pub use stream::{Responses, StreamEnd, StreamReader};
 
 use crate::call::LlmCall;
+use crate::cost::usd;
 use crate::error_type::ErrorType;
 use crate::finish::FinishReasons;
 use crate::outcome::Outcome;
 use crate::usage::Usage;
+use billing::Billing;
 use finish::Callers;
 use tokens::Tokens;
 
@@ -85,6 +88,7 @@ pub struct Response {
     id: Option<Box<str>>,
     finish_reasons: FinishReasons,
     callers: Callers,
+    billing: Billing,
     failure: Option<ErrorType>,
     /// The provider's code of the failure.
     code: Option<Box<str>>,
@@ -148,6 +152,7 @@ impl Response {
         self.tokens = Tokens::read(body, api).over(self.tokens);
         self.model = text(body, "model").or(text(body, "modelVersion")).or(self.model.take());
         self.id = text(body, "id").or(text(body, "responseId")).or(self.id.take());
+        self.billing.update(Billing::read(body));
         let reasons = &mut self.finish_reasons;
         finish::read(body, has_status, &mut self.callers, |choice, reason| reasons.set(choice, reason));
         if let Some(failure) = failure::of(body, has_status) {
@@ -165,6 +170,7 @@ impl Response {
         }
         later.finish_reasons.iter().for_each(|(choice, reason)| self.finish_reasons.set(choice, reason));
         self.callers = later.callers;
+        self.billing.update(later.billing.clone());
         if later.failure.is_some() {
             (self.failure, self.code) = (later.failure, later.code.clone());
         }
@@ -204,6 +210,16 @@ impl Response {
         self.finish_reasons.iter().map(|(_, reason)| reason)
     }
 
+    /// Returns what the call has cost in US dollars, if the provider says it, as OpenRouter, Perplexity and xAI do.
+    pub fn cost(&self) -> Option<f64> {
+        self.billing.cost.map(usd)
+    }
+
+    /// Returns the tier by which the call was served, in the provider's words, such as `default` or `flex`.
+    pub fn service_tier(&self) -> Option<&str> {
+        self.billing.service_tier.as_deref()
+    }
+
     /// Returns the class of the failure, if the JSON reports one.
     pub fn failure(&self) -> Option<ErrorType> {
         self.failure
@@ -231,6 +247,13 @@ impl Outcome for Response {
             call.record_response_id(id);
         }
         self.finish_reasons.iter().for_each(|(choice, reason)| call.record_choice(choice, reason));
+        if let Some(cost) = self.cost() {
+            call.record_cost(cost);
+        }
+        // What is told of nearly every call needs no memory.
+        if let Some(tier) = self.service_tier().filter(|tier| !matches!(*tier, "default" | "standard")) {
+            call.record_service_tier(tier);
+        }
         if let Some(failure) = self.failure {
             call.record_error(failure);
         }

@@ -48,6 +48,12 @@ const SCALARS: &[&str] = &[
     "stopReason",
     "completionReason",
     "stop_type",
+    // Costs.
+    "total_cost",
+    "cost_in_usd_ticks",
+    "is_byok",
+    "upstream_inference_cost",
+    "service_tier",
     // Counts.
     "prompt_tokens",
     "completion_tokens",
@@ -109,6 +115,7 @@ const CONTAINERS: &[&str] = &[
     "output_tokens_details",
     "output_token_details",
     "cache_creation",
+    "cost_details",
     "iterations",
     "metadata",
     "usageMetadata",
@@ -138,7 +145,7 @@ const CONTAINERS: &[&str] = &[
 ];
 
 /// Objects in some answers and texts in others.
-const ALL: &[&str] = &["error", "errors", "message", "detail", "details"];
+const ALL: &[&str] = &["cost", "error", "errors", "message", "detail", "details"];
 
 /// Returns what is kept of the field with this name.
 pub(super) fn keep(name: &str) -> Option<Keep> {

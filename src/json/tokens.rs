@@ -17,6 +17,8 @@ struct Shape {
     input: &'static [&'static str],
     cache_read: &'static [&'static str],
     cache_write: &'static [&'static str],
+    /// A part of those that are written.
+    cache_write_1h: &'static [&'static str],
     output: &'static [&'static str],
     reasoning: &'static [&'static str],
     /// The sum of all. It tells what stands beside input and output although the API says that they include it.
@@ -38,6 +40,7 @@ const NOTHING: Shape = Shape {
     input: &[],
     cache_read: &[],
     cache_write: &[],
+    cache_write_1h: &[],
     output: &[],
     reasoning: &[],
     total: &[],
@@ -94,6 +97,7 @@ const SHAPES: &[Shape] = &[
             "cache_creation_input_tokens",
             "cache_creation.ephemeral_5m_input_tokens + cache_creation.ephemeral_1h_input_tokens",
         ],
+        cache_write_1h: &["cache_creation.ephemeral_1h_input_tokens"],
         output: &["output_tokens"],
         reasoning: &["output_tokens_details.thinking_tokens"],
         beside: Beside { cache: true, reasoning: false },
@@ -155,6 +159,7 @@ pub(super) struct Tokens {
     input: Option<u64>,
     cache_read: Option<u64>,
     cache_write: Option<u64>,
+    cache_write_1h: Option<u64>,
     output: Option<u64>,
     reasoning: Option<u64>,
     beside: Beside,
@@ -166,6 +171,7 @@ impl From<Usage> for Tokens {
             input: Some(usage.prompt()),
             cache_read: Some(usage.cache_read()),
             cache_write: Some(usage.cache_write()),
+            cache_write_1h: Some(usage.cache_write_1h()),
             output: Some(usage.completion()),
             reasoning: Some(usage.reasoning()),
             beside: Beside::default(),
@@ -221,6 +227,7 @@ impl Tokens {
             input: later(self.input, earlier.input),
             cache_read: later(self.cache_read, earlier.cache_read),
             cache_write: later(self.cache_write, earlier.cache_write),
+            cache_write_1h: later(self.cache_write_1h, earlier.cache_write_1h),
             output: later(self.output, earlier.output),
             reasoning: later(self.reasoning, earlier.reasoning),
             beside,
@@ -251,7 +258,8 @@ impl Tokens {
         let prompt = included.input.unwrap_or(0).max(self.cached());
         let completion = included.output.unwrap_or(0).max(reasoning);
         let usage = Usage::new(prompt, completion).with_cache_read(read).with_cache_write(written);
-        Some(usage.with_reasoning(reasoning))
+        let written_1h = self.cache_write_1h.unwrap_or(0).min(written);
+        Some(usage.with_cache_write_1h(written_1h).with_reasoning(reasoning))
     }
 }
 
@@ -278,6 +286,7 @@ impl Shape {
             input: read(self.input),
             cache_read: read(self.cache_read),
             cache_write: read(self.cache_write),
+            cache_write_1h: read(self.cache_write_1h),
             output: read(self.output),
             reasoning: read(self.reasoning),
             beside: self.beside,

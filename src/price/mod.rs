@@ -133,6 +133,14 @@ impl PriceBook {
         self.tariff(provider.as_ref(), model.as_ref())?.whole_cost(usage).map(usd)
     }
 
+    /// Returns what a million tokens of a model cost now, for a short prompt at the standard tier; `None` if that is unknown.
+    pub fn price(&self, provider: impl AsRef<str>, model: impl AsRef<str>) -> Option<Price> {
+        let [input, output, cache_read, cache_write, reasoning] =
+            self.tariff(provider.as_ref(), model.as_ref())?.rates()?;
+        let price = Price::new(input, output).with_cache_read(cache_read).with_cache_write(cache_write);
+        Some(price.with_reasoning(reasoning))
+    }
+
     /// Returns the models that have a price, as pairs of provider and model: those of the program first, then the table in its order, by
     /// the provider's id there.
     pub fn models(&self) -> impl Iterator<Item = (&str, &str)> {

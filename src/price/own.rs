@@ -63,6 +63,31 @@ impl Price {
         self
     }
 
+    /// Returns what a million prompt tokens cost.
+    pub const fn input(&self) -> f64 {
+        self.input
+    }
+
+    /// Returns what a million completion tokens cost.
+    pub const fn output(&self) -> f64 {
+        self.output
+    }
+
+    /// Returns what a million tokens from a cache cost, if that is set.
+    pub const fn cache_read(&self) -> Option<f64> {
+        self.cache_read
+    }
+
+    /// Returns what a million tokens written to a cache cost, if that is set.
+    pub const fn cache_write(&self) -> Option<f64> {
+        self.cache_write
+    }
+
+    /// Returns what a million tokens of reasoning cost, if that is set.
+    pub const fn reasoning(&self) -> Option<f64> {
+        self.reasoning
+    }
+
     /// Returns the prices that are set, by the names of the engine.
     fn entries(&self) -> impl Iterator<Item = (&'static str, f64)> {
         // The engine wants the price of all writes where there is one of some.

@@ -130,7 +130,16 @@ impl LlmTask {
     /// assert_eq!(posts, Ok(3));
     /// ```
     pub fn observe_sync<T, E: ClassifyError>(self, function: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        self.run.observe_sync(function)
+        self.run.observe_sync(function, observe::error_of)
+    }
+
+    /// Records the run around any function, likewise. The closure returns why its output is a failure, or `None` of a success.
+    pub fn observe_sync_with<T>(
+        self,
+        function: impl FnOnce() -> T,
+        classify: impl FnOnce(&T) -> Option<ErrorType>,
+    ) -> T {
+        self.run.observe_sync(function, classify)
     }
 
     /// Runs a future inside this task and its span, and leaves the end of the run to the caller.

@@ -9,7 +9,7 @@ use tracing::Span;
 use super::counts::RunCounts;
 use super::scope::Task;
 use crate::call::{Frame, FrameGuard, span};
-use crate::error_type::{ClassifyError, ErrorType};
+use crate::error_type::ErrorType;
 
 /// A run of a task, or a tool call.
 pub(super) struct Run {
@@ -100,17 +100,21 @@ impl Run {
         }
     }
 
-    pub(super) fn observe_sync<T, E: ClassifyError>(mut self, function: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    pub(super) fn observe_sync<T>(
+        mut self,
+        function: impl FnOnce() -> T,
+        classify: impl FnOnce(&T) -> Option<ErrorType>,
+    ) -> T {
         // A panic is told by the drop of the run.
-        let result = {
+        let output = {
             let _inside = self.enter();
             function()
         };
-        if let Err(error) = &result {
-            self.record_error(error.error_type());
+        if let Some(error) = classify(&output) {
+            self.record_error(error);
         }
         self.end();
-        result
+        output
     }
 }
 

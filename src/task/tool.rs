@@ -85,7 +85,16 @@ impl LlmToolCall {
 
     /// Records the call around a function that returns a `Result`, likewise.
     pub fn observe_sync<T, E: ClassifyError>(self, function: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        self.run.observe_sync(function)
+        self.run.observe_sync(function, observe::error_of)
+    }
+
+    /// Records the call around any function, likewise. The closure returns why its output is a failure, or `None` of a success.
+    pub fn observe_sync_with<T>(
+        self,
+        function: impl FnOnce() -> T,
+        classify: impl FnOnce(&T) -> Option<ErrorType>,
+    ) -> T {
+        self.run.observe_sync(function, classify)
     }
 
     /// Runs a future inside the span of this call, and leaves the end of the call to the caller.

@@ -1,6 +1,7 @@
 //! The program `botticelli-obs`: checks every step from a program to its dashboards, and writes the stack of servers for them.
 
 mod doctor;
+mod prices;
 mod stack;
 
 use std::io::{self, IsTerminal, Write};
@@ -44,12 +45,23 @@ there with other contents, nothing is written.")]
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Lists and checks what models cost.
+    #[command(subcommand)]
+    Prices(prices::Prices),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Doctor { json: false } => doctor::examine(doctor::in_lines),
         Command::Doctor { json: true } => doctor::examine(doctor::in_json),
+        Command::Prices(command) => match prices::run(command) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                print_error(&error);
+                ExitCode::FAILURE
+            }
+        },
         Command::Stack { folder } => match stack::write(&folder) {
             Ok(files) => {
                 let folder = folder.display();

@@ -1,5 +1,7 @@
 //! What calls cost: by their price, by the provider's figure, or unknown.
 
+#[cfg(all(feature = "json", feature = "testing"))]
+mod answers;
 mod budgets;
 mod install;
 #[cfg(feature = "prices")]

@@ -87,7 +87,7 @@ fn reasoning_that_only_the_total_includes_is_completion() {
 
 #[test]
 fn anthropic_counts_cached_tokens_beside_the_input() {
-    let usage = Usage::new(50 + 1800 + 248, 503).with_cache_read(1800).with_cache_write(248);
+    let usage = Usage::new(50 + 1800 + 248, 503).with_cache_read(1800).with_cache_write(248).with_cache_write_1h(100);
     assert_usage("anthropic/whole.json", usage);
     assert_usage("anthropic/whole_without_cache.json", Usage::new(12, 6));
 }

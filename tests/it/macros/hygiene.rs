@@ -1,4 +1,4 @@
-//! Expansions of `#[llm_call]` where nothing of the standard library is in scope and its names mean something else.
+//! Expansions of the attributes where nothing of the standard library is in scope and its names mean something else.
 #![no_implicit_prelude]
 
 /// Names that expansions could mean by mistake.
@@ -25,7 +25,7 @@ mod shadow {
 }
 
 mod functions {
-    use ::botticelli_obs::{ErrorType, Usage, llm_call};
+    use ::botticelli_obs::{ErrorType, Usage, llm_call, llm_task, llm_tool};
 
     #[allow(unused_imports, reason = "they are there to be in the way")]
     use super::shadow::*;
@@ -64,6 +64,16 @@ mod functions {
         ::std::result::Result::Ok(Foreign)
     }
 
+    #[llm_task(name = run, kind = "bot", conversation_id = output, workflow)]
+    pub(crate) async fn task(run: &::std::primitive::str, output: &::std::primitive::str) -> Chunk {
+        if run == output { ::std::result::Result::Ok(()) } else { ::std::result::Result::Err(Failure) }
+    }
+
+    #[llm_tool(arguments = run, call_id = "c", error_type = |_| ErrorType::Unknown)]
+    pub(crate) fn tool(run: u8) -> ::std::result::Result<u8, Foreign> {
+        ::std::result::Result::Ok(run)
+    }
+
     #[llm_call(provider = "gemini", model = "m", stream)]
     pub(crate) async fn opaque_stream()
     -> ::std::result::Result<impl ::futures_util::Stream<Item = Chunk> + use<>, Failure> {
@@ -93,6 +103,11 @@ fn expansions_need_no_names_of_the_caller() {
         ::std::option::Option::Some(::std::result::Result::Ok(()))
     ));
     assert!(functions::generate_sync(3).is_ok());
+    assert!(::std::matches!(
+        functions::task("t", "t").now_or_never(),
+        ::std::option::Option::Some(::std::result::Result::Ok(()))
+    ));
+    assert!(functions::tool(3).is_ok());
     assert!(::std::matches!(
         functions::foreign().now_or_never(),
         ::std::option::Option::Some(::std::result::Result::Ok(_))

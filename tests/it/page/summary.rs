@@ -42,3 +42,27 @@ fn a_summary_says_what_the_calls_came_to() {
         telemetry.shutdown(Duration::from_secs(5)).expect("there is nothing to lose");
     });
 }
+
+#[test]
+fn a_summary_has_the_cost_where_any_is_looked_up() {
+    in_own_process(&[], || {
+        let telemetry = Builder::new().without_listener().install().expect("it installs");
+        for cost in [0.25, 0.5, -1.0] {
+            let mut call = LlmCall::start("openrouter", "openai/gpt-4o");
+            call.record_cost(cost);
+            call.finish();
+        }
+        let mut unknown = LlmCall::start("perplexity", "sonar");
+        unknown.record_cost(f64::NAN);
+        unknown.finish();
+        LlmCall::start("ollama", "llama3.2").finish();
+        let summary = telemetry.summary();
+        let costs: Vec<_> = summary.models().iter().map(|model| (model.cost, model.cost_unknown)).collect();
+        assert_eq!(costs, [(None, 0), (Some(0.75), 1), (None, 1)]);
+        let table = summary.to_string();
+        let cells: Vec<&str> = table.lines().map(|line| line[line.len() - 32..].trim()).collect();
+        assert_eq!((cells[0], cells[1]), ("cost", "-"), "{table}");
+        assert!(cells[2].ends_with("0.7500 USD, unknown for 1 call"), "{table}");
+        assert!(cells[3].ends_with("unknown for 1 call"), "{table}");
+    });
+}

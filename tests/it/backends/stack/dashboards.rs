@@ -5,8 +5,15 @@ use serde_json::Value;
 use super::panel::{Panel, dashboard, variable};
 
 /// The dashboards by file name.
-pub fn all() -> [(&'static str, Value); 4] {
-    [("llm-overview", overview()), ("llm-model", model()), ("llm-telemetry", telemetry()), ("llm-genai", genai())]
+pub fn all() -> [(&'static str, Value); 6] {
+    [
+        ("llm-overview", overview()),
+        ("llm-model", model()),
+        ("llm-cost", cost()),
+        ("llm-tasks", tasks()),
+        ("llm-telemetry", telemetry()),
+        ("llm-genai", genai()),
+    ]
 }
 
 fn variables() -> [Value; 3] {
@@ -43,6 +50,12 @@ const CHUNK_GAP: &str = "llm_time_per_output_chunk_seconds";
 
 /// What panels of the process say without data.
 pub const WITHOUT_PROCESS: &str = "Feature `process` is off";
+
+/// What panels of cost say without data.
+pub const WITHOUT_PRICES: &str = "No costs: set BOTTICELLI_OBS_PRICES";
+
+/// What panels of tasks say without data.
+pub const WITHOUT_TASKS: &str = "No tasks";
 
 fn calls_in_range() -> Panel {
     Panel::stat("Calls", "short")
@@ -248,6 +261,296 @@ fn model() -> Value {
             ("Errors", errors),
             ("Streaming", streaming),
             ("Answers", answers),
+        ],
+    )
+}
+
+const USD: &str = "currencyUSD";
+
+fn cost() -> Value {
+    let stat = |title: &str, unit: &str| Panel::stat(title, unit).or_else(WITHOUT_PRICES);
+    let lines = |title: &str, unit: &str| Panel::lines(title, unit).or_else(WITHOUT_PRICES);
+    let wasted = |window: &str| {
+        format!(
+            r#"(sum(increase(llm:cost_usd:total{{@,outcome!="success"}}[{window}])) or 0 * sum(llm:cost_usd:total{{@}}))
+/ (sum(increase(llm:cost_usd:total{{@}}[{window}])) > 0)"#
+        )
+    };
+    // What cached tokens would have cost more as other prompt tokens.
+    let saved = r#"sum by (provider, model) (increase(llm_tokens_cache_read_total{@}[$__range]))
+* (
+  max by (provider, model) (llm_price_usd_per_million_tokens{@,kind="input"})
+  - max by (provider, model) (llm_price_usd_per_million_tokens{@,kind="cache_read"})
+) / 1e6"#;
+    let at_a_glance = vec![
+        stat("Cost", USD)
+            .about("In the time shown: the recorded `llm:cost_usd:total`.")
+            .add_instant("sum(increase(llm:cost_usd:total{@}[$__range]))", "cost"),
+        stat("Cost of the last 24 hours", USD)
+            .about("The recorded `llm:cost_usd:total`.")
+            .add_instant("sum(increase(llm:cost_usd:total{@}[24h]))", "cost"),
+        stat("Cost an hour, now", USD)
+            .about("The recorded `llm:cost_usd:rate5m`.")
+            .add_instant("sum(llm:cost_usd:rate5m{@}) * 3600", "an hour"),
+        stat("A month at this rate", USD)
+            .about("Thirty days of the last hour: the recorded `llm:cost_usd:rate1h`.")
+            .add_instant("sum(llm:cost_usd:rate1h{@}) * 3600 * 24 * 30", "a month"),
+        stat("Cost a call", USD)
+            .about("The recorded `llm:cost_usd:total` over `llm_requests_total`.")
+            .add_instant(
+                "sum(increase(llm:cost_usd:total{@}[$__range])) / (sum(increase(llm_requests_total{@}[$__range])) > 0)",
+                "a call",
+            ),
+        stat("Wasted on failures", "percentunit")
+            .about("The share that calls which failed or were cancelled have cost: the recorded `llm:cost_usd:total`.")
+            .with_thresholds(&[(0.05, "orange"), (0.2, "red")])
+            .add_instant(&wasted(RANGE), "wasted")
+            .linked_to_errors(),
+        stat("Saved by caches", USD)
+            .about(
+                "What tokens from caches would have cost more without: `llm_tokens_cache_read_total` at the difference of \
+                 `llm_price_usd_per_million_tokens`.",
+            )
+            .add_instant(&format!("sum({saved})"), "saved"),
+        stat("Calls of unknown cost", "short")
+            .about("Their cost is in no sum here: `llm_cost_lookups_total`.")
+            .with_thresholds(&[(1.0, "orange")])
+            .add_instant(r#"sum(increase(llm_cost_lookups_total{@,status="missing"}[$__range]))"#, "calls"),
+    ];
+    let over_time = vec![
+        Panel::stacked("Cost an hour by model", USD)
+            .about("The recorded `llm:cost_usd:total`.")
+            .or_else(WITHOUT_PRICES)
+            .add_range("sum by (provider, model) (rate(llm:cost_usd:total{@}[$__rate_interval])) * 3600", BY_PAIR),
+        Panel::stacked("Cost an hour by outcome", USD)
+            .about("What was paid for: the recorded `llm:cost_usd:total`.")
+            .or_else(WITHOUT_PRICES)
+            .add_range("sum by (outcome) (rate(llm:cost_usd:total{@}[$__rate_interval])) * 3600", "{{outcome}}"),
+        Panel::stacked("Look-ups of costs", "suffix: /min")
+            .about("Where costs come from: `llm_cost_lookups_total`. What is `missing` or `partial` is not in them, or not whole.")
+            .or_else(WITHOUT_PRICES)
+            .add_range("sum by (status) (rate(llm_cost_lookups_total{@}[$__rate_interval])) * 60", "{{status}}"),
+    ];
+    let by_model = vec![
+        Panel::bars("Cost by model", USD)
+            .about("In the time shown: the recorded `llm:cost_usd:total`.")
+            .or_else(WITHOUT_PRICES)
+            .add_instant("sum by (provider, model) (increase(llm:cost_usd:total{@}[$__range]))", BY_PAIR),
+        Panel::bars("Cost by task", USD)
+            .about(
+                "In the time shown, of tasks that are not inside others: the recorded `llm:task_cost_usd:total`. Over all providers \
+                 and models.",
+            )
+            .or_else(WITHOUT_TASKS)
+            .add_instant(
+                r#"sum by (kind, task) (increase(llm:task_cost_usd:total{job=~"$job",nested="false"}[$__range]))"#,
+                "{{kind}} {{task}}",
+            ),
+        Panel::bars("Saved by caches, by model", USD)
+            .about("`llm_tokens_cache_read_total` at the difference of `llm_price_usd_per_million_tokens`.")
+            .or_else(WITHOUT_PRICES)
+            .add_instant(saved, BY_PAIR),
+    ];
+    let budgets = vec![
+        lines("Budgets", "percentunit")
+            .about("The share of a day's budget that is spent: `llm_budget_spent_usd` over `llm_budget_limit_usd`.")
+            .sized(12, 8)
+            .or_else(WITHOUT_PRICES)
+            .add_range(
+                r#"max by (instance, budget) (llm_budget_spent_usd{job=~"$job"}) / max by (instance, budget) (llm_budget_limit_usd{job=~"$job"})"#,
+                "{{instance}} {{budget}}",
+            ),
+        lines("Prices", USD)
+            .about("A million tokens, when a call was last priced: `llm_price_usd_per_million_tokens`.")
+            .sized(12, 8)
+            .add_range(
+                "max by (provider, model, kind) (llm_price_usd_per_million_tokens{@})",
+                "{{provider}} {{model}} {{kind}}",
+            ),
+    ];
+    dashboard(
+        "llm-cost",
+        "LLM cost",
+        &variables(),
+        vec![
+            ("At a glance", at_a_glance),
+            ("Over time", over_time),
+            ("For what", by_model),
+            ("Budgets and prices", budgets),
+        ],
+    )
+}
+
+fn tasks() -> Value {
+    const OF_TASK: &str = r#"job=~"$job",kind=~"$kind",task=~"$task""#;
+    const BY_TASK: &str = "{{kind}} {{task}}";
+    let variables = [
+        variable("job", "Job", "label_values(botticelli_obs_build_info, job)"),
+        variable("kind", "Kind", r#"label_values(llm_task_runs_total{job=~"$job"}, kind)"#),
+        variable("task", "Task", r#"label_values(llm_task_runs_total{job=~"$job",kind=~"$kind"}, task)"#),
+    ];
+    let sum = |by: &str, function: &str, metric: &str, window: &str| {
+        format!("sum by ({by}) ({function}({metric}{{{OF_TASK}}}[{window}]))")
+    };
+    let in_range = |metric: &str| sum("kind, task", "increase", metric, RANGE);
+    let ratio = |part: &str, whole: &str, function: &str, window: &str| {
+        let whole = sum("kind, task", function, whole, window);
+        format!("({} or 0 * {whole}) / ({whole} > 0)", sum("kind, task", function, part, window))
+    };
+    let task_quantile = |quantile: &str, window: &str| {
+        let buckets = sum("le, kind, task", "rate", "llm_task_duration_seconds_bucket", window);
+        format!("histogram_quantile({quantile}, {buckets}) >= 0")
+    };
+    let of_tool = |function: &str, metric: &str, by: &str, window: &str| {
+        format!(r#"sum by ({by}) ({function}({metric}{{job=~"$job"}}[{window}]))"#)
+    };
+    let tool_errors = |function: &str, window: &str| {
+        let calls = of_tool(function, "llm_tool_calls_total", "tool", window);
+        format!("({} or 0 * {calls}) / ({calls} > 0)", of_tool(function, "llm_tool_errors_total", "tool", window))
+    };
+    let tool_quantile = format!(
+        "histogram_quantile(0.95, {}) >= 0",
+        of_tool("rate", "llm_tool_duration_seconds_bucket", "le, tool", RATE)
+    );
+    let stat = |title: &str, unit: &str| Panel::stat(title, unit).or_else(WITHOUT_TASKS);
+    let lines = |title: &str, unit: &str| Panel::lines(title, unit).or_else(WITHOUT_TASKS);
+    let at_a_glance = vec![
+        stat("Runs", "short")
+            .about("Runs of tasks that ended in the time shown: `llm_task_runs_total`.")
+            .add_instant(&format!("sum(increase(llm_task_runs_total{{{OF_TASK}}}[$__range]))"), "runs"),
+        stat("Failed runs", "percentunit")
+            .about("`llm_task_errors_total` over `llm_task_runs_total`.")
+            .with_thresholds(&[(0.01, "orange"), (0.05, "red")])
+            .add_instant(
+                &format!(
+                    "(sum(increase(llm_task_errors_total{{{OF_TASK}}}[$__range])) or 0 * sum(llm_task_runs_total{{{OF_TASK}}})) \
+                     / (sum(increase(llm_task_runs_total{{{OF_TASK}}}[$__range])) > 0)"
+                ),
+                "failed",
+            )
+            .linked_to_errors(),
+        stat("In flight", "short")
+            .about("Runs that have started and not ended: `llm_task_in_flight`.")
+            .add_instant(&format!("sum(llm_task_in_flight{{{OF_TASK}}})"), "runs"),
+        stat("Cost", USD)
+            .about("Of tasks that are not inside others, in the time shown: the recorded `llm:task_cost_usd:total`.")
+            .or_else(WITHOUT_PRICES)
+            .add_instant(
+                &format!(r#"sum(increase(llm:task_cost_usd:total{{{OF_TASK},nested="false"}}[$__range]))"#),
+                "cost",
+            ),
+        stat("Calls a run", "short")
+            .about("`llm_task_calls_total` over `llm_task_runs_total`, of tasks that are not inside others.")
+            .add_instant(
+                &format!(
+                    r#"sum(increase(llm_task_calls_total{{{OF_TASK},nested="false"}}[$__range]))
+/ (sum(increase(llm_task_runs_total{{{OF_TASK},nested="false"}}[$__range])) > 0)"#
+                ),
+                "calls",
+            ),
+        stat("Tool calls", "short")
+            .about("In the time shown: `llm_tool_calls_total`.")
+            .add_instant(r#"sum(increase(llm_tool_calls_total{job=~"$job"}[$__range]))"#, "calls"),
+        stat("Failed tool calls", "percentunit")
+            .about("`llm_tool_errors_total` over `llm_tool_calls_total`.")
+            .with_thresholds(&[(0.05, "orange"), (0.2, "red")])
+            .add_instant(
+                r#"(sum(increase(llm_tool_errors_total{job=~"$job"}[$__range])) or 0 * sum(llm_tool_calls_total{job=~"$job"}))
+/ (sum(increase(llm_tool_calls_total{job=~"$job"}[$__range])) > 0)"#,
+                "failed",
+            )
+            .linked_to_errors(),
+        stat("Repeated tool calls", "short")
+            .about("Calls that a run had made before with equal arguments: `llm_task_repeated_tool_calls_total`.")
+            .with_thresholds(&[(10.0, "orange")])
+            .add_instant(
+                &format!(
+                    "sum(increase(llm_task_repeated_tool_calls_total{{{OF_TASK}}}[$__range])) \
+                     or 0 * count(llm_task_tool_calls_total{{{OF_TASK}}})"
+                ),
+                "calls",
+            ),
+    ];
+    let runs = vec![
+        lines("Runs", "suffix: /min")
+            .about("Runs that ended, a minute: `llm_task_runs_total`.")
+            .add_range(&format!("{} * 60", sum("kind, task", "rate", "llm_task_runs_total", RATE)), BY_TASK),
+        lines("Failed runs", "percentunit")
+            .about("`llm_task_errors_total` over `llm_task_runs_total`.")
+            .add_range(
+                &format!(
+                    "(sum by (kind, task) (rate(llm_task_errors_total{{{OF_TASK}}}[$__rate_interval])) or 0 * {0}) / ({0} > 0)",
+                    sum("kind, task", "rate", "llm_task_runs_total", RATE)
+                ),
+                BY_TASK,
+            )
+            .linked_to_errors(),
+        lines("Duration, p95", "s")
+            .about("`llm_task_duration_seconds`.")
+            .add_range(&task_quantile("0.95", RATE), BY_TASK),
+    ];
+    let inside = vec![
+        lines("Cost an hour", USD)
+            .about("The recorded `llm:task_cost_usd:total`. What a task inside another one costs is in both.")
+            .or_else(WITHOUT_PRICES)
+            .add_range(&format!("{} * 3600", sum("kind, task", "rate", "llm:task_cost_usd:total", RATE)), BY_TASK),
+        lines("Calls a run", "short")
+            .about("`llm_task_calls_total` over `llm_task_runs_total`.")
+            .add_range(&ratio("llm_task_calls_total", "llm_task_runs_total", "rate", RATE), BY_TASK),
+        lines("Tokens a run", "short")
+            .about("`llm_task_tokens_total` over `llm_task_runs_total`.")
+            .add_range(&ratio("llm_task_tokens_total", "llm_task_runs_total", "rate", RATE), BY_TASK),
+    ];
+    let tools = vec![
+        lines("Tool calls", "suffix: /min")
+            .about("Calls that ended, a minute: `llm_tool_calls_total`.")
+            .add_range(&format!("{} * 60", of_tool("rate", "llm_tool_calls_total", "tool", RATE)), "{{tool}}"),
+        lines("Failed tool calls", "percentunit")
+            .about("`llm_tool_errors_total` over `llm_tool_calls_total`.")
+            .add_range(&tool_errors("rate", RATE), "{{tool}}")
+            .linked_to_errors(),
+        lines("Duration of tool calls, p95", "s")
+            .about("`llm_tool_duration_seconds`.")
+            .add_range(&tool_quantile, "{{tool}}"),
+    ];
+    let all = vec![
+        Panel::table("Tasks in the time shown")
+            .about(
+                "`llm_task_runs_total`, `llm_task_errors_total`, `llm_task_duration_seconds`, `llm_task_calls_total`, \
+                 `llm_task_tokens_total`, the recorded `llm:task_cost_usd:total`, `llm_task_tool_calls_total`, \
+                 `llm_task_last_success_timestamp_seconds`.",
+            )
+            .or_else(WITHOUT_TASKS)
+            .add_column(&in_range("llm_task_runs_total"), "Runs", "short")
+            .add_column(
+                &format!(
+                    "(sum by (kind, task) (increase(llm_task_errors_total{{{OF_TASK}}}[$__range])) or 0 * {0}) / ({0} > 0)",
+                    in_range("llm_task_runs_total")
+                ),
+                "Failed",
+                "percentunit",
+            )
+            .add_column(&task_quantile("0.95", RANGE), "p95", "s")
+            .add_column(&in_range("llm_task_calls_total"), "Calls", "short")
+            .add_column(&in_range("llm_task_tokens_total"), "Tokens", "short")
+            .add_column(&in_range("llm:task_cost_usd:total"), "Cost", USD)
+            .add_column(&in_range("llm_task_tool_calls_total"), "Tool calls", "short")
+            .add_column(
+                &format!("time() - max by (kind, task) (llm_task_last_success_timestamp_seconds{{{OF_TASK}}})"),
+                "Last success, ago",
+                "s",
+            ),
+    ];
+    dashboard(
+        "llm-tasks",
+        "LLM tasks and tools",
+        &variables,
+        vec![
+            ("At a glance", at_a_glance),
+            ("Runs", runs),
+            ("What is inside", inside),
+            ("Tools", tools),
+            ("Tasks", all),
         ],
     )
 }

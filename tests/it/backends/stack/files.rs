@@ -114,7 +114,13 @@ fn panels_say_what_they_show() {
     for (place, panel) in panels() {
         assert!(!text(&panel["fieldConfig"]["defaults"]["unit"]).is_empty(), "{place} has no unit");
         let nothing = text(&panel["fieldConfig"]["defaults"]["noValue"]);
-        let expected = ["No traffic", "No errors", dashboards::WITHOUT_PROCESS];
+        let expected = [
+            "No traffic",
+            "No errors",
+            dashboards::WITHOUT_PROCESS,
+            dashboards::WITHOUT_PRICES,
+            dashboards::WITHOUT_TASKS,
+        ];
         assert!(expected.contains(&nothing), "{place} says nothing without data");
         let link = text(&panel["links"][0]["url"]);
         assert!(link.contains("/search?service=${service}"), "{place} has no link to traces");

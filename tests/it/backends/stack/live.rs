@@ -25,6 +25,12 @@ pub(super) const GENAI: &str = "BOTTICELLI_OBS_GENAI_METRICS";
 pub(super) const HEALTHY: &[&str] =
     &["--rate", "50", "--concurrency", "64", "--error-rate", "0.002", "--latency-scale", "0.05", "--linger", "600s"];
 
+/// Some messages are for an agent with tools.
+pub(super) const AGENTS: &[&str] = &["--agent-ratio", "0.1"];
+
+/// What the bot's calls cost.
+pub(super) const PRICES: (&str, &str) = ("BOTTICELLI_OBS_PRICES", "examples/stack/prices.json");
+
 /// Waits until each query returns a finite sample.
 fn wait_for_samples(server: &Server, mut queries: Vec<Query>) {
     let mut missing = String::new();
@@ -74,7 +80,9 @@ pub(super) fn has_data_and_no_alerts(prometheus: &Server, has: impl Fn(&Query) -
 
 /// Whether the bot, which is built with the features of this test, has what a query is about.
 pub(super) fn has_all(query: &Query) -> bool {
-    cfg!(all(feature = "process", target_os = "linux")) || !query.expr.contains("process_")
+    let is_priced = query.expr.contains("cost") || query.expr.contains("price");
+    (cfg!(all(feature = "process", target_os = "linux")) || !query.expr.contains("process_"))
+        && (cfg!(feature = "prices") || !is_priced)
 }
 
 /// Whether a bot that nobody scrapes has it.
@@ -86,7 +94,8 @@ pub(super) fn has_pushed(query: &Query) -> bool {
 fn start_healthy(variables: &[(&str, &str)]) -> Option<(Collector, Bot)> {
     let collector = Collector::start()?;
     let endpoint = format!("http://{}", collector.grpc);
-    let bot = Bot::start(HEALTHY, &[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())], variables].concat());
+    let always = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), PRICES];
+    let bot = Bot::start(&[HEALTHY, AGENTS].concat(), &[&always[..], variables].concat());
     Some((collector, bot))
 }
 
@@ -120,11 +129,15 @@ fn every_query_returns_data_from_a_bot_with_the_exporters_listener() {
 fn start_pushing(collector: &Between) -> Bot {
     let endpoint = format!("http://{}", collector.grpc);
     let variables = [
+        PRICES,
         ("OTEL_METRICS_EXPORTER", "prometheus,otlp"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
         (GENAI, "1.41,genai-0.1"),
     ];
-    Bot::start(HEALTHY, &[&variables[..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())]].concat())
+    Bot::start(
+        &[HEALTHY, AGENTS].concat(),
+        &[&variables[..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())]].concat(),
+    )
 }
 
 #[cfg(feature = "otlp-metrics")]
@@ -162,8 +175,9 @@ fn every_query_returns_data_that_is_pushed_straight_to_prometheus_3() {
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", metrics.as_str()),
         (GENAI, "genai-0.1"),
+        PRICES,
     ];
-    let _bot = Bot::start(HEALTHY, &variables);
+    let _bot = Bot::start(&[HEALTHY, AGENTS].concat(), &variables);
     has_data_and_no_alerts(&prometheus, has_pushed);
 }
 
@@ -182,7 +196,9 @@ fn every_alert_fires_when_it_must_and_reaches_an_alertmanager() {
     let dead = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let targets = [bot.metrics, unwell, dead];
     let Some(prometheus) = servers::prometheus(&targets, Some(alertmanager.addr)) else { return };
-    let of_alerts = |query: &Query| matches!(query.purpose, Purpose::Alert | Purpose::Annotation);
+    // A spike is one against a day of history, which only promtool has.
+    let of_alerts =
+        |query: &Query| matches!(query.purpose, Purpose::Alert | Purpose::Annotation) && query.place != "LLMCostSpike";
     let queries = queries::of_dashboards().into_iter().chain(queries::of_rules()).filter(of_alerts).collect();
     wait_for_samples(&prometheus, queries);
 

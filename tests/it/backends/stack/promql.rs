@@ -40,6 +40,9 @@ impl Known {
         ] {
             known.add_conventions(&serde_json::from_str(registry).expect("it is a registry"));
         }
+        // Of pages with whole numbers.
+        known.add("llm_cost_nano_usd_total", ["provider", "model", "outcome"]);
+        known.add("llm_task_cost_nano_usd_total", ["task", "kind", "nested"]);
         known.add("ALERTS", ["alertname", "alertstate", "severity", "provider", "model"]);
         known
     }

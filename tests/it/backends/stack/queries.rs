@@ -115,5 +115,7 @@ pub fn of_rules() -> Vec<Query> {
 pub fn substitute(expr: &str) -> String {
     let values = [("$__rate_interval", "1m"), ("$__range", "24h")];
     let expr = values.iter().fold(expr.to_owned(), |expr, (name, value)| expr.replace(name, value));
-    ["$job", "$instance", "$provider", "$model"].iter().fold(expr, |expr, name| expr.replace(name, ".*"))
+    ["$job", "$instance", "$provider", "$model", "$kind", "$task"]
+        .iter()
+        .fold(expr, |expr, name| expr.replace(name, ".*"))
 }

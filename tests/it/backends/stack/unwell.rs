@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use botticelli_obs::{Builder, ErrorType, LlmCall, Usage, declare, gauge};
+use botticelli_obs::{Budget, Builder, ErrorType, LlmCall, LlmTask, LlmToolCall, Usage, declare, gauge};
 
 use crate::support::role;
 
@@ -11,13 +11,16 @@ pub const PROVIDER: &str = "unwell";
 
 /// Makes calls of each kind until the test ends.
 pub fn run() {
-    let telemetry = Builder::new().with_max_series(16).install().expect("it installs");
+    let budget = Budget::daily("unwell", 0.01);
+    let telemetry = Builder::new().with_max_series(16).add_budget(&budget).install().expect("it installs");
     for model in ["good", "bad", "idle", "limited", "broke", "locked out", "cancelled", "forgetful", "slow", "stuck"] {
         declare(PROVIDER, model);
     }
     let stuck = LlmCall::start(PROVIDER, "stuck");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs_f64();
     gauge!("llm.last_success_timestamp", "provider" => PROVIDER, "model" => "long ago").set(now - 20.0 * 3600.0);
+    let silent = [("task", "silent"), ("kind", "bot"), ("nested", "false")];
+    gauge!("llm.task.last_success_timestamp", &silent).set(now - 20.0 * 3600.0);
     for number in 0..10 {
         declare(PROVIDER, format!("what user {number} has typed"));
     }
@@ -42,6 +45,16 @@ fn make_calls(number: u64) {
         LlmCall::start(PROVIDER, model).fail(error);
     }
     succeed(LlmCall::start(PROVIDER, "good"));
+    for (model, cost) in [("dear", 0.01), ("priceless", f64::NAN)] {
+        let mut call = LlmCall::start(PROVIDER, model);
+        call.record_cost(cost);
+        succeed(call);
+    }
+    LlmTask::builder("running in circles").with_kind("agent").start().scope_sync(|| {
+        for _ in 0..3 {
+            LlmToolCall::builder("search").with_arguments("the same").start().finish();
+        }
+    });
     let forgetful = LlmCall::start(PROVIDER, "forgetful");
     if number.is_multiple_of(2) {
         succeed(forgetful)
