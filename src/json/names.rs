@@ -147,10 +147,100 @@ const CONTAINERS: &[&str] = &[
 /// Objects in some answers and texts in others.
 const ALL: &[&str] = &["cost", "error", "errors", "message", "detail", "details"];
 
-/// Returns what is kept of the field with this name.
-pub(super) fn keep(name: &str) -> Option<Keep> {
-    let tables = [(SCALARS, Keep::Scalars), (CONTAINERS, Keep::Containers), (ALL, Keep::All)];
-    tables.into_iter().find(|(names, _)| names.contains(&name)).map(|(_, keep)| keep)
+/// Texts that a model has generated.
+const TEXTS: &[&str] = &[
+    "content",
+    "text",
+    "delta",
+    "reasoning",
+    "reasoning_content",
+    "thinking",
+    "arguments",
+    "partial_json",
+    "refusal",
+    "response",
+    "generated_text",
+    "tool_plan",
+    "transcript",
+];
+
+/// Objects that a model has generated, or arrays of them: calls of tools, a token.
+const OBJECTS: &[&str] = &["tool_calls", "functionCall", "input", "token"];
+
+/// What is known of a field by its name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) name: &'static str,
+    pub(super) keep: Option<Keep>,
+    pub(super) content: Content,
+}
+
+/// Whether a field is something that a model has generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    No,
+    /// If it is a text that is not empty.
+    Text,
+    /// If it is an object, or an array of them.
+    Object,
+}
+
+/// All names, each in the first free place from that of its hash: every name of an event is looked up.
+static KNOWN: [Known; PLACES] = {
+    let mut known = [NOTHING; PLACES];
+    add(&mut known, SCALARS, Some(Keep::Scalars), Content::No);
+    add(&mut known, CONTAINERS, Some(Keep::Containers), Content::No);
+    add(&mut known, ALL, Some(Keep::All), Content::No);
+    add(&mut known, TEXTS, None, Content::Text);
+    add(&mut known, OBJECTS, None, Content::Object);
+    known
+};
+
+const PLACES: usize = 512;
+const NOTHING: Known = Known { name: "", keep: None, content: Content::No };
+
+/// Adds names, or what is further known of them.
+const fn add(known: &mut [Known; PLACES], names: &[&'static str], keep: Option<Keep>, content: Content) {
+    let mut at = 0;
+    while at < names.len() {
+        let place = place(known, names[at].as_bytes());
+        known[place].name = names[at];
+        if keep.is_some() {
+            known[place].keep = keep;
+        }
+        if !matches!(content, Content::No) {
+            known[place].content = content;
+        }
+        at += 1;
+    }
+}
+
+/// Returns the place of a name, or the one where it would be.
+const fn place(known: &[Known; PLACES], name: &[u8]) -> usize {
+    let (first, middle, last) = match name {
+        [] => (0, 0, 0),
+        name => (name[0], name[name.len() / 2], name[name.len() - 1]),
+    };
+    let mut place = (name.len() * 61 + first as usize * 7 + middle as usize * 31 + last as usize * 131) % PLACES;
+    while !known[place].name.is_empty() && !is_equal(known[place].name.as_bytes(), name) {
+        place = (place + 1) % PLACES;
+    }
+    place
+}
+
+const fn is_equal(name: &[u8], other: &[u8]) -> bool {
+    let mut is_equal = name.len() == other.len();
+    let mut at = 0;
+    while is_equal && at < name.len() {
+        is_equal = name[at] == other[at];
+        at += 1;
+    }
+    is_equal
+}
+
+/// Returns what is known of the field with this name.
+pub(super) fn known(name: &[u8]) -> &'static Known {
+    &KNOWN[place(&KNOWN, name)]
 }
 
 /// The shares of the memory of a document.
@@ -174,43 +264,6 @@ impl Share {
             "content" | "message" | "output" | "parts" | "embeddings" | "tool_calls" | "metadata" => Self::Content,
             _ if self == Self::Root => Self::Choices,
             _ => self,
-        }
-    }
-}
-
-/// Whether a field is something that a model has generated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
-    No,
-    /// If it is a text that is not empty.
-    Text,
-    /// If it is an object, or an array of them: a call of a tool, or a token.
-    Object,
-}
-
-impl Content {
-    /// Returns that of the field with this name.
-    pub(super) fn of(name: &str) -> Self {
-        const TEXTS: &[&str] = &[
-            "content",
-            "text",
-            "delta",
-            "reasoning",
-            "reasoning_content",
-            "thinking",
-            "arguments",
-            "partial_json",
-            "refusal",
-            "response",
-            "generated_text",
-            "tool_plan",
-            "transcript",
-        ];
-        const OBJECTS: &[&str] = &["tool_calls", "functionCall", "input", "token"];
-        match name {
-            name if TEXTS.contains(&name) => Self::Text,
-            name if OBJECTS.contains(&name) => Self::Object,
-            _ => Self::No,
         }
     }
 }

@@ -3,15 +3,25 @@
 use serde_json::Value;
 
 /// Returns the value at a path, or null. A part of digits is an index. The empty path is the value itself.
-pub(super) fn at<'a>(json: &'a Value, path: &str) -> &'a Value {
-    path.split('.').filter(|part| !part.is_empty()).fold(json, |json, part| match part.parse::<usize>() {
-        Ok(index) => &json[index],
-        Err(_) => &json[part],
-    })
+pub(super) fn at<'a>(mut json: &'a Value, mut path: &str) -> &'a Value {
+    // Looked up in every event, and mostly not there.
+    while !path.is_empty() && !json.is_null() {
+        let end = path.bytes().position(|byte| byte == b'.');
+        let (part, rest) = end.map_or((path, ""), |end| (&path[..end], &path[end + 1..]));
+        json = match part.as_bytes() {
+            [b'0'..=b'9', ..] => part.parse().map_or(&Value::Null, |index: usize| &json[index]),
+            _ => &json[part],
+        };
+        path = rest;
+    }
+    json
 }
 
 /// Returns the count at a path, in which `*` is the sum over an array. ` + ` adds the counts of several paths.
 pub(super) fn count(json: &Value, paths: &str) -> Option<u64> {
+    if !paths.bytes().any(|byte| matches!(byte, b'+' | b'*')) {
+        return number(at(json, paths));
+    }
     let counts = paths.split(" + ").filter_map(|path| match path.split_once(".*.") {
         Some((array, rest)) => {
             let items = at(json, array).as_array()?.iter();

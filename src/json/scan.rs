@@ -59,7 +59,7 @@ enum Container {
 struct Frame {
     container: Container,
     /// The name of the value that follows, if it is kept.
-    name: Option<String>,
+    name: Option<&'static str>,
     /// What is kept of the values: of that of the name, or of the items.
     keep: Option<Keep>,
     share: Share,
@@ -166,13 +166,13 @@ impl Scanner {
             }
             Some(frame) => {
                 let is_full = matches!(&frame.container, Container::Array(items) if items.len() >= MAX_ITEMS);
-                let inside = frame.name.as_deref().map_or(frame.share, |name| frame.share.inside(name));
+                let inside = frame.name.map_or(frame.share, |name| frame.share.inside(name));
                 (frame.keep, inside, is_full)
             }
         };
         let is_root = self.frames.is_empty();
         let is_error = self.frames.last().is_some_and(|frame| match &frame.name {
-            Some(name) => matches!(name.as_str(), "error" | "errors"),
+            Some(name) => matches!(*name, "error" | "errors"),
             None => frame.is_error,
         });
         let is_kept = !is_full && self.has_room();
@@ -268,12 +268,16 @@ impl Scanner {
 
     fn name(&mut self, is_cut: bool) {
         self.state = State::Colon;
-        let name = if is_cut { String::new() } else { decode(&self.token, false) };
-        let keep = names::keep(&name);
+        let is_escaped = self.token.contains(&b'\\');
+        let known = match is_escaped {
+            _ if is_cut => names::known(b""),
+            true => names::known(decode(&self.token, false).as_bytes()),
+            false => names::known(&self.token),
+        };
         if let Some(frame) = self.frames.last_mut() {
-            frame.keep = keep;
-            frame.content = Content::of(&name);
-            frame.name = keep.map(|_| name);
+            frame.keep = known.keep;
+            frame.content = known.content;
+            frame.name = known.keep.map(|_| known.name);
             if let (true, Container::Object(fields)) = (frame.is_error, &mut frame.container)
                 && fields.is_empty()
             {
@@ -348,7 +352,7 @@ impl Scanner {
             Some(Frame { container: Container::Object(fields), name, .. }) => {
                 if let Some(name) = name.take() {
                     self.used[share] += if fields.is_empty() { FIELDS } else { 0 };
-                    fields.insert(name, value);
+                    fields.insert(name.to_owned(), value);
                 }
             }
             Some(Frame { container: Container::Array(items), .. }) => items.push(value),
