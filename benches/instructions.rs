@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program that talks to its user")]
 
+mod http_layer;
 mod pairs;
 
 use std::error::Error;
@@ -18,17 +19,32 @@ use botticelli_obs::{Builder, LlmCall, Usage, llm_request};
 use pairs::PAIRS;
 
 /// The measured operations and their maximum number of instructions: a finished call, a whole one and one that does nothing have
-/// limits that are kept with every compiler, a chunk has the measured number plus 15 %.
+/// limits that are kept with every compiler, a chunk has the measured number plus 15 %, and the HTTP layer plus 10 %.
 const LIMITS: &[(&str, fn(), u64)] = &[
     ("finished call by a macro", finished_call, 200),
     ("finished call, six pairs in turn", finished_calls_in_turn, 200),
     ("whole call with metrics", whole_call, 900),
     ("chunk of a stream", chunk, 268),
     ("whole call with nothing installed", whole_call, 120),
+    ("HTTP layer: request", http_layer::request, 74_500),
+    ("HTTP layer: event of a stream", http_layer::event, 33_600),
+    ("HTTP layer: request of another kind", http_layer::other_request, 2_070),
+    ("HTTP layer, nothing installed", http_layer::request, 400),
 ];
 
-/// The only operation that is measured without an install.
-const INERT: &str = "whole call with nothing installed";
+/// The same without the layer, whose instructions are no part of the number.
+const BARE: &[(&str, fn())] = &[
+    ("HTTP layer: request", http_layer::bare_request),
+    ("HTTP layer: event of a stream", http_layer::bare_event),
+    ("HTTP layer: request of another kind", http_layer::bare_request),
+    ("HTTP layer, nothing installed", http_layer::bare_request),
+];
+
+/// The end of the names of operations that are measured without an install.
+const INERT: &str = "nothing installed";
+
+/// The end of the argument that asks for one of [`BARE`].
+const WITHOUT: &str = " (bare)";
 
 const REPETITIONS: u64 = 1_000;
 
@@ -71,9 +87,13 @@ fn counted_by_callgrind(record: fn(), repetitions: u64) {
 }
 
 fn record(what: &str, repetitions: u64) -> Result<(), Box<dyn Error>> {
-    let (_, record, _) = LIMITS.iter().find(|(name, ..)| *name == what).ok_or("nothing of that name")?;
+    let record = match what.strip_suffix(WITHOUT) {
+        Some(what) => BARE.iter().find(|(name, _)| *name == what).map(|(_, record)| record),
+        None => LIMITS.iter().find(|(name, ..)| *name == what).map(|(_, record, _)| record),
+    };
+    let record = record.ok_or("nothing of that name")?;
     let builder = Builder::new().without_listener().without_subscriber();
-    let _telemetry = if what == INERT { None } else { Some(builder.install()?) };
+    let _telemetry = if what.ends_with(INERT) { None } else { Some(builder.install()?) };
     // Opens what is opened once.
     PAIRS.iter().for_each(|_| record());
     counted_by_callgrind(*record, repetitions);
@@ -93,6 +113,10 @@ fn instructions(what: &str, repetitions: u64) -> Result<u64, Box<dyn Error>> {
     Ok(collected.1.trim().parse()?)
 }
 
+fn each(what: &str) -> Result<u64, Box<dyn Error>> {
+    Ok((instructions(what, 2 * REPETITIONS)? - instructions(what, REPETITIONS)?) / REPETITIONS)
+}
+
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     if let [what, repetitions] = std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
         record(what, repetitions.parse()?)?;
@@ -101,7 +125,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut exit = ExitCode::SUCCESS;
     println!("{:36} {:>12} {:>8}", "instructions", "each", "limit");
     for (what, _, limit) in LIMITS {
-        let each = (instructions(what, 2 * REPETITIONS)? - instructions(what, REPETITIONS)?) / REPETITIONS;
+        let mut each = each(what)?;
+        if BARE.iter().any(|(name, _)| name == what) {
+            each = each.saturating_sub(self::each(&format!("{what}{WITHOUT}"))?);
+        }
         let verdict = if each <= *limit { "" } else { "  TOO MANY" };
         println!("{what:36} {each:>12} {limit:>8}{verdict}");
         if each > *limit || each == 0 {

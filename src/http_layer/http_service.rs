@@ -33,6 +33,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if crate::call::is_inert() {
+            return LlmFuture { future: self.inner.call(request), recording: None };
+        }
         let started = {
             let body = visible::bytes(request.body());
             let view = HttpRequest {

@@ -1,6 +1,6 @@
 //! Reads an answer as it passes, and ends what records it.
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use super::recording::Recording;
 use crate::error_type::ErrorType;
@@ -12,20 +12,20 @@ use crate::outcome::Outcome;
 const MAX_ERROR: usize = 64 * 1024;
 
 /// The headers in which servers tell the id of a request.
-const REQUEST_IDS: &[&str] = &[
-    "x-request-id",
+static REQUEST_IDS: [HeaderName; 9] = [
+    HeaderName::from_static("x-request-id"),
     // Anthropic.
-    "request-id",
+    HeaderName::from_static("request-id"),
     // Azure.
-    "apim-request-id",
-    "x-ms-request-id",
+    HeaderName::from_static("apim-request-id"),
+    HeaderName::from_static("x-ms-request-id"),
     // AWS.
-    "x-amzn-requestid",
-    "x-goog-request-id",
+    HeaderName::from_static("x-amzn-requestid"),
+    HeaderName::from_static("x-goog-request-id"),
     // Mistral; NVIDIA; Cloudflare.
-    "mistral-correlation-id",
-    "nvcf-reqid",
-    "cf-aig-log-id",
+    HeaderName::from_static("mistral-correlation-id"),
+    HeaderName::from_static("nvcf-reqid"),
+    HeaderName::from_static("cf-aig-log-id"),
 ];
 
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Reading {
             }
             _ => Content::Error(Vec::new()),
         };
-        let request_id = REQUEST_IDS.iter().find_map(|name| headers.get(*name)).cloned();
+        let request_id = REQUEST_IDS.iter().find_map(|name| headers.get(name)).cloned();
         Self { recording: Some(recording), status, request_id, content }
     }
 
