@@ -1,6 +1,7 @@
 //! What calls cost, in integers, so that sums are exact.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use crate::error_type::ErrorType;
 use crate::usage::Usage;
@@ -122,13 +123,15 @@ pub(crate) struct Bill<'a> {
     pub(crate) service_tier: Option<&'a str>,
     pub(crate) is_batch: bool,
     pub(crate) error: Option<ErrorType>,
+    /// When the request was made, by which prices are chosen that have a date; now if it is `None`.
+    pub(crate) at: Option<SystemTime>,
 }
 
 #[cfg(feature = "prices")]
 impl Bill<'_> {
     /// That of a successful call of which nothing else is known.
     pub(crate) fn of(usage: Option<Usage>) -> Self {
-        Self { usage, response_model: None, service_tier: None, is_batch: false, error: None }
+        Self { usage, response_model: None, service_tier: None, is_batch: false, error: None, at: None }
     }
 }
 

@@ -555,6 +555,7 @@ impl Live {
             service_tier: billing.and_then(|billing| billing.service_tier.as_deref()),
             is_batch: billing.is_some_and(|billing| billing.is_batch),
             error: *error,
+            at: None,
         };
         let priced = self.series.as_ref().and_then(|series| series.price(&bill));
         if figure.is_none() {

@@ -184,3 +184,6 @@ impl fmt::Debug for PriceBook {
         f.debug_struct("PriceBook").field("source", &self.source).field("as_of", &self.as_of).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

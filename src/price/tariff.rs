@@ -1,6 +1,7 @@
 //! The price of one call.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use genai_prices::{Calculator, ErrorKind, PriceCalculation, PriceRequest, Usage as Quantities, UsageKey};
 
@@ -30,7 +31,7 @@ impl Tariff {
         let mut tariff =
             (own.is_some() || table.is_some()).then(|| Self { model: model.to_owned(), is_known, own, table })?;
         // Rules of matching are not asked again for each call to a model that has no price.
-        tariff.is_known |= tariff.calculate(model, &Usage::new(0, 0), &[]).is_ok();
+        tariff.is_known |= tariff.calculate(model, &Usage::new(0, 0), (&[], None)).is_ok();
         Some(tariff)
     }
 
@@ -49,7 +50,7 @@ impl Tariff {
     /// Returns what one token more costs now for a million of them, in the order of the gauges: input, output, cache read, cache write,
     /// reasoning.
     pub(crate) fn rates(&self) -> Option<[f64; 5]> {
-        let cost = |usage: Usage| Some(self.calculate(&self.model, &usage, &[]).ok()?.total_price);
+        let cost = |usage: Usage| Some(self.calculate(&self.model, &usage, (&[], None)).ok()?.total_price);
         // A model may cost something for each request.
         let fixed = cost(Usage::new(0, 0))?;
         let usages = [
@@ -80,11 +81,11 @@ impl Tariff {
         if bill.is_batch && !context.contains(&("processing", "batch")) {
             context.push(("processing", "batch"));
         }
-        let standard = match self.calculate(model, usage, &[]) {
+        let standard = match self.calculate(model, usage, (&[], bill.at)) {
             Ok(price) => Ok(price),
             Err(ErrorKind::InvalidUsage) => {
                 // The parts are more than the whole. The whole has a price.
-                Err(self.calculate(model, &Usage::new(usage.prompt(), usage.completion()), &[]).ok()?)
+                Err(self.calculate(model, &Usage::new(usage.prompt(), usage.completion()), (&[], bill.at)).ok()?)
             }
             Err(_) => return None,
         };
@@ -95,7 +96,7 @@ impl Tariff {
                 (price, is_whole)
             }
             Ok(standard) => {
-                let price = self.calculate(model, usage, &context).unwrap_or_else(|_| standard.clone());
+                let price = self.calculate(model, usage, (&context, bill.at)).unwrap_or_else(|_| standard.clone());
                 // The engine falls back to the standard rates where it knows no others.
                 let has_rates = price.total_price != standard.total_price || standard.total_price == 0.0;
                 let is_whole = has_rates && is_whole(&price, usage);
@@ -106,7 +107,12 @@ impl Tariff {
         Some(nano_usd(price.total_price).map_or((CostStatus::Missing, 0), |nano_usd| (status, nano_usd)))
     }
 
-    fn calculate(&self, model: &str, usage: &Usage, context: &[(&str, &str)]) -> Result<PriceCalculation, ErrorKind> {
+    fn calculate(
+        &self,
+        model: &str,
+        usage: &Usage,
+        (context, at): (&[(&str, &str)], Option<SystemTime>),
+    ) -> Result<PriceCalculation, ErrorKind> {
         let (calculator, provider, model) = match (&self.own, &self.table) {
             (Some(own), _) => (&**own, MODEL, MODEL),
             (None, Some((table, provider))) => {
@@ -117,6 +123,10 @@ impl Tariff {
         let quantities = quantities(usage);
         let request = PriceRequest::new(model, &quantities).with_provider_id(provider);
         let request = context.iter().fold(request, |request, (key, value)| request.with_price_context(key, value));
+        let request = match at {
+            Some(at) => request.with_timestamp(at),
+            None => request,
+        };
         calculator.calculate(&request).map_err(|error| error.kind())
     }
 }
