@@ -166,6 +166,11 @@ mod textfile;
 mod thread_end;
 #[cfg(feature = "install")]
 mod throttle;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod top;
+#[cfg(feature = "console")]
+mod totals;
 mod usage;
 mod word;
 #[cfg(feature = "install")]

@@ -121,18 +121,16 @@ fn pairs() {
     }
 }
 
-/// Makes some calls a second for as long as it takes to see them in the charts.
+/// Makes calls from now on, and returns when there are enough of them for charts.
 fn flow() {
-    let started = std::time::Instant::now();
-    let mut number = 0;
-    while started.elapsed() < Duration::from_secs(100) {
-        call(number, 40.0);
-        number += 1;
+    for first in 0..12_u64 {
+        thread::spawn(move || {
+            let mut number = first;
+            loop {
+                call(number, 40.0);
+                number += 12;
+            }
+        });
     }
-    thread::spawn(move || {
-        loop {
-            call(number, 40.0);
-            number += 1;
-        }
-    });
+    thread::sleep(Duration::from_secs(100));
 }

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::totals::{Model, Times, Totals};
 use crate::error_type::ErrorType;
+use crate::totals::{Model, Times, Totals};
 
 /// The time between two points.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::history::{Baseline, History, INTERVAL, POINTS, Point};
-use super::totals::{COST_DECIMALS, Model, Times, Totals, in_decimals, series};
 use super::{About, Scrape};
 use crate::catalog;
 use crate::error_type::ErrorType;
 use crate::series::unix_time;
-use crate::snapshot::{Labels, Snapshot, Value};
+use crate::snapshot::{Family, Labels, Snapshot, Value};
 use crate::store::{KEPT, RecentCall};
+use crate::totals::{COST_DECIMALS, Model, Times, Totals, in_decimals};
 
 /// Writes the values of this moment. Those of models are what was counted since the baseline.
 pub(super) fn state(
@@ -234,4 +234,9 @@ fn hex(bytes: &[u8]) -> String {
 
 fn bytes(json: &Json) -> Vec<u8> {
     serde_json::to_vec(json).unwrap_or_default()
+}
+
+/// Returns the series of a family; none if there is no such family.
+fn series<'a>(snapshot: &'a Snapshot, name: &str) -> impl Iterator<Item = (&'a Labels, Value<'a>)> {
+    snapshot.family(name).into_iter().flat_map(Family::series)
 }

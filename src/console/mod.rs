@@ -1,12 +1,11 @@
 //! The console: a live page at `/` of the listener, and the JSON that it asks for.
 //!
-//! [`gate`] decides who gets an answer. [`totals`] reads a snapshot, [`history`] keeps an hour of them in bounded memory, and
-//! [`json`] writes what the page shows. All of that runs on a thread of the console's own: the listener stays free for scrapes.
+//! [`gate`] decides who gets an answer. [`history`] keeps what was counted during the last hour in bounded memory, and [`json`]
+//! writes what the page shows. All of that runs on a thread of the console's own: the listener stays free for scrapes.
 
 mod gate;
 mod history;
 mod json;
-mod totals;
 
 use std::io;
 use std::net::IpAddr;
@@ -22,6 +21,7 @@ use crate::lock::unpoisoned;
 use crate::scrape::Token;
 use crate::series::unix_time;
 use crate::store::{MetricsRecorder, WeakRecorder};
+use crate::totals::Totals;
 use crate::worker::Worker;
 use history::{History, INTERVAL, Window};
 
@@ -30,8 +30,8 @@ const PAGE: &str = include_str!("page.html");
 
 /// The policy of the page: its own script and style, known by their hashes, and requests to the listener.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-+54ik4VpLqSlhSpYpKHULlEeYuqpGOoXnZQO8fcAgo8='; \
-    style-src 'sha256-JVhqSm0Te7MMwwdTH5S+GgCowymXl//M+3+7kQ5Wvco='; \
+    script-src 'sha256-61a/MnCdILTUsw3752Pxm/cKrlQfMHweBvMFH2kpWV4='; \
+    style-src 'sha256-m/J/0kt9OKKgkWqRYd58DvhY8hDbXqJL4EDWdPXYB9o='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// How long one rendering of the state answers requests: consoles that are open at the same time share it.
@@ -137,7 +137,7 @@ impl Console {
             loop {
                 ticks.tick().await;
                 let Some(recorder) = sampler.recorder.upgrade() else { return };
-                let totals = totals::Totals::of(&recorder.snapshot());
+                let totals = Totals::of(&recorder.snapshot());
                 unpoisoned(sampler.history.lock()).add(unix_time(), totals);
             }
         });
@@ -208,7 +208,7 @@ impl Shared {
             return Some(body);
         }
         let snapshot = self.recorder.upgrade()?.snapshot();
-        let totals = totals::Totals::of(&snapshot);
+        let totals = Totals::of(&snapshot);
         let scrape = unpoisoned(self.scrape.lock()).clone();
         let body = {
             let history = unpoisoned(self.history.lock());

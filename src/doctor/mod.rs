@@ -19,7 +19,7 @@ mod prometheus;
 mod settings;
 mod specimen;
 mod variables;
-mod web;
+pub(crate) mod web;
 
 use std::fmt;
 use std::future::Future;

@@ -20,12 +20,12 @@ const REDIRECTS: usize = 5;
 
 /// An HTTP client that ignores proxies: a proxy would look for loopback addresses on its own machine.
 #[derive(Clone, Debug)]
-pub(super) struct Web(Client);
+pub(crate) struct Web(Client);
 
 /// An answer with any status.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -46,7 +46,7 @@ impl Web {
     /// # Errors
     ///
     /// When the system's root certificates can't be read.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Client::direct(TIMEOUT).map(Self)
     }
 
@@ -64,7 +64,7 @@ impl Web {
     /// # Errors
     ///
     /// Returns the system's error message if there is no answer.
-    pub(super) async fn get_page(&self, url: &str, token: Option<&Token>) -> Result<Answer, String> {
+    pub(crate) async fn get_page(&self, url: &str, token: Option<&Token>) -> Result<Answer, String> {
         let url = url.parse().map_err(|_| "not a URL".to_owned())?;
         self.follow(url, token.map(Token::to_header)).await
     }

@@ -1,8 +1,10 @@
-//! The program `botticelli-obs`: checks every step from a program to its dashboards, and writes the stack of servers for them.
+//! The program `botticelli-obs`: checks every step from a program to its dashboards, shows its calls, and writes the stack of
+//! servers for the dashboards.
 
 mod doctor;
 mod prices;
 mod stack;
+mod top;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -35,6 +37,25 @@ seconds. The exit status is 1 if anything is broken.")]
         #[arg(long)]
         json: bool,
     },
+    /// Shows the calls of a program by model, and goes on showing them.
+    #[command(after_help = "\
+It reads the page of metrics of any program that has them, every two seconds.
+Keys: n c e p t s sort by name, calls, errors, p95, tokens, spend; r reverses;
+arrows move; q quits. NO_COLOR leaves out colours.")]
+    Top {
+        /// The page, or only its address or port.
+        #[arg(value_name = "URL", default_value = "http://127.0.0.1:9464/metrics")]
+        url: String,
+        /// A file with the token of the page [default: BOTTICELLI_OBS_TOKEN_FILE].
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Print the table once and end.
+        #[arg(long)]
+        once: bool,
+        /// Print the table once, as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Writes the files of Prometheus, Jaeger and Grafana to a folder.
     #[command(after_help = "\
 They are compose files for Docker and Podman, dashboards, and rules for alerts.
@@ -62,6 +83,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Top { url, token_file, once, json } => top::show(&url, token_file, once, json),
         Command::Stack { folder } => match stack::write(&folder) {
             Ok(files) => {
                 let folder = folder.display();

@@ -1,44 +1,44 @@
-//! What the console reads of a snapshot: the totals of each provider and model.
+//! The totals of each provider and model in a snapshot, as the console and `botticelli-obs top` show them.
 
 use std::collections::HashMap;
 
 use crate::catalog;
 use crate::error_type::ErrorType;
-use crate::snapshot::{Distribution, Family, Labels, Snapshot, Value};
+use crate::snapshot::{Distribution, Labels, Snapshot, Value};
 
 /// The totals since the start of the program.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Totals {
-    pub(super) models: Vec<Model>,
+pub(crate) struct Totals {
+    pub(crate) models: Vec<Model>,
     /// The bounds of the durations, and of the times to the first chunk.
-    pub(super) bounds: [Vec<f64>; 2],
+    pub(crate) bounds: [Vec<f64>; 2],
 }
 
 /// The totals of one provider and model, or of several together.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model {
-    pub(super) labels: Labels,
-    pub(super) calls: u64,
-    pub(super) errors: [u64; ErrorType::ALL.len()],
-    pub(super) prompt: u64,
-    pub(super) completion: u64,
-    pub(super) cache_read: u64,
-    pub(super) attempts: u64,
+pub(crate) struct Model {
+    pub(crate) labels: Labels,
+    pub(crate) calls: u64,
+    pub(crate) errors: [u64; ErrorType::ALL.len()],
+    pub(crate) prompt: u64,
+    pub(crate) completion: u64,
+    pub(crate) cache_read: u64,
+    pub(crate) attempts: u64,
     /// In nano-dollars; `None` where nothing is known of costs.
-    pub(super) cost: Option<u64>,
+    pub(crate) cost: Option<u64>,
     /// Calls whose cost is not known, or known in part.
-    pub(super) unpriced: u64,
-    pub(super) in_flight: f64,
-    pub(super) last_success: f64,
-    pub(super) durations: Box<[u64]>,
-    pub(super) first_chunks: Box<[u64]>,
+    pub(crate) unpriced: u64,
+    pub(crate) in_flight: f64,
+    pub(crate) last_success: f64,
+    pub(crate) durations: Box<[u64]>,
+    pub(crate) first_chunks: Box<[u64]>,
 }
 
 /// The decimals of [`Model::cost`].
-pub(super) const COST_DECIMALS: u8 = 9;
+pub(crate) const COST_DECIMALS: u8 = 9;
 
 impl Totals {
-    pub(super) fn of(snapshot: &Snapshot) -> Self {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
         let mut totals = Self::default();
         let mut places = HashMap::new();
         for family in &snapshot.families {
@@ -61,7 +61,9 @@ impl Totals {
                     (Fact::CacheRead, Value::Counter(count)) => model.cache_read += count,
                     (Fact::Attempts, Value::Counter(count)) => model.attempts += count,
                     (Fact::Cost, Value::Counter(count)) => {
-                        let cost = in_decimals(count, family.about.decimals, COST_DECIMALS);
+                        let is_nano = *family.about.name == *COST_IN_NANO_DOLLARS;
+                        let decimals = if is_nano { COST_DECIMALS } else { family.about.decimals };
+                        let cost = in_decimals(count, decimals, COST_DECIMALS);
                         model.cost = Some(model.cost.unwrap_or(0).saturating_add(cost));
                     }
                     (Fact::CostLookups, Value::Counter(count)) => {
@@ -85,13 +87,13 @@ impl Totals {
     }
 
     /// Returns the totals of all models together.
-    pub(super) fn sum(&self) -> Model {
+    pub(crate) fn sum(&self) -> Model {
         let mut sum = Model::default();
         self.models.iter().for_each(|model| sum.add(model));
         sum
     }
 
-    pub(super) fn quantile(&self, of: Times, model: &Model, quantile: f64) -> Option<f64> {
+    pub(crate) fn quantile(&self, of: Times, model: &Model, quantile: f64) -> Option<f64> {
         let counts = match of {
             Times::Durations => &model.durations,
             Times::FirstChunks => &model.first_chunks,
@@ -106,21 +108,21 @@ impl Totals {
 
 /// One of the times that have quantiles.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Times {
+pub(crate) enum Times {
     Durations,
     FirstChunks,
 }
 
 impl Model {
-    pub(super) fn provider(&self) -> &str {
+    pub(crate) fn provider(&self) -> &str {
         self.labels.get("provider")
     }
 
-    pub(super) fn model(&self) -> &str {
+    pub(crate) fn model(&self) -> &str {
         self.labels.get("model")
     }
 
-    pub(super) fn error_count(&self) -> u64 {
+    pub(crate) fn error_count(&self) -> u64 {
         self.errors.iter().sum()
     }
 
@@ -131,7 +133,7 @@ impl Model {
     }
 
     /// Returns what has come since an earlier time; gauges stay.
-    pub(super) fn since(&self, earlier: &Self) -> Self {
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();
         since.combine(earlier, u64::saturating_sub);
         since
@@ -196,11 +198,15 @@ impl Fact {
             (catalog::IN_FLIGHT.prometheus, Self::InFlight),
             (catalog::LAST_SUCCESS.prometheus, Self::LastSuccess),
             (catalog::COST.prometheus, Self::Cost),
+            (COST_IN_NANO_DOLLARS, Self::Cost),
             (catalog::COST_LOOKUPS.prometheus, Self::CostLookups),
         ];
         facts.into_iter().find(|(name, _)| *name == family).map(|(_, fact)| fact)
     }
 }
+
+/// The cost on the page of `metrics-exporter-prometheus`, which has integers alone.
+const COST_IN_NANO_DOLLARS: &str = "llm_cost_nano_usd_total";
 
 fn add(counts: &mut Box<[u64]>, bounds: &mut Vec<f64>, distribution: &Distribution<'_>) {
     if bounds.is_empty() {
@@ -214,12 +220,7 @@ fn add(counts: &mut Box<[u64]>, bounds: &mut Vec<f64>, distribution: &Distributi
 }
 
 /// Converts a count in units of 10^-`from` to units of 10^-`to`.
-pub(super) fn in_decimals(count: u64, from: u8, to: u8) -> u64 {
+pub(crate) fn in_decimals(count: u64, from: u8, to: u8) -> u64 {
     let factor = |decimals: u8| 10_u64.saturating_pow(u32::from(decimals));
     if from <= to { count.saturating_mul(factor(to - from)) } else { count / factor(from - to) }
-}
-
-/// Returns the series of a family as the console shows them: an empty iterator if there is no such family.
-pub(super) fn series<'a>(snapshot: &'a Snapshot, name: &str) -> impl Iterator<Item = (&'a Labels, Value<'a>)> {
-    snapshot.family(name).into_iter().flat_map(Family::series)
 }
