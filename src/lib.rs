@@ -244,7 +244,7 @@ pub type PageHandle = MetricsHandle;
 
 #[cfg(any(doc, doctest))]
 #[cfg_attr(
-    not(all(feature = "http", feature = "json", feature = "macros")),
+    not(all(feature = "http", feature = "json", feature = "macros", feature = "_http-layer")),
     allow(rustdoc::broken_intra_doc_links, reason = "the guide links to items of these features")
 )]
 #[doc = include_str!("guide.md")]
