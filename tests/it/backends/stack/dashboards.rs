@@ -48,6 +48,9 @@ const BY_PAIR: &str = "{{provider}} {{model}}";
 const FIRST_CHUNK: &str = "llm_time_to_first_chunk_seconds";
 const CHUNK_GAP: &str = "llm_time_per_output_chunk_seconds";
 
+/// What panels say of calls whose client tells nothing of its attempts.
+pub const WITHOUT_ATTEMPTS: &str = "No attempts told";
+
 /// What panels of the process say without data.
 pub const WITHOUT_PROCESS: &str = "Feature `process` is off";
 
@@ -251,6 +254,40 @@ fn model() -> Value {
             .about("`llm_tokens_prompt_total` over `llm_requests_total`.")
             .add_range(&share("llm_tokens_prompt_total", "llm_requests_total", PAIR, RATE), BY_PAIR),
     ];
+    let of_attempts = |panel: Panel| panel.or_else(WITHOUT_ATTEMPTS);
+    let attempts = vec![
+        of_attempts(Panel::lines("Attempts a call", "short"))
+            .about("Requests sent for a call, retries included: `llm_attempts_total` over `llm_requests_total`.")
+            .add_range(&share("llm_attempts_total", "llm_requests_total", PAIR, RATE), BY_PAIR),
+        of_attempts(Panel::stacked("Where the time goes", "s"))
+            .about(
+                "Seconds a call: what it waited here for a limiter or before a retry (`llm_wait_seconds`), and what its requests \
+                 took (`llm_attempt_duration_seconds`), over `llm_requests_total`.",
+            )
+            .add_range(&share("llm_wait_seconds_sum", "llm_requests_total", "", RATE), "waiting here")
+            .add_range(&share("llm_attempt_duration_seconds_sum", "llm_requests_total", "", RATE), "requests"),
+        of_attempts(Panel::lines("Time waiting", "percentunit"))
+            .about("The share of the response time that calls waited here: `llm_wait_seconds` over `llm_duration`.")
+            .add_range(&share("llm_wait_seconds_sum", "llm_duration_sum", PAIR, RATE), BY_PAIR),
+        Panel::stacked("Failed attempts by class", "suffix: /min")
+            .about("Requests that failed, a minute, whatever became of their calls: `llm_attempt_errors_total`.")
+            .sized(12, 8)
+            .add_range(
+                "sum by (error_type) (rate(llm_attempt_errors_total{@}[$__rate_interval])) * 60 > 0",
+                "{{error_type}}",
+            )
+            .or_else("No errors"),
+        of_attempts(Panel::lines("Rate limit headroom", "percentunit"))
+            .about(
+                "What the provider says is left of its limits: `llm_ratelimit_remaining` over `llm_ratelimit_limit`, the lowest \
+                 of all instances.",
+            )
+            .sized(12, 8)
+            .add_range(
+                "min by (provider, model, kind) (llm_ratelimit_remaining{@} / (llm_ratelimit_limit{@} > 0))",
+                "{{provider}} {{model}} {{kind}}",
+            ),
+    ];
     dashboard(
         "llm-model",
         "LLM provider and model",
@@ -260,6 +297,7 @@ fn model() -> Value {
             ("Latency", latency),
             ("Errors", errors),
             ("Streaming", streaming),
+            ("Attempts and limits", attempts),
             ("Answers", answers),
         ],
     )

@@ -117,6 +117,7 @@ fn panels_say_what_they_show() {
         let expected = [
             "No traffic",
             "No errors",
+            dashboards::WITHOUT_ATTEMPTS,
             dashboards::WITHOUT_PROCESS,
             dashboards::WITHOUT_PRICES,
             dashboards::WITHOUT_TASKS,

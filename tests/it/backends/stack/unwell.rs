@@ -42,7 +42,13 @@ fn make_calls(number: u64) {
         ("locked out", ErrorType::Auth),
     ];
     for (model, error) in failing {
-        LlmCall::start(PROVIDER, model).fail(error);
+        let mut call = LlmCall::start(PROVIDER, model);
+        call.scope_sync(|| {
+            let current = LlmCall::current().expect("it is inside");
+            current.record_wait(Duration::from_millis(100));
+            current.attempt().fail(error);
+        });
+        call.fail(error);
     }
     succeed(LlmCall::start(PROVIDER, "good"));
     for (model, cost) in [("dear", 0.01), ("priceless", f64::NAN)] {
@@ -55,6 +61,10 @@ fn make_calls(number: u64) {
             LlmToolCall::builder("search").with_arguments("the same").start().finish();
         }
     });
+    // Of a limit that is nearly used up.
+    for (gauge, value) in [("llm.ratelimit.limit", 100.0), ("llm.ratelimit.remaining", (number % 9) as f64)] {
+        gauge!(gauge, "provider" => PROVIDER, "model" => "good", "kind" => "requests").set(value);
+    }
     let forgetful = LlmCall::start(PROVIDER, "forgetful");
     if number.is_multiple_of(2) {
         succeed(forgetful)
