@@ -1,5 +1,7 @@
 //! The classes of errors that clients give.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, ErrorKind};
 
 use botticelli_obs::{ClassifyError, ErrorType, LlmCall};
@@ -23,6 +25,48 @@ fn io_errors_are_classified_by_their_kind() {
     }
     assert_eq!(io::Error::other("no such host").error_type(), ErrorType::Network);
     LlmCall::start("ollama", "llama3.2").fail(&io::Error::from(ErrorKind::TimedOut));
+}
+
+/// An error of a client that this crate knows nothing of.
+#[derive(Debug)]
+struct Wrapped(&'static str, Option<Box<dyn Error + Send + Sync>>);
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Wrapped {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.1.as_deref().map(|source| source as _)
+    }
+}
+
+#[test]
+fn errors_of_any_type_are_classified_by_their_sources() {
+    let boxed = |words, source: Option<Box<dyn Error + Send + Sync>>| -> Box<dyn Error + Send + Sync> {
+        Box::new(Wrapped(words, source))
+    };
+    let refused = || Some(Box::<dyn Error + Send + Sync>::from(io::Error::from(ErrorKind::ConnectionRefused)));
+    let sending = "error sending request for url (http://localhost/)";
+    let cases = [
+        (boxed("it failed", None), ErrorType::Unknown),
+        (boxed("it failed", refused()), ErrorType::Network),
+        (boxed("it failed", Some(boxed("deeper", refused()))), ErrorType::Network),
+        (boxed("it failed", Some(boxed("deadline has elapsed", None))), ErrorType::Timeout),
+        (boxed("it failed", Some(boxed("expected value at line 1 column 1", None))), ErrorType::Decode),
+        // Those of other versions of `reqwest`.
+        (boxed(sending, refused()), ErrorType::Network),
+        (boxed(sending, Some(boxed("operation timed out", None))), ErrorType::Timeout),
+        (boxed("HTTP status client error (429 Too Many Requests) for url (…)", None), ErrorType::RateLimit),
+        (boxed("HTTP status server error (é", None), ErrorType::Unknown),
+        (boxed("error decoding response body", refused()), ErrorType::Stream),
+        (boxed("builder error", None), ErrorType::InvalidRequest),
+    ];
+    for (error, class) in cases {
+        assert_eq!(ErrorType::from(&error), class, "{error:?}");
+    }
 }
 
 #[cfg(feature = "reqwest")]
