@@ -40,3 +40,5 @@ mod support;
 mod tasks;
 #[cfg(feature = "testing")]
 mod testing;
+#[cfg(feature = "cli")]
+mod top;

@@ -204,6 +204,32 @@ fn dashboards_and_data_sources_agree_on_uids() {
 }
 
 #[test]
+fn exemplars_are_kept_shown_and_lead_to_traces() {
+    let compose = queries::yaml("compose.yaml");
+    let services = compose["services"].as_object().expect("there are services");
+    let prometheuses: Vec<_> = services.iter().filter(|(name, _)| name.starts_with("prometheus")).collect();
+    assert_eq!(prometheuses.len(), 3);
+    for (name, service) in prometheuses {
+        let flags = list(&service["command"]);
+        assert!(flags.iter().any(|flag| flag == "--enable-feature=exemplar-storage"), "{name}");
+    }
+    let provisioned = queries::yaml("grafana/provisioning/datasources/datasources.yml");
+    let [prometheus, jaeger] = list(&provisioned["datasources"]) else { panic!("there are two data sources") };
+    let destination = &prometheus["jsonData"]["exemplarTraceIdDestinations"][0];
+    assert_eq!((&destination["name"], &destination["datasourceUid"]), (&json!("trace_id"), &jaeger["uid"]));
+    let mut dotted = Vec::new();
+    for (place, panel) in panels() {
+        let has_dots = list(&panel["targets"]).iter().any(|target| target["exemplar"] == true);
+        if has_dots {
+            dotted.push(place);
+        }
+    }
+    for title in ["Response time", "First chunk"] {
+        assert!(dotted.iter().any(|place| place.contains(title)), "{title}: {dotted:?}");
+    }
+}
+
+#[test]
 fn every_alert_is_explained_and_tested() {
     let readme = queries::read("README.md");
     let tests: Vec<Value> = queries::files("prometheus/tests").iter().map(|name| queries::yaml(name)).collect();

@@ -212,6 +212,9 @@ impl Panel {
         target["refId"] = json!(reference(self.targets()));
         target["expr"] = json!(expr.replace('@', FILTER));
         target["datasource"] = self.json["datasource"].clone();
+        if target["range"] == true && WITH_EXEMPLARS.iter().any(|family| expr.contains(family)) {
+            target["exemplar"] = json!(true);
+        }
         self.json["targets"].as_array_mut().expect("panels have targets").push(target);
         self
     }
@@ -220,6 +223,10 @@ impl Panel {
         self.json["targets"].as_array().map_or(0, Vec::len)
     }
 }
+
+/// What has exemplars; panels of these show them as dots.
+pub const WITH_EXEMPLARS: [&str; 3] =
+    ["llm_duration_bucket", "llm_time_to_first_chunk_seconds_bucket", "llm_errors_total"];
 
 fn reference(number: usize) -> char {
     char::from(b'A' + number as u8)
