@@ -44,6 +44,8 @@
 //! 3. [`declare`] each model for which a driver is created.
 //!
 //! The page [`guide`] shows every way to do this, from single facts such as [`llm_request!`] to a decorator around all drivers.
+//! The page [`bots`] shows how bots, agents and narratives become tasks, and what they cost.
+//!
 //! Record other metrics with the macros of `metrics`, which this crate re-exports: `counter!`, `gauge!` and `histogram!`.
 //!
 //! # In executables
@@ -249,6 +251,11 @@ pub type PageHandle = MetricsHandle;
 )]
 #[doc = include_str!("guide.md")]
 pub mod guide {}
+
+#[cfg(any(doc, doctest))]
+#[cfg_attr(not(feature = "install"), allow(rustdoc::broken_intra_doc_links, reason = "likewise"))]
+#[doc = include_str!("bots.md")]
+pub mod bots {}
 
 #[cfg(all(doctest, feature = "install"))]
 #[doc = include_str!("../README.md")]

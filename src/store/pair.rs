@@ -147,6 +147,7 @@ impl Pair {
     /// Registers what a pair has from its first call with the added recorders.
     pub(super) fn open_extras(&self) {
         self.each_extra(|handles, recorder| handles.open(recorder));
+        self.open_costs_of_extras();
     }
 
     /// Calls the function with the handles of each added recorder. No lock may be held, because they may record metrics themselves.

@@ -89,6 +89,14 @@ impl Costs {
 }
 
 impl Pair {
+    /// Registers the counts that readers get from the start with the added recorders.
+    pub(super) fn open_costs_of_extras(&self) {
+        let shown = self.costs.get().map_or(0, |costs| costs.shown.load(Ordering::Relaxed));
+        for counter in CostCounter::all().filter(|counter| shown & 1 << counter.index() != 0) {
+            self.each_extra(|handles, recorder| handles.cost_counter(recorder, counter).increment(0));
+        }
+    }
+
     pub(super) fn costs(&self) -> &Costs {
         self.costs.get_or_init(Box::default)
     }

@@ -52,6 +52,19 @@ fn every_query_asks_for_what_is_recorded() {
 }
 
 #[test]
+fn queries_of_the_page_on_bots_ask_for_what_is_recorded() {
+    let known = known();
+    let page = include_str!("../../../../src/bots.md");
+    let rows = page.lines().skip_while(|line| *line != "| panel | query |").skip(2);
+    let rows = rows.take_while(|row| row.starts_with('|'));
+    let queries: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+    assert!(queries.len() >= 12, "{queries:?}");
+    for query in queries {
+        known.check(query).unwrap_or_else(|error| panic!("{query}: {error}"));
+    }
+}
+
+#[test]
 fn a_query_that_would_show_nothing_is_found() {
     let known = known();
     for query in [
