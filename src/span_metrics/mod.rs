@@ -47,8 +47,8 @@ use bridge::Bridge;
 /// | class of error | `error.type`: the class for a status such as `429` or a word such as `connect`; else `unknown` |
 ///
 /// A call is counted when its span closes. If nothing has told by then how it went, it is `cancelled` where the span has a field
-/// `error.type`, in which the library would have put an error, and `unknown` elsewhere, because such a library leaves errors out. A part
-/// that is not on the span, such as the gaps between chunks, is not in the metrics.
+/// `error.type`, in which the library would have put an error, and `unknown` elsewhere, because such a library leaves errors out. What
+/// is not on the span, such as the time between chunks, is not in the metrics, and there are no exemplars of such calls.
 ///
 /// ```
 /// # #[cfg(feature = "install")] {

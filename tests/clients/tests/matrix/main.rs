@@ -23,6 +23,10 @@ fn page(server: &Server, make: impl AsyncFn(Ask<'_>)) -> Counts {
 }
 
 fn page_of_kinds(server: &Server, kinds: &[bool], make: impl AsyncFn(Ask<'_>)) -> Counts {
+    counts(&text(server, kinds, make))
+}
+
+fn text(server: &Server, kinds: &[bool], make: impl AsyncFn(Ask<'_>)) -> String {
     let (recorder, metrics) = Builder::new().recorder().expect("it starts");
     let subscriber = Registry::default().with(SpanMetrics::layer());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be had");
@@ -39,7 +43,7 @@ fn page_of_kinds(server: &Server, kinds: &[bool], make: impl AsyncFn(Ask<'_>)) -
     });
     // Tasks of clients that still read end with it.
     drop(runtime);
-    counts(&metrics.render())
+    metrics.render()
 }
 
 fn page_of(server: &Server, client: Client) -> Counts {
@@ -133,13 +137,40 @@ fn two_sources_together_count_each_call_once() {
             assert_eq!(sum(&both, name), sum(&by_hand, name), "{name} of the guard around {client:?}");
         }
     }
-    let both = page_of(&server, rig_with_middleware);
-    for name in ["llm_requests_total", "llm_errors_total", "llm_tokens_total", "llm_finish_total"] {
-        assert_eq!(sum(&both, name), sum(&by_hand, name), "{name} of rig over the middleware");
-    }
+    // Together they know nearly all that the guard does.
+    let mut both = page_of(&server, rig_with_middleware);
     assert_eq!(sum(&both, "llm_attempts_total"), CALLS as f64);
+    forget(&mut both, &["llm_attempts_total", "llm_attempt_errors_total", "llm_attempt_duration_seconds_count"]);
+    let mut known = by_hand.clone();
+    forget(&mut known, &[FIRST_CHUNKS, CHUNK_GAPS]);
+    assert_eq!(both, known, "rig over the middleware");
     let all = page_around(&server, rig_with_middleware);
     assert_eq!(sum(&all, "llm_requests_total"), CALLS as f64);
     assert_eq!(sum(&all, "llm_attempts_total"), CALLS as f64);
     assert_eq!(sum(&all, "llm_tokens_total"), sum(&by_hand, "llm_tokens_total"));
+}
+
+#[test]
+fn attempts_and_waits_are_as_the_server_has_them() {
+    let server = Server::start();
+    let page = text(&server, &KINDS, async |_| {
+        let mut call = LlmCall::start("openai", MODEL);
+        call.scope(sources::with_retry(server.url())).await;
+        call.finish();
+    });
+    let value = |series: &str| -> f64 {
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.split(' ').next_back());
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series}: {page}"))
+    };
+    assert_eq!(server.requests(), 2 * CALLS);
+    assert_eq!(value("llm_requests_total{"), CALLS as f64);
+    assert_eq!(value("llm_attempts_total{"), server.requests() as f64);
+    assert_eq!(value("llm_attempt_duration_seconds_count{"), server.requests() as f64);
+    let refused = format!(r#"llm_attempt_errors_total{{provider="openai",model="{MODEL}",error_type="rate_limit"}}"#);
+    assert_eq!(value(&refused), CALLS as f64);
+    // What the limiter took is in the waits, and in no attempt.
+    assert_eq!(value("llm_wait_seconds_count{"), CALLS as f64);
+    let waited = 2.0 * sources::LIMITER.as_secs_f64() * CALLS as f64;
+    assert_eq!(value("llm_wait_seconds_sum{"), waited);
+    assert!(value("llm_attempt_duration_seconds_sum{") < waited);
 }

@@ -1,6 +1,7 @@
 //! The same call by each kind of source.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use botticelli_obs::http_layer::{LlmLayer, LlmMiddleware};
 use botticelli_obs::json::{Response, StreamEnd, StreamReader};
@@ -53,6 +54,19 @@ fn with_middleware(url: &str) -> reqwest_middleware::ClientWithMiddleware {
     let middleware = LlmMiddleware::new().with_endpoint(url, "openai");
     reqwest_middleware::ClientBuilder::new(http()).with(middleware).build()
 }
+
+/// A client that waits for its limiter and tries again when it is refused, which it always is the first time.
+pub async fn with_retry(url: &str) {
+    let client = with_middleware(url);
+    let call = LlmCall::current().expect("it is inside a call");
+    for prompt in ["limit", "stop"] {
+        call.record_wait(LIMITER);
+        let _ = send(&client, Ask { url, prompt, is_streamed: false }).await;
+    }
+}
+
+/// What the limiter of that client takes.
+pub const LIMITER: Duration = Duration::from_secs(20);
 
 fn body(ask: Ask<'_>) -> Value {
     json!({"model": MODEL, "messages": [{"role": "user", "content": ask.prompt}], "stream": ask.is_streamed})
