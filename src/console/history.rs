@@ -3,7 +3,7 @@
 //! Two things are kept: a point of all models together every [`INTERVAL`], for the charts, and the totals of each model at some moments,
 //! for the tables. What was counted in a window is the difference to the totals at its start.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::error_type::ErrorType;
@@ -82,20 +82,26 @@ pub(super) struct Point {
 pub(super) struct Baseline {
     /// In seconds since 1970.
     pub(super) time: f64,
-    models: HashMap<(Box<str>, Box<str>), Model>,
+    /// Sorted by their names.
+    models: Box<[Model]>,
 }
 
 impl Baseline {
     fn new(time: f64, totals: &Totals) -> Self {
-        let key = |model: &Model| (model.provider().into(), model.model().into());
-        Self { time, models: totals.models.iter().map(|model| (key(model), model.clone())).collect() }
+        let mut models: Box<[Model]> = totals.models.as_slice().into();
+        models.sort_by(|a, b| names(a).cmp(&names(b)));
+        Self { time, models }
     }
 
     /// Returns what a model has counted since.
     pub(super) fn since(&self, model: &Model) -> Model {
-        let key = (model.provider().into(), model.model().into());
-        self.models.get(&key).map_or_else(|| model.clone(), |earlier| model.since(earlier))
+        let found = self.models.binary_search_by(|earlier| names(earlier).cmp(&names(model)));
+        found.map_or_else(|_| model.clone(), |at| model.since(&self.models[at]))
     }
+}
+
+fn names(model: &Model) -> [&str; 2] {
+    [model.provider(), model.model()]
 }
 
 #[derive(Debug, Default)]
@@ -217,5 +223,24 @@ mod tests {
         history.add(start, totals(1, 5));
         history.add(start + 5.0, totals(1, 9));
         assert!(history.baseline(Window::FiveMinutes, start + 6.0).is_none());
+    }
+
+    /// Calculated from the sizes of what is kept; names are shared with the store.
+    #[test]
+    fn hour_of_200_models_takes_three_megabytes() {
+        let (mut history, start) = (History::default(), unix_time());
+        let mut totals = totals(200, 0);
+        for sample in 0..2 * POINTS as u64 {
+            for model in &mut totals.models {
+                model.calls = sample * 5;
+                (model.durations, model.first_chunks) = (vec![sample; 18].into(), vec![sample; 18].into());
+            }
+            history.add(start + 5.0 * sample as f64, totals.clone());
+        }
+        let of_model =
+            |model: &Model| size_of::<Model>() + size_of_val(&*model.durations) + size_of_val(&*model.first_chunks);
+        let kept: usize = history.baselines.iter().flatten().flat_map(|baseline| &baseline.models).map(of_model).sum();
+        let points = history.points.capacity() * size_of::<Point>();
+        assert!(kept + points < 3_000_000, "{kept} + {points} bytes");
     }
 }

@@ -138,7 +138,7 @@ impl Screen {
         let sum = self.table.all.as_ref().map_or_else(String::new, |all| {
             let [_, _, calls, rate, errors, _, p50, p95, tokens, cost, running] = all.cells();
             format!(
-                " {calls} calls, {rate} a minute, {errors} errors, p50 {p50}, p95 {p95}, {tokens} tokens, cost {cost}, {running} running"
+                " {calls} calls, {rate}/min, {errors} errors, p50 {p50}, p95 {p95}, {tokens} tokens, {cost}, {running} running"
             )
         });
         Text::from(vec![first, Line::from(sum)])
