@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         model: ModelIden::new(AdapterKind::Ollama, model),
     };
     let request = ChatRequest::default().append_message(ChatMessage::user("Who is she?"));
-    match Client::default().exec_chat(target, request, None).await {
+    match Client::new()?.exec_chat(target, request, None).await {
         Ok(response) => println!("{}", response.first_text().unwrap_or_default()),
         Err(error) => println!("{error}"),
     }
