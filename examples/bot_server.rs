@@ -190,7 +190,8 @@ async fn connect(options: &Options, screen: Screen) -> Result<(LlmClient, Vec<Pa
         screen.print(format_args!("server: {shown}"));
         let models = if options.model.is_empty() { vec!["gpt-4o-mini".to_owned()] } else { options.model.clone() };
         let pairs = models.iter().map(|model| pair(&options.provider, model)).collect();
-        return Ok((LlmClient::new(base_url.trim_end_matches('/'), &key.unwrap_or_default(), options.timeout), pairs));
+        let client = LlmClient::new(base_url.trim_end_matches('/'), &key.unwrap_or_default(), options.timeout)?;
+        return Ok((client, pairs));
     }
     let (error_rate, latency_scale, seed) = (options.error_rate, options.latency_scale, options.seed);
     let simulator = Simulator::start(simulator::Config { error_rate, latency_scale, seed }).await;
@@ -204,7 +205,7 @@ async fn connect(options: &Options, screen: Screen) -> Result<(LlmClient, Vec<Pa
     let wanted =
         served.iter().filter(|model| options.model.is_empty() || options.model.iter().any(|m| m == model.name));
     let pairs = wanted.map(|model| pair(model.provider, model.name)).collect();
-    Ok((LlmClient::new(&simulator.base_url(), "none", options.timeout), pairs))
+    Ok((LlmClient::new(&simulator.base_url(), "none", options.timeout)?, pairs))
 }
 
 /// Removes user, password and query from the URL: they may contain keys.

@@ -113,11 +113,19 @@ pub struct LlmClient {
 
 impl LlmClient {
     /// Creates a client with a limit for each answer, and for each chunk of one.
-    pub fn new(base_url: &str, key: &str, timeout: Duration) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When there is no HTTP client to be had, as on a system without root certificates.
+    pub fn new(base_url: &str, key: &str, timeout: Duration) -> Result<Self, String> {
         let config = OpenAIConfig::new().with_api_base(base_url).with_api_key(key);
+        // The defaults of the client crate and of `reqwest` panic where this is an error.
+        let http = reqwest::Client::builder().build().map_err(|error| {
+            format!("no HTTP client: {}; install the package ca-certificates, or set SSL_CERT_FILE", innermost(&error))
+        })?;
         // Turns off the retries of the client crate: each guard is one request, so that the counts can be compared.
-        let client = Client::with_config(config).with_http_service(ReqwestService::default());
-        Self { client, timeout }
+        let client = Client::build(http.clone(), config).with_http_service(ReqwestService::new(http));
+        Ok(Self { client, timeout })
     }
 
     pub async fn ask(&self, model: &str, prompt: &str) -> Result<Reply, Error> {

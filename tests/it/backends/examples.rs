@@ -1,9 +1,11 @@
 //! What the examples tell a person: why something fails, in lines that fit a terminal.
 
+use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
 use crate::support::bot::program;
+use crate::support::server::Folder;
 use crate::support::{clear_environment, find_program, free_port};
 
 /// A bot whose server is away, and whose page is on a port of its own.
@@ -22,6 +24,21 @@ fn bot_without_server() -> (Vec<String>, Vec<(&'static str, String)>) {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// As in an image of Debian, which has none.
+#[test]
+fn the_bot_says_what_to_do_without_root_certificates() {
+    let folder = Folder::new("roots");
+    let none = folder.path().join("none.pem");
+    fs::write(&none, "").expect("the file can be written");
+    let mut bot = Command::new(program("bot_server"));
+    clear_environment(&mut bot);
+    bot.args(["--calls", "1"]).env("PROMETHEUS_ENDPOINT", "127.0.0.1:0");
+    let output = bot.env("SSL_CERT_FILE", none).env("SSL_CERT_DIR", folder.path()).output().expect("the bot runs");
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("install the package ca-certificates") && !log.contains("panicked"), "{log}");
 }
 
 #[test]
