@@ -29,18 +29,19 @@ fn ends_in_order_by(signal: &str) {
     assert!(status.success(), "{status}: {}", bot.stderr());
     let tally = bot.tally(Duration::from_secs(30));
     let calls: u64 = tally.iter().map(|pair| pair.requests).sum();
-    let spans = collector.spans(2 * calls as usize);
-    let (calls_seen, messages): (Vec<_>, Vec<_>) =
+    // A message, the task that answers it, and its call.
+    let spans = collector.spans(3 * calls as usize);
+    let (calls_seen, around): (Vec<_>, Vec<_>) =
         spans.iter().partition(|span| span.attributes.contains_key("gen_ai.request.model"));
-    assert_eq!((calls_seen.len() as u64, messages.len() as u64), (calls, calls));
+    assert_eq!((calls_seen.len() as u64, around.len() as u64), (calls, 2 * calls));
     for span in &calls_seen {
         assert_eq!(span.kind, "SPAN_KIND_CLIENT");
-        let is_parent = |message: &&&CollectedSpan| (&message.id, &message.trace) == (&span.parent, &span.trace);
-        assert_eq!(
-            messages.iter().find(is_parent).map(|message| message.name.as_str()),
-            Some("bot.message"),
-            "{span:?}"
-        );
+        let parent_of = |span: &CollectedSpan| {
+            let is_parent = |other: &&&CollectedSpan| (&other.id, &other.trace) == (&span.parent, &span.trace);
+            *around.iter().find(is_parent).unwrap_or_else(|| panic!("no parent of {span:?}"))
+        };
+        let task = parent_of(span);
+        assert_eq!([&task.name, &parent_of(task).name], ["invoke_agent answer", "bot.message"], "{span:?}");
         let failed = span.attributes.contains_key("error.type");
         assert_eq!(span.status, if failed { "STATUS_CODE_ERROR" } else { "STATUS_CODE_UNSET" }, "{span:?}");
         assert!(failed || span.attributes.contains_key("gen_ai.usage.output_tokens"), "{span:?}");

@@ -42,9 +42,9 @@ fn what_is_pushed_through_a_collector_is_in_jaeger_and_prometheus_under_the_name
         });
         holds(|query| prometheus.query(query), &tally, &page);
     }
-    let spans = jaeger.wait_for_spans("bot", 1000);
+    let spans = jaeger.wait_for_spans("bot", 1500);
     let calls = spans.iter().filter(|span| span.attributes.contains_key("gen_ai.request.model"));
-    assert_eq!((spans.len(), calls.count()), (1000, 500));
+    assert_eq!((spans.len(), calls.count()), (1500, 500));
 }
 
 /// Prometheus has each sample of the page's calls, under its name and with its labels, and what the bot has counted.

@@ -58,18 +58,22 @@ fn holds_exactly_what_the_bot_counted(protocol: &str) {
     bot.signal("TERM");
     assert!(bot.wait(PATIENCE).success(), "{}", bot.stderr());
 
-    let spans = jaeger.wait_for_spans("bot", 2 * CALLS);
-    let (calls, messages): (Vec<Span>, Vec<Span>) =
+    // A message, the task that answers it, and its call.
+    let spans = jaeger.wait_for_spans("bot", 3 * CALLS);
+    let (calls, around): (Vec<Span>, Vec<Span>) =
         spans.into_iter().partition(|span| span.attributes.contains_key(MODEL));
-    assert_eq!((calls.len(), messages.len()), (CALLS, CALLS));
-    let messages: BTreeMap<&str, &Span> = messages.iter().map(|span| (span.id.as_str(), span)).collect();
+    assert_eq!((calls.len(), around.len()), (CALLS, 2 * CALLS));
+    let around: BTreeMap<&str, &Span> = around.iter().map(|span| (span.id.as_str(), span)).collect();
     for call in &calls {
         let failed = call.attributes.contains_key("error.type");
         assert_eq!((call.kind, call.status), (3, if failed { 2 } else { 0 }), "{call:?}");
-        let parent =
-            messages.get(call.parent.as_str()).unwrap_or_else(|| panic!("a call without its message: {call:?}"));
-        assert_eq!((parent.name.as_str(), &parent.trace), ("bot.message", &call.trace), "{call:?}");
-        assert!(parent.start <= call.start && call.end <= parent.end, "{parent:?} {call:?}");
+        let mut inner = call;
+        for name in ["invoke_agent answer", "bot.message"] {
+            let outer = around.get(inner.parent.as_str()).unwrap_or_else(|| panic!("no {name} around {inner:?}"));
+            assert_eq!((outer.name.as_str(), &outer.trace), (name, &call.trace), "{call:?}");
+            assert!(outer.start <= inner.start && inner.end <= outer.end, "{outer:?} {inner:?}");
+            inner = outer;
+        }
     }
     assert_eq!(tally.iter().map(|pair| pair.requests).sum::<u64>(), CALLS as u64);
     assert!(tally.iter().map(|pair| pair.errors.values().sum::<u64>()).sum::<u64>() > 50, "{tally:?}");
@@ -209,13 +213,13 @@ fn an_exemplar_in_prometheus_leads_to_its_trace_in_jaeger() {
         let (labels, exemplar) =
             wait_for("prometheus holds an exemplar", PATIENCE, || prometheus.exemplars(query).pop());
         let (trace, span) = (text(&exemplar["labels"]["trace_id"]), text(&exemplar["labels"]["span_id"]));
-        let spans = wait_for("jaeger has the trace", PATIENCE, || {
-            Some(jaeger.trace(trace)).filter(|spans| spans.iter().any(|of| of.id == span))
-        });
+        let spans =
+            wait_for("jaeger has the trace", PATIENCE, || Some(jaeger.trace(trace)).filter(|spans| spans.len() == 3));
         let names: BTreeSet<&str> = spans.iter().map(|span| span.name.as_str()).collect();
         let call = spans.iter().find(|of| of.id == span).expect("the span is there");
         let chat = format!("chat {}", text(&labels["model"]));
-        assert_eq!((call.trace.as_str(), names), (trace, BTreeSet::from(["bot.message", chat.as_str()])));
+        let expected = BTreeSet::from(["bot.message", "invoke_agent answer", chat.as_str()]);
+        assert_eq!((call.trace.as_str(), names), (trace, expected));
         if query == failed {
             assert_eq!(call.text("error.type"), "rate_limit");
         } else {
