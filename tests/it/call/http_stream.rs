@@ -26,7 +26,7 @@ const PAUSE: Act = Act::Pause(Duration::from_millis(60));
 /// Reads so many chunks of a stream, with a client of this patience, in a call with this timeout.
 async fn read(base_url: &str, count: usize, patience: Duration, timeout: Duration) -> Capture {
     let capture = Capture::new();
-    let client = LlmClient::new(base_url, "none", patience);
+    let client = LlmClient::new(base_url, "none", patience).expect("there is a client");
     let reader = async {
         let call = LlmCall::builder("openai", MODEL).with_streaming().with_timeout(timeout).start();
         let Ok(chunks) = call.observe_stream(client.ask_streaming(MODEL, "Which colour is her hair?")).await else {
@@ -112,7 +112,7 @@ async fn stream_that_stalls_is_a_timeout_when_its_client_gives_up() {
 async fn stream_that_stalls_is_a_timeout_when_the_time_of_the_call_is_over() {
     let (url, record) = sse::start(&[Act::Chunk, Act::Stall]).await;
     let capture = Capture::new();
-    let client = LlmClient::new(&url, "none", LONG);
+    let client = LlmClient::new(&url, "none", LONG).expect("there is a client");
     let call = capture.run(|| LlmCall::builder("openai", MODEL).with_timeout(SHORT).start());
     let mut chunks = std::pin::pin!(call.observe_stream(client.ask_streaming(MODEL, "?")).await.expect("it opens"));
     let llm = capture.llm("openai", MODEL);
