@@ -92,11 +92,14 @@ pub(super) fn end_attempt(span: Span, facts: &attempt::Facts, is_replaced: bool,
 }
 
 /// Records on the span of a task or a tool call whether it has failed, and ends it.
+///
+/// It lasts until now, so that it contains the calls inside: the time between the start of a span and that of its measurement differs
+/// from span to span.
 #[cold]
-pub(crate) fn end_run(span: Span, error: Option<ErrorType>, elapsed: Duration) {
+pub(crate) fn end_run(span: Span, error: Option<ErrorType>) {
     let end = || {
         record_error(&span, error);
-        end_after(&span, elapsed);
+        end_now(&span);
         drop(span);
     };
     contained(end);
@@ -193,8 +196,16 @@ fn rename(span: &Span, name: &'static str) {
 /// Ends a span after this time from its start, and returns its ids likewise.
 #[cfg(feature = "install")]
 fn end_after(span: &Span, elapsed: Duration) -> Option<TraceIds> {
-    sampled(&crate::spans::ending::end(span, elapsed))
+    sampled(&crate::spans::ending::end(span, Some(elapsed)))
 }
+
+#[cfg(feature = "install")]
+fn end_now(span: &Span) {
+    crate::spans::ending::end(span, None);
+}
+
+#[cfg(not(feature = "install"))]
+fn end_now(_: &Span) {}
 
 #[cfg(feature = "install")]
 fn sampled(span: &opentelemetry::trace::SpanContext) -> Option<TraceIds> {

@@ -1,4 +1,4 @@
-//! Ends the span of a call when the call ends.
+//! Ends the span of a call when the call ends, and likewise those of tasks and tool calls.
 //!
 //! `tracing-opentelemetry` ends a span when its last handle is dropped, with the time when it was last left. Tasks and connections may
 //! hold the span of a call for long after the call, and a call that never enters its span would last no time.
@@ -17,11 +17,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{numbers, status};
 
-/// A span that is being ended, and how long its call took.
+/// A span that is being ended.
 #[derive(Clone, Copy)]
 struct Ending {
     span: SpanId,
-    elapsed: Duration,
+    /// How long its call took; `None` of a span that lasts until now.
+    elapsed: Option<Duration>,
 }
 
 /// A span that has ended, and what it goes to.
@@ -35,9 +36,9 @@ thread_local! {
     static ENDED: Cell<Option<Ended>> = const { Cell::new(None) };
 }
 
-/// Ends the span of a call that took so long, and returns its ids: invalid ones where no layer of this version of
+/// Ends the span of a call that took so long, or of something else now, and returns its ids: invalid ones where no layer of this version of
 /// `tracing-opentelemetry` can be reached, such as behind a `reload::Layer`.
-pub(crate) fn end(span: &tracing::Span, elapsed: Duration) -> SpanContext {
+pub(crate) fn end(span: &tracing::Span, elapsed: Option<Duration>) -> SpanContext {
     let context = span.context();
     let of_call = context.span();
     let ids = of_call.span_context();
@@ -78,7 +79,9 @@ impl<P: SpanProcessor + 'static> SpanProcessor for EndProcessor<P> {
             numbers::restore(&mut span);
             return self.0.on_end(span);
         };
-        span.end_time = span.start_time.checked_add(elapsed).unwrap_or(span.end_time);
+        if let Some(elapsed) = elapsed {
+            span.end_time = span.start_time.checked_add(elapsed).unwrap_or(span.end_time);
+        }
         let processor: Arc<dyn SpanProcessor> = Arc::<P>::clone(&self.0);
         let mut ended = Some(Ended { span, processor });
         let _ = ENDED.try_with(|place| place.set(ended.take()));

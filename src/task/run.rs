@@ -45,7 +45,7 @@ impl Live {
     fn end(self) {
         let elapsed = self.started.elapsed();
         if !self.span.is_disabled() {
-            span::end_run(self.span, self.error, elapsed);
+            span::end_run(self.span, self.error);
         }
         if let Some(counts) = &self.counts {
             counts.end(elapsed, self.error);
