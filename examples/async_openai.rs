@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let service = ServiceBuilder::new()
         .layer(LlmLayer::new().with_endpoint(&url, "ollama").with_stream_usage())
-        // A client with a service of one's own retries nothing by itself.
+        // async-openai retries only with its built-in HTTP service. This one replaces it.
         .layer(OpenAIRetryLayer::default())
         .layer(LlmLayer::new())
         .service(ReqwestService::new(reqwest::Client::builder().timeout(Duration::from_secs(1)).build()?));

@@ -25,7 +25,7 @@ use crate::totals::Totals;
 use crate::worker::Worker;
 use history::{History, INTERVAL, Window};
 
-/// The page. It asks for nothing but the paths of [`Console::answer`].
+/// The page. It requests only the paths that [`Console::answer`] serves.
 const PAGE: &str = include_str!("page.html");
 
 /// The policy of the page: its own script and style, known by their hashes, and requests to the listener.

@@ -29,7 +29,7 @@ impl Billing {
 /// Returns what the provider says the call has cost.
 fn cost(usage: &Value) -> Option<u64> {
     let cost = &usage["cost"];
-    // OpenRouter, whose credits are US dollars. With a key of one's own, the model's provider bills the rest.
+    // OpenRouter, whose credits are US dollars. If the caller brings a key of the model's provider, that provider bills the rest.
     let of_openrouter = cost.as_f64().map(|cost| match usage["is_byok"].as_bool() {
         Some(true) => cost + usage["cost_details"]["upstream_inference_cost"].as_f64().unwrap_or(0.0),
         _ => cost,

@@ -1,4 +1,4 @@
-//! What models cost: the tables and rules of the crate `genai-prices`, and prices of one's own over them.
+//! What models cost: the tables and rules of the crate `genai-prices`, and prices that the program sets, which come first.
 
 mod file;
 mod own;
@@ -22,8 +22,8 @@ const BUILTIN: (&str, &str) = ("genai-prices 0.2.1", "2026-10-26");
 
 /// The prices by which calls are priced, for [`Builder::with_prices`](crate::Builder::with_prices).
 ///
-/// A price of one's own comes first, then that of the table, for the provider of the call and the model that was asked for, or else the
-/// model that answered. A model without a price has no cost: it is counted in `llm_cost_lookups_total{status="missing"}` and logged once.
+/// A price that the program sets is used first, then the price in the table. Both are looked up for the provider of the call and the model
+/// that was asked for, or else the model that answered. A model without a price has no cost: it is counted in `llm_cost_lookups_total{status="missing"}` and logged once.
 ///
 /// ```
 /// use botticelli_obs::{Price, PriceBook, Usage};
@@ -86,7 +86,7 @@ impl PriceBook {
     /// Reads a file of prices, which is at most 16 MiB long. It is one of two kinds:
     ///
     /// - Data of `genai-prices` in its version 2, a JSON array, such as a newer release of the built-in table, which it replaces.
-    /// - A JSON object with prices of one's own in US dollars for a million tokens, which come before those of the built-in table:
+    /// - A JSON object with your own prices in US dollars for a million tokens, which come before those of the built-in table:
     ///
     /// ```json
     /// {

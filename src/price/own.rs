@@ -27,7 +27,7 @@ pub struct Price {
 }
 
 impl Price {
-    /// Nothing, as for models on a computer of one's own.
+    /// No cost, as for models on your own computer.
     pub const FREE: Self = Self::new(0.0, 0.0);
 
     /// Creates a price of so much for a million prompt tokens, and so much for a million completion tokens.
