@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-use super::{Rfc3339, counted_since, today};
+use humantime::format_rfc3339_seconds;
+
+use super::{counted_since, today};
 use crate::cost::{nano_usd, usd};
 use crate::lock::unpoisoned;
 
@@ -218,7 +220,11 @@ impl BudgetExceeded {
 impl fmt::Display for BudgetExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BudgetStatus { name, limit, spent, since } = &self.status;
-        write!(f, "the budget `{name}` of today is spent: {spent} of {limit} USD since {}", Rfc3339(*since))
+        write!(
+            f,
+            "the budget `{name}` of today is spent: {spent} of {limit} USD since {}",
+            format_rfc3339_seconds(*since)
+        )
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use humantime::format_rfc3339_seconds;
 use metrics::{Recorder, SharedString};
 
 use crate::catalog::{self, METADATA};
@@ -48,34 +49,13 @@ pub struct Spend {
 
 impl fmt::Display for Spend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} USD since {}", self.today, Rfc3339(self.since))?;
+        write!(f, "{} USD since {}", self.today, format_rfc3339_seconds(self.since))?;
         for (calls, what) in [(self.unknown_calls, "unknown"), (self.partial_calls, "partly known")] {
             if calls > 0 {
                 write!(f, ", {what} for {calls} {}", if calls == 1 { "call" } else { "calls" })?;
             }
         }
         Ok(())
-    }
-}
-
-/// Writes a time in UTC, to the second.
-struct Rfc3339(SystemTime);
-
-impl fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let (days, second) = (seconds / SECONDS_OF_A_DAY, seconds % SECONDS_OF_A_DAY);
-        // The algorithm `civil_from_days` of Howard Hinnant, in eras of 400 years that begin in March.
-        let shifted = days + 719_468;
-        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-        let year = year_of_era + era * 400 + u64::from(month <= 2);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }
 
@@ -168,6 +148,7 @@ mod tests {
 
     #[test]
     fn times_are_those_of_the_calendar() {
+        let mut spend = Ledger::new(Vec::new()).spend();
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399, "2000-02-28T23:59:59Z"),
@@ -176,7 +157,8 @@ mod tests {
             (4_107_542_399, "2100-02-28T23:59:59Z"),
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
-            assert_eq!(Rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)).to_string(), text);
+            spend.since = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(spend.to_string(), format!("0 USD since {text}"));
         }
     }
 
