@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, HistogramFn, Recorder};
 
-use super::{LAST_SUCCESS_IS_SET, Pair, is_duration, value};
+use super::read::value;
+use super::{LAST_SUCCESS_IS_SET, Pair, is_duration};
 use crate::catalog::{self, Metric};
 use crate::series::{CostCounter, Handles, LazyHistogram, LimitGauge, PairCounter, PriceGauge};
 use crate::store::count::{Number, add_saturating};
