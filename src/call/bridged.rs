@@ -26,17 +26,6 @@ pub(crate) struct SpanFacts {
     pub(crate) first_chunk: Option<Duration>,
 }
 
-impl SpanFacts {
-    /// Whether they say how the call went.
-    pub(crate) fn is_told(&self) -> bool {
-        self.usage.is_some()
-            || self.error.is_some()
-            || !self.finish_reasons.is_empty()
-            || self.response_model.is_some()
-            || self.response_id.is_some()
-    }
-}
-
 impl BridgedCall {
     /// Starts a call that began earlier: as a part, if the current code runs inside a call of the same kind of operation, else as one
     /// of its own. `None` where nothing is recorded.
@@ -62,7 +51,6 @@ impl BridgedCall {
 }
 
 fn end(mut live: Box<Live>, ended: Instant, told: SpanFacts, silence: ErrorType, trace: Option<TraceIds>) {
-    let is_told = told.is_told();
     let first_chunk = told.first_chunk;
     live.facts = Facts {
         usage: told.usage,
@@ -73,7 +61,7 @@ fn end(mut live: Box<Live>, ended: Instant, told: SpanFacts, silence: ErrorType,
         ..Facts::default()
     };
     let inner = live.frame.as_ref().map(|frame| frame.close()).unwrap_or_default();
-    if !is_told {
+    if live.facts.is_silent() {
         live.facts.error = if inner.is_silent() { Some(silence) } else { inner.error };
     }
     live.facts.fill_from(inner);

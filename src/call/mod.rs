@@ -6,36 +6,32 @@ mod attempt;
 #[cfg(feature = "span-metrics")]
 mod bridged;
 mod builder;
+mod facts;
 mod inside;
+mod live;
 mod nesting;
 mod observe;
 pub(crate) mod span;
 mod stream;
 
-use std::cell::Cell;
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::Span;
 
-use crate::cost::{self, Bill, Billing, CallCost, CostOutcome, CostStatus};
+use crate::cost::Billing;
 use crate::error_type::ErrorType;
-use crate::finish::FinishReasons;
-use crate::operation::Operation;
-use crate::series::{CallDetails, CallEnd, Series, TraceIds, is_plausible};
-use crate::task::Task;
 use crate::usage::Usage;
 
-use answer::Answer;
 pub use attempt::{Attempt, ObserveAttempt};
 #[cfg(feature = "span-metrics")]
 pub(crate) use bridged::{BridgedCall, Inside, Outer, SpanFacts};
 pub use builder::LlmCallBuilder;
 pub(crate) use builder::is_inert;
+use facts::Facts;
 pub use inside::{CurrentCall, Scope, Wait};
-use nesting::Identity;
+use live::{Live, end, end_of_drop};
 pub(crate) use nesting::{Frame, FrameGuard};
 pub use observe::{Observe, ObserveWith};
 pub use stream::{ObserveStream, ObserveStreamWith, ObservedStream, ObservedStreamWith};
@@ -94,118 +90,6 @@ pub(crate) const TARGET: &str = "botticelli_obs::call";
 pub struct LlmCall {
     /// `None` where nothing is installed, and once the call has ended.
     live: Option<Box<Live>>,
-}
-
-/// A call that is recorded: one of its own, or a part of the call around it.
-struct Live {
-    /// The call around a part, which is told what the part has learnt; `None` of a call of its own. A part has neither series nor
-    /// span.
-    whole: Option<Arc<Frame>>,
-    series: Option<Series>,
-    span: Span,
-    operation: Operation,
-    started: Instant,
-    last_chunk: Option<Instant>,
-    /// The time from its start to the first chunk.
-    first_chunk: Option<Duration>,
-    /// `None` of a chat whose names are those of its lasting series.
-    identity: Option<Identity>,
-    /// The innermost task around it.
-    task: Option<Arc<Task>>,
-    /// Made when something runs inside the call.
-    frame: Option<Arc<Frame>>,
-    facts: Facts,
-    /// When the time the call was given is over.
-    deadline: Option<Instant>,
-    /// Whether it was started by a destructor that a panic runs.
-    unwinding: bool,
-}
-
-/// What a call has learnt about itself.
-#[derive(Debug, Default)]
-struct Facts {
-    usage: Option<Usage>,
-    error: Option<ErrorType>,
-    /// How long the call has waited on this side.
-    waited: Duration,
-    finish_reasons: FinishReasons,
-    response_model: Option<Box<str>>,
-    response_id: Option<Box<str>>,
-    /// What the HTTP answer to the last request has said, if it has failed.
-    answer: Option<Box<Answer>>,
-    billing: Option<Box<Billing>>,
-}
-
-impl Facts {
-    #[inline]
-    fn clear(&mut self) {
-        self.usage = None;
-        self.error = None;
-        self.waited = Duration::ZERO;
-        if !self.finish_reasons.is_empty() {
-            self.finish_reasons = FinishReasons::default();
-        }
-        self.response_model = None;
-        self.response_id = None;
-        self.answer = None;
-        self.billing = None;
-    }
-
-    /// Whether they say nothing of how the call went.
-    #[cfg(feature = "span-metrics")]
-    fn is_silent(&self) -> bool {
-        self.usage.is_none()
-            && self.error.is_none()
-            && self.finish_reasons.is_empty()
-            && self.response_model.is_none()
-            && self.response_id.is_none()
-    }
-
-    /// Adds those of a later try: tokens add up, of everything else the last word counts.
-    fn add(&mut self, later: Self) {
-        self.usage = match (self.usage, later.usage) {
-            (Some(usage), Some(more)) => Some(usage + more),
-            (usage, more) => more.or(usage),
-        };
-        self.error = later.error;
-        self.waited = self.waited.saturating_add(later.waited);
-        if !later.finish_reasons.is_empty() {
-            self.finish_reasons = later.finish_reasons;
-        }
-        self.response_model = later.response_model.or(self.response_model.take());
-        self.response_id = later.response_id.or(self.response_id.take());
-        self.answer = later.answer;
-        match (&mut self.billing, later.billing) {
-            (Some(billing), Some(later)) => billing.add(*later),
-            (billing, later) => *billing = billing.take().or(later),
-        }
-    }
-
-    /// Fills what is missing from those of inner calls.
-    fn fill_from(&mut self, inner: Self) {
-        self.usage = match (self.usage, inner.usage) {
-            (Some(usage), Some(inner)) => Some(usage.filled_from(inner)),
-            (usage, inner) => usage.or(inner),
-        };
-        self.waited = self.waited.saturating_add(inner.waited);
-        if self.error == Some(ErrorType::Unknown) {
-            self.error = inner.error.or(self.error);
-        }
-        if self.finish_reasons.is_empty() {
-            self.finish_reasons = inner.finish_reasons;
-        }
-        self.response_model = self.response_model.take().or(inner.response_model);
-        self.response_id = self.response_id.take().or(inner.response_id);
-        self.answer = self.answer.take().or(inner.answer);
-        match (&mut self.billing, inner.billing) {
-            (Some(billing), Some(inner)) => billing.fill_from(*inner),
-            (billing, inner) => *billing = billing.take().or(inner),
-        }
-    }
-
-    fn answer(&mut self) -> &mut Answer {
-        self.answer.get_or_insert_default()
-    }
 }
 
 impl LlmCall {
@@ -414,183 +298,6 @@ impl LlmCall {
     }
 }
 
-thread_local! {
-    /// What the last call that has ended on this thread leaves for the next one: to get and return the memory takes more time than
-    /// most of what is recorded.
-    static SPARE: Cell<Option<Box<Live>>> = const { Cell::new(None) };
-}
-
-impl Live {
-    fn new(started: Instant) -> Self {
-        Self {
-            whole: None,
-            series: None,
-            span: Span::none(),
-            operation: Operation::Chat,
-            started,
-            last_chunk: None,
-            first_chunk: None,
-            identity: None,
-            task: None,
-            frame: None,
-            facts: Facts::default(),
-            deadline: None,
-            unwinding: false,
-        }
-    }
-
-    /// Returns one in which nothing is set that [`clear`](Self::clear) clears.
-    #[inline]
-    fn spare_or_new(started: Instant) -> Box<Self> {
-        let spare = SPARE.try_with(Cell::take).ok().flatten();
-        spare.unwrap_or_else(|| Box::new(Self::new(started)))
-    }
-
-    /// Drops what the call has kept.
-    #[inline]
-    fn clear(&mut self) {
-        self.whole = None;
-        self.series = None;
-        if !self.span.is_none() {
-            self.span = Span::none();
-        }
-        self.last_chunk = None;
-        self.first_chunk = None;
-        self.identity = None;
-        self.task = None;
-        self.frame = None;
-        self.facts.clear();
-    }
-
-    fn is_overdue(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-
-    fn frame(&mut self) -> &Arc<Frame> {
-        self.frame.get_or_insert_with(|| {
-            let of_series = || {
-                let [provider, model] = self.series.as_ref().map_or([""; 2], |series| series.names());
-                Identity::new([provider, model, builder::CHAT])
-            };
-            let identity = self.identity.take().unwrap_or_else(of_series);
-            Frame::new(identity, self.series.clone(), self.span.clone())
-        })
-    }
-
-    fn end(&mut self) {
-        if let Some(frame) = &self.frame {
-            self.facts.fill_from(frame.close());
-        }
-        match &self.whole {
-            Some(whole) => whole.hand_up(mem::take(&mut self.facts)),
-            None => self.record_end(),
-        }
-    }
-
-    fn record_end(&mut self) {
-        // Measured once: the span lasts as long as the sample says.
-        let elapsed = self.started.elapsed();
-        let cost = self.cost_if_known();
-        let trace = if self.span.is_disabled() {
-            None
-        } else {
-            if let Some(known) = cost.and_then(|cost| cost.known()) {
-                span::cost(&self.span, cost::usd(known));
-            }
-            span::end(mem::replace(&mut self.span, Span::none()), &self.facts, elapsed)
-        };
-        self.count(elapsed, cost, trace);
-    }
-
-    /// Counts the call as ended.
-    #[inline]
-    fn count(&self, elapsed: Duration, cost: Option<CallCost>, trace: Option<TraceIds>) {
-        let facts = &self.facts;
-        if let Some(series) = &self.series {
-            let finished = if facts.finish_reasons.is_empty() { [0; _] } else { facts.finish_reasons.counts() };
-            series.end(&CallEnd {
-                operation: self.operation,
-                elapsed,
-                error: facts.error,
-                usage: facts.usage,
-                waited: facts.waited,
-                finished,
-                trace,
-                details: &|| self.details(cost),
-            });
-        }
-        if let (Some(cost), Some(series)) = (&cost, &self.series) {
-            series.cost(cost);
-        }
-        if let Some(task) = &self.task {
-            self.add_to(task, cost);
-        }
-    }
-
-    /// Counts the call for the tasks around it.
-    #[cold]
-    fn add_to(&self, task: &Task, cost: Option<CallCost>) {
-        let usage = self.facts.usage.filter(is_plausible);
-        task.add_call(usage.map_or(0, |usage| usage.total()), cost.and_then(|cost| cost.known()));
-    }
-
-    #[inline]
-    fn cost_if_known(&self) -> Option<CallCost> {
-        if cost::are_prices_on() || self.facts.billing.is_some() { self.cost() } else { None }
-    }
-
-    /// Returns what the call has cost: the provider's figure, or else by the prices of the recorder.
-    #[cold]
-    fn cost(&self) -> Option<CallCost> {
-        let Facts { usage, error, response_model, billing, .. } = &self.facts;
-        let billing = billing.as_deref();
-        let figure = billing.and_then(|billing| billing.cost);
-        let outcome = CostOutcome::of(*error);
-        if let Some(nano_usd) = figure.and_then(cost::nano_usd) {
-            return Some(CallCost { status: CostStatus::Provider, nano_usd, outcome, has_invalid_figure: false });
-        }
-        let bill = Bill {
-            usage: *usage,
-            response_model: response_model.as_deref(),
-            service_tier: billing.and_then(|billing| billing.service_tier.as_deref()),
-            is_batch: billing.is_some_and(|billing| billing.is_batch),
-            error: *error,
-            at: None,
-        };
-        let priced = self.series.as_ref().and_then(|series| series.price(&bill));
-        if figure.is_none() {
-            return priced;
-        }
-        let missing = CallCost { status: CostStatus::Missing, nano_usd: 0, outcome, has_invalid_figure: true };
-        Some(priced.map_or(missing, |priced| CallCost { has_invalid_figure: true, ..priced }))
-    }
-
-    #[cold]
-    fn details(&self, cost: Option<CallCost>) -> CallDetails {
-        let answer = self.facts.answer.as_deref();
-        CallDetails {
-            attempts: self.frame.as_ref().map_or(0, |frame| frame.attempts()),
-            first_chunk: self.first_chunk,
-            status: answer.and_then(|answer| answer.status),
-            code: answer.and_then(|answer| answer.code.clone()),
-            request_id: answer.and_then(|answer| answer.request_id.clone()),
-            task: self.task.as_ref().and_then(|task| task.name()),
-            cost_nano_usd: cost.and_then(|cost| cost.known()),
-        }
-    }
-
-    /// Says why a call is dropped that has neither finished nor failed.
-    fn error_of_drop(&self) -> ErrorType {
-        if std::thread::panicking() && !self.unwinding {
-            ErrorType::Panic
-        } else if self.is_overdue() {
-            ErrorType::Timeout
-        } else {
-            ErrorType::Cancelled
-        }
-    }
-}
-
 impl Drop for LlmCall {
     #[inline]
     fn drop(&mut self) {
@@ -598,23 +305,6 @@ impl Drop for LlmCall {
             end_of_drop(live);
         }
     }
-}
-
-fn end(mut live: Box<Live>) {
-    live.end();
-    live.clear();
-    // Dropped at the end of a thread, which has no spare one any more.
-    let _ = SPARE.try_with(|spare| spare.set(Some(live)));
-}
-
-/// Apart from the destructor, which nearly always finds that the call has ended.
-#[cold]
-fn end_of_drop(mut live: Box<Live>) {
-    if live.facts.error.is_none() {
-        live.facts.error = Some(live.error_of_drop());
-    }
-    // A recorder that panics while the thread unwinds would abort the process.
-    span::contained(|| end(live));
 }
 
 impl fmt::Debug for LlmCall {
