@@ -262,9 +262,9 @@ catalog! {
     ATTEMPT_DURATION: Experimental Histogram "llm.attempt.duration" = "llm_attempt_duration_seconds" "s" PAIR, DURATIONS;
     /// Time that a call waited on this side, such as for a limiter or between retries; one sample for each call that waited.
     WAIT: Experimental Histogram "llm.wait" = "llm_wait_seconds" "s" PAIR, DURATIONS;
-    /// The most that the provider allows, as its last answer says.
+    /// The rate limit that the provider stated in its last answer.
     RATE_LIMIT: Experimental Gauge "llm.ratelimit.limit" = "llm_ratelimit_limit" "" &["provider", "model", "kind"], &[];
-    /// What is left of it, likewise.
+    /// What remains of the rate limit, as the provider stated in its last answer.
     RATE_LIMIT_REMAINING: Experimental Gauge "llm.ratelimit.remaining" = "llm_ratelimit_remaining" "" &["provider", "model", "kind"], &[];
     /// What calls have cost in US dollars, as far as it is known.
     COST: Experimental Counter "llm.cost" = "llm_cost_usd_total" "USD" &["provider", "model", "outcome"], &[];
@@ -288,9 +288,9 @@ catalog! {
     TASK_LAST_SUCCESS: Experimental Gauge "llm.task.last_success_timestamp" = "llm_task_last_success_timestamp_seconds" "s" TASK, &[];
     /// Calls that ended inside a task; with `nested="false"` each call counts once.
     TASK_CALLS: Experimental Counter "llm.task.calls" = "llm_task_calls_total" "" TASK, &[];
-    /// Tokens of these calls, prompt and completion.
+    /// Tokens of the calls that ended inside a task, prompt and completion.
     TASK_TOKENS: Experimental Counter "llm.task.tokens" = "llm_task_tokens_total" "" TASK, &[];
-    /// What these calls have cost in US dollars, as far as it is known.
+    /// Known cost of the calls that ended inside a task, in US dollars.
     TASK_COST: Experimental Counter "llm.task.cost" = "llm_task_cost_usd_total" "USD" TASK, &[];
     /// Tool calls that ended inside a task.
     TASK_TOOL_CALLS: Experimental Counter "llm.task.tool_calls" = "llm_task_tool_calls_total" "" TASK, &[];
